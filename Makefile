@@ -1,0 +1,30 @@
+# filterrelay: the two commands a newcomer needs are `make demo` and `make test`.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check peers bench clean
+
+help:
+	@echo "make demo    the whole appliance on loopback, with sample mail"
+	@echo "make test    everything proves itself (installs its peers when run as root)"
+	@echo "make check   the quick part: style and types"
+	@echo "make bench   speed and memory beside Postfix with OpenDKIM, and Haraka"
+	@echo "make clean   remove what the other targets made"
+
+$(BIN)/filterrelay: pyproject.toml
+	sh .ci/venv "$(PYTHON)" "$(VENV)" demo
+
+demo: $(BIN)/filterrelay
+	$(BIN)/filterrelay demo
+
+test:
+	sh .ci/test "$(PYTHON)" "$(VENV)"
+
+peers:
+	sh tests/acceptance/install-peers
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The chain of plugins that every message passes."""

@@ -1,0 +1,1 @@
+"""The demonstration: sample messages and an upstream to receive them."""

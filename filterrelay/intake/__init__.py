@@ -1,0 +1,1 @@
+"""The one way in: from a transaction to an outcome."""

@@ -1,0 +1,195 @@
+"""What plugins want changed, as values, and how the changes are made."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from filterrelay.mail.address import Address
+from filterrelay.mail.envelope import Envelope, Recipient
+from filterrelay.mail.message import Header, Message
+
+
+@dataclass(frozen=True, slots=True)
+class AddHeader:
+    """Put a new field above all others, or at the end of the header section.
+
+    value: without name and final line end; may be folded with CRLF and a blank.
+    """
+
+    name: str
+    value: str
+    at_top: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeHeader:
+    """Give the index-th field of that name (counted from 0) another value."""
+
+    name: str
+    value: str
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveHeader:
+    """Take away the index-th field of that name (counted from 0), or all with None."""
+
+    name: str
+    index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaceBody:
+    """Put another body in place of the whole old one; CRLF line ends."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class AddRecipient:
+    """Send to this recipient too."""
+
+    recipient: Recipient
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRecipient:
+    """Don't send to this address."""
+
+    address: Address
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSender:
+    """Give the envelope another sender; None is the null sender."""
+
+    sender: Address | None
+
+
+Edit = (
+    AddHeader
+    | ChangeHeader
+    | RemoveHeader
+    | ReplaceBody
+    | AddRecipient
+    | RemoveRecipient
+    | ChangeSender
+)
+
+
+def describe(edit: Edit) -> str:
+    """The edit in a few words, for the trace; never a body, never a long value."""
+    match edit:
+        case AddHeader(name, value):
+            return f"add header {name}: {_shorten(value)}"
+        case ChangeHeader(name, value):
+            return f"change header {name}: {_shorten(value)}"
+        case RemoveHeader(name):
+            return f"remove header {name}"
+        case ReplaceBody(body):
+            return f"replace body ({len(body)} bytes)"
+        case AddRecipient(recipient):
+            return f"add recipient {recipient}"
+        case RemoveRecipient(address):
+            return f"remove recipient {address}"
+        case ChangeSender(sender):
+            return f"change sender to {sender or '<>'}"
+        case _:
+            assert_never(edit)
+
+
+def _shorten(value: str, most: int = 60) -> str:
+    flat = " ".join(value.split())
+    return flat if len(flat) <= most else f"{flat[: most - 1]}…"
+
+
+def edit_message(message: Message, edits: Sequence[Edit]) -> Message:
+    """The message with the edits made, in order; the same object when none concerns it.
+
+    Only what an edit touches changes: all other bytes stay exactly as they came.
+    """
+    if all(isinstance(edit, AddHeader) and edit.at_top for edit in edits):
+        return _put_on_top(message, edits)
+    fields: list[bytes] | None = None
+    names: list[str] = []
+    body: bytes | None = None
+    for edit in edits:
+        if fields is None and isinstance(edit, AddHeader | ChangeHeader | RemoveHeader):
+            fields, names = _fields(message)
+        match edit:
+            case AddHeader(name, value, at_top):
+                assert fields is not None
+                place = 0 if at_top else len(fields)
+                fields.insert(place, header_field(name, value))
+                names.insert(place, name.lower())
+            case ChangeHeader(name, value, index):
+                assert fields is not None
+                places = _places(names, name)
+                if index < len(places):
+                    fields[places[index]] = header_field(name, value)
+            case RemoveHeader(name, which):
+                assert fields is not None
+                places = _places(names, name)
+                doomed = places if which is None else places[which : which + 1]
+                for place in reversed(doomed):
+                    del fields[place], names[place]
+            case ReplaceBody(new_body):
+                body = new_body
+            case AddRecipient() | RemoveRecipient() | ChangeSender():
+                pass
+            case _:
+                assert_never(edit)
+    if fields is None and body is None:
+        return message
+    head = message.raw[: message.header_end] if fields is None else b"".join(fields)
+    rest = message.raw[message.header_end :] if body is None else b"\r\n" + body
+    return Message(message.id, head + rest)
+
+
+def _put_on_top(message: Message, edits: Iterable[Edit]) -> Message:
+    """The common case, made in one copy of the bytes."""
+    added = [header_field(e.name, e.value) for e in edits if isinstance(e, AddHeader)]
+    if not added:
+        return message
+    added.reverse()
+    if not message.header_end and not message.raw.startswith(b"\r\n"):
+        added.append(b"\r\n")
+    return Message(message.id, b"".join([*added, message.raw]))
+
+
+def header_field(name: str, value: str) -> bytes:
+    """A whole field with its final CRLF; a bare CR or LF in the value can't start another."""
+    text = "\r\n".join(
+        line if i == 0 or line[:1] in (" ", "\t") else f" {line}"
+        for i, line in enumerate(value.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
+    )
+    return f"{name}: {text}\r\n".encode("utf-8", "surrogateescape")
+
+
+def _fields(message: Message) -> tuple[list[bytes], list[str]]:
+    headers: tuple[Header, ...] = message.headers
+    return [h.raw for h in headers], [h.name.lower() for h in headers]
+
+
+def _places(names: list[str], name: str) -> list[int]:
+    wanted = name.lower()
+    return [i for i, have in enumerate(names) if have == wanted]
+
+
+def edit_envelope(envelope: Envelope, edits: Iterable[Edit]) -> Envelope:
+    """The envelope with the edits made, in order; the same object when none concerns it."""
+    for edit in edits:
+        match edit:
+            case AddRecipient(recipient):
+                if all(r.address.key != recipient.address.key for r in envelope.recipients):
+                    envelope = replace(envelope, recipients=(*envelope.recipients, recipient))
+            case RemoveRecipient(address):
+                kept = tuple(r for r in envelope.recipients if r.address.key != address.key)
+                envelope = replace(envelope, recipients=kept)
+            case ChangeSender(sender):
+                envelope = replace(envelope, sender=sender)
+            case AddHeader() | ChangeHeader() | RemoveHeader() | ReplaceBody():
+                pass
+            case _:
+                assert_never(edit)
+    return envelope

@@ -1,0 +1,75 @@
+"""The client's side of a conversation, as plugins see it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who logged in, and what the login may do.
+
+    login: the name that was authenticated. senders: address patterns that it
+    may send as beside itself. source: the plugin that vouched for it.
+    """
+
+    login: str
+    senders: tuple[str, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client showed to log in.
+
+    mechanism: `PLAIN`, `LOGIN`, in capitals. password never shows in a repr.
+    authorization: the identity asked to act as (RFC 4616), empty for one's own.
+    """
+
+    mechanism: str
+    login: str
+    password: str
+    authorization: str = ""
+
+    def __repr__(self) -> str:
+        return f"Credentials(mechanism={self.mechanism!r}, login={self.login!r}, password=…)"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The TLS parameters of a connection: `TLSv1.3`, the cipher's name, its bits."""
+
+    version: str
+    cipher: str
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One client's connection as it stands now.
+
+    id: unique for a connection. listener: the listener's name in the file; door:
+    its kind, `smtp`, `proxy` or `milter`. client_ip: IPv4 or IPv6 text, or empty
+    for a local (unix socket) client. client_name: the verified host name, when
+    known. trusted: the client is in the listener's trusted_networks.
+    """
+
+    id: str
+    listener: str
+    door: str
+    client_ip: str
+    client_port: int = 0
+    client_name: str = ""
+    helo: str = ""
+    esmtp: bool = False
+    tls: Tls | None = None
+    identity: Identity | None = None
+    trusted: bool = False
+
+    @property
+    def may_relay(self) -> bool:
+        """Whether mail to anyone is taken: after a login, or from a trusted network."""
+        return self.identity is not None or self.trusted
+
+    @property
+    def login(self) -> str:
+        """The authenticated name, or empty."""
+        return self.identity.login if self.identity else ""

@@ -1,0 +1,84 @@
+"""Every hook there is. A plugin implements those it needs, with those parameters it needs.
+
+All but `lifespan` are coroutines. A plugin is a class registered as an entry
+point in the group `filterrelay.plugins`; its constructor takes its validated
+options, and it may say:
+
+    needs: tuple[str, ...] = ()    names of the plugins whose findings it reads
+    edits: bool = False            whether its verdicts may carry edits
+"""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+
+import pluggy
+
+from filterrelay.mail.edits import Edit
+from filterrelay.mail.envelope import Envelope, Recipient
+from filterrelay.mail.finding import Finding
+from filterrelay.mail.message import Message
+from filterrelay.mail.outcome import Attempt, Outcome, Route
+from filterrelay.mail.session import Credentials, Identity, Session
+from filterrelay.mail.verdict import Verdict
+from filterrelay.plugin.services import Services
+
+PROJECT = "filterrelay"
+spec = pluggy.HookspecMarker(PROJECT)
+hook = pluggy.HookimplMarker(PROJECT)
+
+
+class Hooks:
+    """The hook specifications, in the order in which a message meets them."""
+
+    @spec
+    def lifespan(self, services: Services) -> AbstractAsyncContextManager[None]:
+        """Opens at start what the plugin holds, and closes it at stop."""
+        raise NotImplementedError  # a specification is never called
+
+    @spec
+    async def authenticate(self, session: Session, credentials: Credentials) -> Identity | None:
+        """Says who this is, or None when it doesn't know; the first to answer decides."""
+
+    @spec
+    async def on_connect(self, session: Session) -> Verdict | None:
+        """Judges a client before it has spoken."""
+
+    @spec
+    async def on_helo(self, session: Session) -> Verdict | None:
+        """Judges the name that the client gave itself, in session.helo."""
+
+    @spec
+    async def on_sender(self, session: Session, envelope: Envelope) -> Verdict | None:
+        """Judges the sender and the MAIL parameters, before any recipient."""
+
+    @spec
+    async def on_recipient(
+        self, session: Session, envelope: Envelope, recipient: Recipient
+    ) -> Verdict | None:
+        """Judges one recipient; the envelope holds those accepted before."""
+
+    @spec
+    async def on_message(
+        self,
+        session: Session,
+        envelope: Envelope,
+        message: Message,
+        findings: Mapping[str, Finding],
+    ) -> Verdict | None:
+        """Judges the whole message; findings holds those of the plugins in `needs`."""
+
+    @spec
+    async def sign(self, envelope: Envelope, message: Message) -> tuple[Edit, ...] | None:
+        """Signs the message as it will leave: header edits only, after all other edits."""
+
+    @spec
+    async def route(self, envelope: Envelope, recipient: Recipient) -> Route | None:
+        """Says where a recipient's mail goes, before the file's routes; the first decides."""
+
+    @spec
+    async def on_outcome(self, outcome: Outcome) -> None:
+        """Is told what became of a message at the door."""
+
+    @spec
+    async def on_attempt(self, attempt: Attempt) -> None:
+        """Is told of a delivery attempt's result, one recipient at a time."""

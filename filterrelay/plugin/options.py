@@ -1,0 +1,70 @@
+"""Typed options: the base class, and the kinds of value that a configuration file writes."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\Z")
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|KiB|MB|MiB|GB|GiB)?\Z", re.IGNORECASE)
+_BYTES = {
+    "": 1,
+    "b": 1,
+    "kb": 1000,
+    "kib": 1024,
+    "mb": 1000**2,
+    "mib": 1024**2,
+    "gb": 1000**3,
+    "gib": 1024**3,
+}
+
+
+def parse_duration(value: Any) -> Any:
+    """`"15m"` as a timedelta; anything but text is left for pydantic to judge."""
+    if not isinstance(value, str):
+        if isinstance(value, timedelta):
+            return value
+        raise ValueError('a duration is written with its unit, like "15m", "4h" or "5d"')
+    matched = _DURATION.match(value.strip())
+    if not matched:
+        raise ValueError(f'{value!r} is no duration; write one like "30s", "15m", "4h" or "5d"')
+    return timedelta(seconds=float(matched[1]) * _SECONDS[matched[2]])
+
+
+def parse_size(value: Any) -> Any:
+    """`"50 MiB"` as octets; a whole number is octets too."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    matched = _SIZE.match(value.strip()) if isinstance(value, str) else None
+    if not matched:
+        raise ValueError(f'{value!r} is no size; write one like "64 KiB" or "50 MiB"')
+    return int(float(matched[1]) * _BYTES[(matched[2] or "").lower()])
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Size = Annotated[int, BeforeValidator(parse_size)]
+Secret = SecretStr
+
+
+class Options(BaseModel):
+    """The base of every plugin's options: frozen, and unknown keys are errors.
+
+    Each field carries a description (`Field(description=…)`): it is what
+    `filterrelay plugins NAME` and the documentation show.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
+
+
+class NoOptions(Options):
+    """The options of a plugin that has none."""
+
+
+def resolve_path(base_dir: Path, path: Path | str) -> Path:
+    """The path as meant in a configuration file that lies in base_dir."""
+    return base_dir / Path(path).expanduser()

@@ -1,0 +1,227 @@
+"""filterrelay.toml as frozen values; `settings_file.load` reads and validates it.
+
+Every key has a default except the listeners. Paths are absolute once loaded.
+"""
+
+from datetime import timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from filterrelay.mail.address import AddressPattern
+from filterrelay.plugin.options import Duration, Secret, Size
+
+
+class Section(BaseModel):
+    """The base of all sections: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
+
+
+def _pattern(value: Any) -> Any:
+    return AddressPattern(value) if isinstance(value, str) else value
+
+
+def _network(value: Any) -> Any:
+    return ip_network(value, strict=False) if isinstance(value, str) else value
+
+
+Pattern = Annotated[AddressPattern, BeforeValidator(_pattern)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
+
+
+class Limits(Section):
+    """What a client can make grow, bounded."""
+
+    message_size: Size = 50 * 1024**2
+    """The largest message, announced with SIZE."""
+    recipients: int = Field(100, ge=1)
+    """Recipients a transaction; more are answered 452 4.5.3 (RFC 5321 section 4.5.3.1.10)."""
+    connections: int = Field(1000, ge=1)
+    """Connections at once, all clients and workers together."""
+    connections_per_client: int = Field(50, ge=1)
+    """Connections at once from one address."""
+    in_flight_memory: Size = 256 * 1024**2
+    """Message octets held in memory at once by all workers together."""
+    command_timeout: Duration = timedelta(minutes=5)
+    """How long the next command may take (RFC 5321 section 4.5.3.2.7)."""
+    data_timeout: Duration = timedelta(minutes=10)
+    """How long a whole message may take to arrive."""
+    chain_timeout: Duration = timedelta(minutes=4)
+    """How long all filters together may take; then the message is deferred."""
+    errors: int = Field(10, ge=1)
+    """Bad commands a session before it is closed with 421."""
+    commands: int = Field(1000, ge=10)
+    """Commands without a message in between before the session is closed with 421."""
+    messages: int = Field(1000, ge=1)
+    """Messages a session before it is closed with 421."""
+    received_headers: int = Field(50, ge=10)
+    """Received fields before a message counts as looping (RFC 5321 section 6.3)."""
+    login_failures: int = Field(5, ge=1)
+    """Failed logins from one address or for one login before it is locked out."""
+    lockout: Duration = timedelta(minutes=15)
+    """How long a lock-out lasts."""
+
+
+class TlsFiles(Section):
+    """The certificate chain and its key, as PEM files."""
+
+    certificate: Path | None = None
+    key: Path | None = None
+    minimum_version: Literal["1.2", "1.3"] = "1.2"
+
+
+class Dns(Section):
+    """Which resolvers to ask."""
+
+    servers: tuple[str, ...] = ()
+    """`address` or `address:port`; empty means the machine's own."""
+    timeout: Duration = timedelta(seconds=5)
+    """How long one look-up may take."""
+
+
+class Listener(Section):
+    """One address to listen on."""
+
+    kind: Literal["smtp", "proxy", "milter"]
+    address: str
+    """`host:port`, `[v6]:port` or `unix:/path`."""
+    name: str = ""
+    """What filters' applies_to, the logs and the metrics call it; its kind when not said."""
+    tls: Literal["none", "starttls", "implicit"] = "none"
+    auth: Literal["required", "optional", "none"] = "none"
+    trusted_networks: tuple[Network, ...] = ()
+    """Clients that may relay without AUTH."""
+    relay_domains: tuple[Pattern, ...] = ()
+    """Recipients that everybody may send to, without AUTH."""
+    senders: Literal["own", "any"] = "own"
+    """Whether a login sends as itself and its listed senders only."""
+    proxy_protocol: bool = False
+    xclient_from: tuple[Network, ...] = ()
+    upstream: str = ""
+    """proxy only: the next hop's name."""
+    client_in_received: bool = False
+    """Whether Received shows a logged-in client's address and HELO name."""
+    requiretls: bool = True
+    """Whether REQUIRETLS is offered when the whole way can keep it."""
+
+
+class PluginUse(Section):
+    """One plugin instance: what [[auth]], [[filter]], [[signer]] and [[observer]] share."""
+
+    use: str
+    """The plugin's entry-point name."""
+    name: str = ""
+    """The instance's name, `use` when not said; unique."""
+    timeout: Duration = timedelta(seconds=30)
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class Filter(PluginUse):
+    """One plugin in the chain."""
+
+    on_error: Literal["defer", "accept", "quarantine"] = "defer"
+    mode: Literal["enforce", "shadow"] = "enforce"
+    applies_to: tuple[str, ...] = ()
+    """Listener names; empty means all."""
+
+
+class Upstream(Section):
+    """A next hop: hosts in the order of failover, and how to speak with them."""
+
+    name: str
+    hosts: tuple[str, ...] = Field(min_length=1)
+    protocol: Literal["smtp", "lmtp"] = "smtp"
+    tls: Literal["none", "opportunistic", "required", "implicit", "dane"] = "opportunistic"
+    username: str = ""
+    password: Secret | None = None
+    password_file: Path | None = None
+    connections: int = Field(20, ge=1)
+    """Connections at once from each worker, kept and reused."""
+    rate: str = ""
+    """Messages in a time, like `100/s`; empty for no limit."""
+    xforward: bool = False
+    ca_file: Path | None = None
+    """Authorities to trust instead of the system's."""
+    connect_timeout: Duration = timedelta(seconds=30)
+    timeout: Duration = timedelta(minutes=5)
+    """How long a reply may take (RFC 5321 section 4.5.3.2)."""
+
+
+class RouteRule(Section):
+    """Which recipients go to which upstream."""
+
+    recipients: tuple[Pattern, ...] = ()
+    upstream: str
+
+
+class SpoolSettings(Section):
+    """Where accepted mail is kept."""
+
+    url: str = "sqlite:///spool.sqlite"
+    history: Duration = timedelta(days=7)
+    """How long the trace of messages that are gone is kept."""
+    free_space: Size = 100 * 1024**2
+    """Octets that must stay free on the disk; below, mail is answered 452 4.3.1."""
+
+
+class Delivery(Section):
+    """The retry schedule and its reports."""
+
+    retry: Duration = timedelta(minutes=15)
+    retry_max: Duration = timedelta(hours=4)
+    warn_after: Duration = timedelta(hours=4)
+    give_up_after: Duration = timedelta(days=5)
+    drain: Duration = timedelta(seconds=30)
+    """How long sessions and deliveries under way may take to finish after SIGTERM."""
+
+
+class QuarantineSettings(Section):
+    """How long what filters set aside is kept."""
+
+    keep: Duration = timedelta(days=30)
+
+
+class HttpService(Section):
+    """An address that answers HTTP; empty switches it off."""
+
+    address: str = ""
+
+
+class Log(Section):
+    """How the log is written."""
+
+    format: Literal["auto", "console", "json"] = "auto"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Settings(Section):
+    """The whole file."""
+
+    hostname: str = ""
+    """The relay's name; the machine's when not said."""
+    state_dir: Path = Path("/var/lib/filterrelay")
+    workers: int = Field(0, ge=0, le=256)
+    """Worker processes; 0 means one a CPU."""
+    user: str = "filterrelay"
+    """Whom to become when started as root, if that user exists."""
+    limits: Limits = Limits()
+    tls: TlsFiles = TlsFiles()
+    dns: Dns = Dns()
+    listener: tuple[Listener, ...] = Field(min_length=1)
+    auth: tuple[PluginUse, ...] = ()
+    upstream: tuple[Upstream, ...] = ()
+    route: tuple[RouteRule, ...] = ()
+    filter: tuple[Filter, ...] = ()
+    signer: tuple[PluginUse, ...] = ()
+    observer: tuple[PluginUse, ...] = ()
+    spool: SpoolSettings = SpoolSettings()
+    delivery: Delivery = Delivery()
+    quarantine: QuarantineSettings = QuarantineSettings()
+    metrics: HttpService = HttpService(address="127.0.0.1:9325")
+    console: HttpService = HttpService(address="127.0.0.1:9326")
+    log: Log = Log()

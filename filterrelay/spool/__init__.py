@@ -1,0 +1,1 @@
+"""Where accepted mail is safe until the next hop has taken it."""

@@ -1,0 +1,274 @@
+"""The Spool protocol and the values that go in and out of it.
+
+States: a message is `queued`, `held` or `quarantined`; each of its recipients
+is `queued` until it is `delivered` or `bounced`. When the last recipient has
+ended, the message and its body are gone and only its events stay, for the trace.
+
+Leases: who delivers a message holds its lease (`owner`, `until`). A message is
+due when one of its recipients' next_attempt has come and no lease holds it. A
+fresh message is committed with the lease of the process that accepted it and
+delivered from memory; its next_attempt is then the lease's end, so that after a
+crash somebody else tries it soon. For every later attempt, begin_attempt
+records the time of the next one before connecting.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+from filterrelay.errors import FilterRelayError
+from filterrelay.mail.envelope import Envelope, Recipient
+
+
+@dataclass
+class SpoolFull(FilterRelayError):
+    """The spool refuses new messages until space is freed."""
+
+    free: int  # octets left where the spool lies
+
+
+@dataclass
+class SpoolUnavailable(FilterRelayError):
+    """The spool can't be read or written now."""
+
+    reason: str
+
+
+@dataclass
+class NoSuchMessage(FilterRelayError):
+    """The spool holds no message of this ID."""
+
+    id: str
+
+
+class State(StrEnum):
+    """Where a message stands."""
+
+    QUEUED = "queued"
+    HELD = "held"
+    QUARANTINED = "quarantined"
+
+
+class RecipientState(StrEnum):
+    """Where one recipient of a message stands."""
+
+    QUEUED = "queued"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a message, for the trace.
+
+    kind: `received`, `attempt`, `delay-notice`, `bounce`, `held`, `released`,
+    `retried`, `deleted`, `quarantined`. data: JSON values only.
+    """
+
+    message_id: str
+    at: datetime
+    kind: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who works on a message and until when the others leave it alone."""
+
+    owner: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecipient:
+    """One recipient with its delivery state.
+
+    index: its place in the envelope. attempts: those begun. warned: whether the
+    sender got the delay notice. last_reply and upstream: of the last attempt.
+    """
+
+    index: int
+    recipient: Recipient
+    state: RecipientState = RecipientState.QUEUED
+    attempts: int = 0
+    next_attempt: datetime | None = None
+    last_reply: str = ""
+    upstream: str = ""
+    warned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message in the spool, without its body.
+
+    received: when it was accepted. envelope: as it shall leave, all recipients
+    in it, those that have ended too. session: what the trace and the reports
+    say of the client, JSON values. size: octets of the body as stored.
+    reason, by: why and by which plugin it was held or quarantined. passed: the
+    plugins whose verdict an operator has overruled by releasing it.
+    """
+
+    id: str
+    received: datetime
+    envelope: Envelope
+    session: Mapping[str, Any]
+    size: int
+    recipients: tuple[StoredRecipient, ...]
+    state: State = State.QUEUED
+    reason: str = ""
+    by: str = ""
+    lease: Lease | None = None
+    passed: tuple[str, ...] = ()
+
+    def pending(self) -> tuple[StoredRecipient, ...]:
+        """The recipients that have not ended."""
+        return tuple(r for r in self.recipients if r.state is RecipientState.QUEUED)
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """A message to be made durable: its row, its bytes and its first events."""
+
+    message: StoredMessage
+    body: bytes = field(repr=False)
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The result of an attempt for some recipients of one message.
+
+    recipients: their new state; delivered and bounced ones have ended, queued
+    ones carry next_attempt. release: whether the lease ends now (it does when
+    no recipient is left to try at once).
+    """
+
+    message_id: str
+    recipients: tuple[StoredRecipient, ...]
+    events: tuple[Event, ...] = ()
+    release: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which messages an operator means; empty fields don't restrict.
+
+    ids: these messages. sender, recipient: address patterns (`*@office.example`).
+    older_than: received at least that long ago. limit: at most so many, oldest first.
+    """
+
+    states: tuple[State, ...] = (State.QUEUED, State.HELD)
+    ids: tuple[str, ...] = ()
+    sender: str = ""
+    recipient: str = ""
+    upstream: str = ""
+    older_than: timedelta | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How much lies in the spool: messages by state, and when the oldest came."""
+
+    messages: Mapping[State, int]
+    oldest: Mapping[State, datetime | None]
+
+
+class Spool(Protocol):
+    """A durable store for accepted mail; every change is durable when the call returns.
+
+    Raises SpoolFull from commit, SpoolUnavailable from everything.
+    """
+
+    async def open(self) -> None:
+        """Makes the store ready, migrating its schema when an older version left it."""
+        ...
+
+    async def close(self) -> None:
+        """Writes what waits and closes."""
+        ...
+
+    async def commit(self, deposit: Deposit) -> None:
+        """Makes the message durable; many waiting commits share one fsync."""
+        ...
+
+    async def lease(
+        self, owner: str, now: datetime, until: datetime, limit: int
+    ) -> list[StoredMessage]:
+        """Takes up to `limit` due messages, earliest first, for owner until then."""
+        ...
+
+    async def renew(self, owner: str, ids: Sequence[str], until: datetime) -> None:
+        """Prolongs leases that owner still holds."""
+        ...
+
+    async def recover(self, now: datetime, alive: Sequence[str]) -> int:
+        """Ends the leases of all owners but those alive; returns how many.
+
+        What had never been attempted to the end becomes due at once; the rest
+        keeps its recorded time. For the start, and for a worker that died.
+        """
+        ...
+
+    async def body(self, message_id: str) -> bytes:
+        """The message's bytes. Raises NoSuchMessage."""
+        ...
+
+    async def begin_attempt(
+        self, message_id: str, indexes: Sequence[int], next_attempt: datetime
+    ) -> None:
+        """Counts an attempt for these recipients and records when the next would be."""
+        ...
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Records an attempt's result; the message goes when no recipient is left."""
+        ...
+
+    async def select(self, selection: Selection, now: datetime) -> list[StoredMessage]:
+        """The messages meant, oldest first."""
+        ...
+
+    async def get(self, message_id: str) -> StoredMessage:
+        """One message. Raises NoSuchMessage."""
+        ...
+
+    async def hold(self, ids: Sequence[str], reason: str, at: datetime) -> int:
+        """Sets queued messages aside until released; returns how many."""
+        ...
+
+    async def release(self, ids: Sequence[str], at: datetime, *, passed: str = "") -> int:
+        """Makes held or quarantined messages due now; returns how many.
+
+        passed: the plugin that is overruled, noted with the message.
+        """
+        ...
+
+    async def replace_body(self, message_id: str, body: bytes) -> None:
+        """Puts other bytes in the old ones' place (a released message is signed anew)."""
+        ...
+
+    async def retry(self, ids: Sequence[str], at: datetime) -> int:
+        """Makes queued messages due now; returns how many."""
+        ...
+
+    async def delete(self, ids: Sequence[str], at: datetime) -> int:
+        """Removes messages without telling anybody; returns how many."""
+        ...
+
+    async def record(self, events: Sequence[Event]) -> None:
+        """Adds events to the trace."""
+        ...
+
+    async def events(self, message_id: str) -> list[Event]:
+        """The message's events, oldest first; of messages that are gone, too."""
+        ...
+
+    async def depth(self) -> Depth:
+        """How much lies here, and how old it is."""
+        ...
+
+    async def expire(self, quarantined_before: datetime, events_before: datetime) -> int:
+        """Drops old quarantined messages and old events of messages that are gone."""
+        ...

@@ -1,0 +1,1 @@
+"""Protocols as bytes and values, without sockets."""

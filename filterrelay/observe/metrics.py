@@ -15,9 +15,9 @@ STEP_RESULTS = (*VERDICTS, "error", "timeout", "skipped")
 MODES = ("enforce", "shadow")
 LOGIN_RESULTS = ("ok", "bad", "locked", "unavailable")
 COMMANDS = (
-    "ehlo helo mail rcpt data bdat rset noop quit vrfy expn help auth starttls xclient xforward"
-    " other"
-).split()
+    *("ehlo", "helo", "mail", "rcpt", "data", "bdat", "rset", "noop", "quit", "vrfy", "expn"),
+    *("help", "auth", "starttls", "xclient", "xforward", "other"),
+)
 CONNECTION_RESULTS = ("accepted", "refused", "too_many")
 ATTEMPT_RESULTS = ("delivered", "deferred", "bounced")
 REPLY_CLASSES = ("2xx", "4xx", "5xx", "none")
@@ -186,12 +186,12 @@ def worker_metrics(directory: Path, process: str) -> Metrics:
     process: a name that no other living process has.
     """
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-    values.ValueClass = values.MultiProcessValue(lambda: process)
+    values.ValueClass = values.MultiProcessValue(lambda: process)  # type: ignore[no-untyped-call]  # untyped there
     return Metrics()
 
 
 def summed_registry(directory: Path) -> CollectorRegistry:
     """A registry that adds up what all processes below directory have counted."""
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=str(directory))
+    MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]  # untyped there
     return registry

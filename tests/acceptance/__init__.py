@@ -1,0 +1,1 @@
+"""The installed program against the real programs that it works with."""

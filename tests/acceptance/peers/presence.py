@@ -1,0 +1,43 @@
+"""Which programs of other projects are on this machine, and why one can't be used."""
+
+import os
+from pathlib import Path
+
+from .process import find_program
+
+# What each peer needs on the PATH (or among the daemons).
+_PROGRAMS = {
+    "clamd": ("clamd",),
+    "dovecot": ("dovecot",),
+    "msmtp": ("msmtp",),
+    "nodemailer": ("node",),
+    "opendkim": ("opendkim",),
+    "postfix": ("postfix",),
+    "promtool": ("promtool",),
+    "swaks": ("swaks",),
+}
+_DOVECOT_PROTOCOLS = ("imap", "pop3", "lmtp")
+
+
+def node_modules() -> Path:
+    """Where install-peers puts nodemailer: outside the tree."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "filterrelay-tests" / "node_modules"
+
+
+def why_missing(peer: str) -> str:
+    """Empty when the peer can be used here, else the reason in words."""
+    if peer not in _PROGRAMS:
+        raise ValueError(f"no peer is called {peer!r}; known: {', '.join(_PROGRAMS)}")
+    for program in _PROGRAMS[peer]:
+        if find_program(program) is None:
+            return f"{program} is not installed; tests/acceptance/install-peers does it"
+    if peer == "postfix" and os.geteuid() != 0:
+        return "Postfix can be started by root only"
+    if peer == "nodemailer" and not (node_modules() / "nodemailer").exists():
+        return "nodemailer is not installed; tests/acceptance/install-peers does it"
+    if peer == "dovecot":
+        libexec = Path("/usr/lib/dovecot")
+        absent = [name for name in _DOVECOT_PROTOCOLS if not (libexec / name).exists()]
+        return f"Dovecot lacks {', '.join(absent)}" if absent else ""
+    return ""

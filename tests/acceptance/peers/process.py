@@ -1,0 +1,184 @@
+"""Programs run on loopback from a directory of their own, and ended for sure."""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+LOOPBACK = "127.0.0.1"
+_PORTS = range(20_000, 32_000)  # below what the system gives to outgoing connections
+_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # where daemons lie; not on every user's PATH
+
+
+def find_program(name: str) -> str | None:
+    """Where the program lies, the daemons' folders included; None when it is not installed."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{_SBIN}")
+
+
+@contextmanager
+def workplace(name: str) -> Iterator[Path]:
+    """A directory with a short path that every user may enter; gone at the end.
+
+    Servers change their user, and a Unix socket's path ends at 107 octets.
+    """
+    directory = Path(tempfile.mkdtemp(prefix=f"fr-{name}-"))
+    directory.chmod(0o755)
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def free_port() -> int:
+    """A port that nobody on this machine listens on just now."""
+    for port in random.sample(_PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((LOOPBACK, port))
+            return port
+    raise RuntimeError("no free port among a hundred tried")
+
+
+def wait_until(condition: Callable[[], T], what: str, seconds: float = 20.0) -> T:
+    """The condition's first true value; fails the test when it doesn't come in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if value := condition():
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {seconds:g} s")
+        time.sleep(0.02)
+
+
+def listens(port: int) -> bool:
+    """Whether a server takes connections on that loopback port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((LOOPBACK, port)) == 0
+
+
+def members(group: int) -> list[int]:
+    """The processes of a process group, those that wait to be reaped not counted."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[2]) == group and fields[0] not in "ZX":
+                found.append(int(entry.name))
+    return found
+
+
+class Process:
+    """A server in a process group of its own, its output in a file.
+
+    argv: the program, by name or path, and its arguments. log: takes standard
+    output and error. env: added to the environment.
+    """
+
+    def __init__(
+        self, argv: Sequence[str], log: Path, *, env: Mapping[str, str] | None = None
+    ) -> None:
+        program = find_program(argv[0])
+        if program is None:
+            raise FileNotFoundError(f"{argv[0]} is not installed")
+        self.name = Path(argv[0]).name
+        self.log = log
+        with log.open("ab") as output:
+            self._popen = subprocess.Popen(
+                [program, *argv[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(env or {})},
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The leader's process number, which is its group's too."""
+        return self._popen.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended; None while it runs."""
+        return self._popen.poll()
+
+    def wait_for_port(self, port: int, seconds: float = 20.0) -> None:
+        """Returns once the port takes connections; fails with the log's end if it never does."""
+
+        def ready() -> bool:
+            if self.exit_code is not None:
+                raise AssertionError(f"ended with {self.exit_code}:\n{self.output()[-2000:]}")
+            return listens(port)
+
+        wait_until(ready, f"port {port} of {self.name}", seconds)
+
+    def output(self) -> str:
+        """All that it has printed so far."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal to the leader alone."""
+        self._popen.send_signal(number)
+
+    def wait(self, seconds: float) -> int:
+        """Its exit code; fails when it doesn't end in time."""
+        try:
+            return self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"still runs after {seconds:g} s") from None
+
+    def stop(self, seconds: float = 10.0) -> int:
+        """Asks it to end (SIGTERM) and returns its exit code; none of its group survives."""
+        try:
+            if self.exit_code is None:
+                self.signal(signal.SIGTERM)
+            return self.wait(seconds)
+        finally:
+            self.kill_group()
+
+    def kill_group(self) -> None:
+        """Kills everything it started, as a power cut would, and waits until all are gone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._popen.wait()
+        wait_until(lambda: not members(self.pid), f"the end of group {self.pid}")
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    seconds: float = 60.0,
+    env: Mapping[str, str] | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end and returns what it printed; its exit code is the caller's."""
+    program = find_program(argv[0])
+    if program is None:
+        raise FileNotFoundError(f"{argv[0]} is not installed")
+    done = subprocess.run(
+        [program, *argv[1:]],
+        input=stdin,
+        capture_output=True,
+        timeout=seconds,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+    return subprocess.CompletedProcess(
+        done.args,
+        done.returncode,
+        done.stdout.decode(errors="replace"),
+        done.stderr.decode(errors="replace"),
+    )

@@ -154,7 +154,7 @@ def _put_on_top(message: Message, edits: Iterable[Edit]) -> Message:
     added.reverse()
     if not message.header_end and not message.raw.startswith(b"\r\n"):
         added.append(b"\r\n")
-    return Message(message.id, b"".join([*added, message.raw]))
+    return message.with_fields_on_top(added)
 
 
 def header_field(name: str, value: str) -> bytes:

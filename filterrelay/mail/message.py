@@ -74,6 +74,17 @@ class Message:
         found = self._by_name.get(name.lower())
         return found[0].value if found else ""
 
+    def with_fields_on_top(self, fields: list[bytes]) -> "Message":
+        """A new message with these whole fields first; what was parsed is kept."""
+        longer = Message(self.id, b"".join([*fields, self.raw]))
+        known = self.__dict__
+        if "headers" in known:
+            added = [Header(raw.partition(b":")[0].decode("latin-1"), raw) for raw in fields]
+            longer.__dict__["headers"] = (*added, *self.headers)
+        if "parts" in known:
+            longer.__dict__["parts"] = self.parts
+        return longer
+
     @cached_property
     def parts(self) -> tuple[Part, ...]:
         """The MIME leaf parts in order, decoded with limits on depth, number and size."""

@@ -1,6 +1,8 @@
 """The client's side of a conversation, as plugins see it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +75,32 @@ class Session:
     def login(self) -> str:
         """The authenticated name, or empty."""
         return self.identity.login if self.identity else ""
+
+    def facts(self) -> dict[str, Any]:
+        """The session as JSON values, for the spool and the trace."""
+        return {
+            "id": self.id,
+            "listener": self.listener,
+            "door": self.door,
+            "client_ip": self.client_ip,
+            "client_port": self.client_port,
+            "client_name": self.client_name,
+            "helo": self.helo,
+            "esmtp": self.esmtp,
+            "trusted": self.trusted,
+            "tls": asdict(self.tls) if self.tls else None,
+            "identity": asdict(self.identity) if self.identity else None,
+        }
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> "Session":
+        """The session that `facts` was made from."""
+        tls, identity = facts["tls"], facts["identity"]
+        senders = tuple(identity["senders"]) if identity else ()
+        return cls(
+            **dict(facts)
+            | {
+                "tls": Tls(**tls) if tls else None,
+                "identity": Identity(**identity | {"senders": senders}) if identity else None,
+            }
+        )

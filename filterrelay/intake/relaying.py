@@ -1,0 +1,48 @@
+"""Who may send what to whom: the rules that keep the relay from being an open one."""
+
+from dataclasses import dataclass
+
+from filterrelay.intake.submission import may_send_as
+from filterrelay.mail.address import any_matches
+from filterrelay.mail.envelope import Envelope, Recipient
+from filterrelay.mail.reply import Reply
+from filterrelay.mail.session import Session
+from filterrelay.settings import Listener
+
+LOGIN_FIRST = Reply(530, "5.7.0", "Log in first")  # RFC 4954 section 6
+NO_RELAYING = Reply(550, "5.7.1", "Relaying denied: log in, or send to our own domains only")
+NO_ROUTING = Reply(550, "5.7.1", "Relaying denied: the address holds another address")
+
+
+@dataclass(frozen=True, slots=True)
+class RelayRules:
+    """One listener's rules. hostname: the relay's own name."""
+
+    listener: Listener
+    hostname: str
+
+    def sender(self, session: Session, envelope: Envelope) -> Reply | None:
+        """Why that sender is refused, or None."""
+        logs_in = self.listener.auth == "required" and not self.listener.relay_domains
+        if logs_in and not session.may_relay:
+            return LOGIN_FIRST
+        identity, sender = session.identity, envelope.sender
+        if identity is None or sender is None or self.listener.senders == "any":
+            return None
+        if may_send_as(identity, sender, self.hostname):
+            return None
+        text = f"{identity.login} may not send as {sender}; ask the postmaster to allow it"
+        return Reply(553, "5.7.1", text)
+
+    def recipient(self, session: Session, recipient: Recipient) -> Reply | None:
+        """Why that recipient is refused, or None."""
+        if session.may_relay:
+            return None
+        address = recipient.address
+        if not address.domain:  # the bare postmaster is ours to serve (RFC 5321 section 4.5.1)
+            return NO_RELAYING if not self.listener.relay_domains else None
+        if not any_matches(self.listener.relay_domains, address):
+            return NO_RELAYING
+        if any(mark in address.local for mark in "%!@"):
+            return NO_ROUTING
+        return None

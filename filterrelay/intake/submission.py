@@ -1,0 +1,35 @@
+"""What a relay owes to mail that its own users submit (RFC 6409)."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from filterrelay.intake.trace import date_value
+from filterrelay.mail.address import Address, AddressPattern, any_matches
+from filterrelay.mail.edits import AddHeader, Edit, RemoveHeader
+from filterrelay.mail.message import Message
+from filterrelay.mail.session import Identity
+
+
+def completed(message: Message, hostname: str, at: datetime) -> Iterator[Edit]:
+    """Adds Date and Message-ID when missing (section 8), and takes Bcc away."""
+    if not message.all("date"):
+        yield AddHeader("Date", date_value(at))
+    if not message.all("message-id"):
+        yield AddHeader("Message-ID", f"<{message.id}@{hostname}>")
+    if message.all("bcc"):
+        yield RemoveHeader("Bcc")
+
+
+def may_send_as(identity: Identity, sender: Address, hostname: str) -> bool:
+    """Whether the login may use that envelope sender (section 6.1).
+
+    A login sends as itself and as its listed senders. One without a domain is
+    itself at the relay's host name and at the domain that it stands in.
+    """
+    login = identity.login.lower()
+    if "@" in login:
+        itself = sender.key == login
+    else:
+        own_domains = (hostname.lower(), hostname.lower().partition(".")[2])
+        itself = sender.local.lower() == login and sender.domain.lower() in own_domains
+    return itself or any_matches(map(AddressPattern, identity.senders), sender)

@@ -8,10 +8,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from filterrelay.mail.address import AddressPattern
 from filterrelay.plugin.options import Duration, Secret, Size
+from filterrelay.settings_problems import Source
 
 
 class Section(BaseModel):
@@ -225,3 +226,21 @@ class Settings(Section):
     metrics: HttpService = HttpService(address="127.0.0.1:9325")
     console: HttpService = HttpService(address="127.0.0.1:9326")
     log: Log = Log()
+
+    _source: Source = PrivateAttr(default_factory=lambda: Source(Path("filterrelay.toml")))
+
+    @property
+    def source(self) -> Source:
+        """The file these came from, to name the line where something is wrong."""
+        return self._source
+
+    @property
+    def base_dir(self) -> Path:
+        """The directory to which relative paths belong: the file's own."""
+        return self._source.file.absolute().parent
+
+    def with_source(self, source: Source) -> "Settings":
+        """The same settings, said to come from there."""
+        copy = self.model_copy()
+        copy._source = source  # noqa: SLF001  # its own class's attribute
+        return copy

@@ -1,11 +1,15 @@
 """Typed options: the base class, and the kinds of value that a configuration file writes."""
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
+
+from filterrelay.errors import FilterRelayError
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\Z")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -68,3 +72,50 @@ class NoOptions(Options):
 def resolve_path(base_dir: Path, path: Path | str) -> Path:
     """The path as meant in a configuration file that lies in base_dir."""
     return base_dir / Path(path).expanduser()
+
+
+@dataclass
+class UnreadableSecret(FilterRelayError):
+    """A file that should hold a secret can't be read."""
+
+    file: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file} can't be read: {self.reason}"
+
+
+def read_secret_file(base_dir: Path, path: Path | str) -> str:
+    """The file's text without the final line end. Raises UnreadableSecret."""
+    file = resolve_path(base_dir, path)
+    try:
+        secret = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except OSError as error:
+        raise UnreadableSecret(file, error.strerror or str(error)) from None
+    except UnicodeDecodeError:
+        raise UnreadableSecret(file, "it is not UTF-8 text") from None
+    if not secret:
+        raise UnreadableSecret(file, "it is empty")
+    return secret
+
+
+def with_secrets(
+    options: Mapping[str, Any], kind: type[BaseModel], base_dir: Path
+) -> dict[str, Any]:
+    """The options with each `NAME_file` replaced by NAME, read from that file.
+
+    Only where kind has a field NAME and none called `NAME_file`. Raises
+    UnreadableSecret, and ValueError when both are given or no file is named.
+    """
+    complete = dict(options)
+    for key, value in options.items():
+        name = key.removesuffix("_file")
+        if name == key or key in kind.model_fields or name not in kind.model_fields:
+            continue
+        if name in options:
+            raise ValueError(f"give {name} or {key}, not both")
+        if not (isinstance(value, str) and value):
+            raise ValueError(f"{key} must name a file")
+        del complete[key]
+        complete[name] = read_secret_file(base_dir, value)
+    return complete

@@ -1,0 +1,272 @@
+"""What single values can't show: names that must exist, files that must fit, open relays."""
+
+import re
+import ssl
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+from filterrelay.mail.address import BadAddress, parse_mailbox
+from filterrelay.mail.endpoint import parse_endpoint
+from filterrelay.settings import Listener, Network, PluginUse, Settings, Upstream
+from filterrelay.toml_lines import Path as KeyPath
+
+Complaint = tuple[KeyPath, str]
+
+_RATE = re.compile(r"[1-9]\d*/[smhd]\Z")
+_DIRECT = "mx"  # the route that means direct delivery
+_BROAD_V4 = 16  # bits: a public network with fewer is more than one organisation's
+_BROAD_V6 = 32
+
+
+def cross_check(settings: Settings) -> Iterator[Complaint]:
+    """What is wrong between the keys of completed settings: each key's path and the reason."""
+    yield from _hostname(settings)
+    yield from _unique_names(settings)
+    yield from _tls_files(settings)
+    upstreams = {upstream.name for upstream in settings.upstream}
+    for index, listener in enumerate(settings.listener):
+        for key, why in _listener(listener, settings, upstreams):
+            yield ("listener", index, key), why
+    for index, upstream in enumerate(settings.upstream):
+        for key, why in _upstream(upstream):
+            yield ("upstream", index, key), why
+    for index, rule in enumerate(settings.route):
+        if rule.upstream == _DIRECT:
+            yield (
+                ("route", index, "upstream"),
+                "direct delivery by MX isn't supported; name an [[upstream]]",
+            )
+        elif rule.upstream not in upstreams:
+            yield ("route", index, "upstream"), _no_such("upstream", rule.upstream, upstreams)
+    yield from _filters(settings)
+    yield from _services(settings)
+    yield from _schedule(settings)
+
+
+def _hostname(settings: Settings) -> Iterator[Complaint]:
+    try:
+        parse_mailbox(f"postmaster@{settings.hostname}")
+    except BadAddress:
+        yield ("hostname",), f"{settings.hostname!r} is no host name"
+
+
+def _plugins(settings: Settings) -> Iterator[tuple[KeyPath, PluginUse]]:
+    for section in ("auth", "filter", "signer", "observer"):
+        for index, use in enumerate(getattr(settings, section)):
+            yield (section, index), use
+
+
+def _unique_names(settings: Settings) -> Iterator[Complaint]:
+    yield from _repeated(
+        "listener", ((("listener", i), one.name) for i, one in enumerate(settings.listener))
+    )
+    yield from _repeated(
+        "upstream", ((("upstream", i), one.name) for i, one in enumerate(settings.upstream))
+    )
+    yield from _repeated("plugin", ((path, use.name) for path, use in _plugins(settings)))
+    addresses = Counter(one.address for one in settings.listener)
+    for index, listener in enumerate(settings.listener):
+        if addresses[listener.address] > 1 and not listener.address.endswith(":0"):
+            yield (
+                ("listener", index, "address"),
+                f"several listeners have the address {listener.address}",
+            )
+
+
+def _repeated(kind: str, named: Iterable[tuple[KeyPath, str]]) -> Iterator[Complaint]:
+    seen: set[str] = set()
+    for path, name in named:
+        if name in seen:
+            yield (
+                (*path, "name"),
+                f"there is another {kind} called {name!r}; give one of them a name of its own",
+            )
+        seen.add(name)
+
+
+def _no_such(kind: str, name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    return f"there is no {kind} called {name!r}; there is {', '.join(names) or 'none'}"
+
+
+def _tls_files(settings: Settings) -> Iterator[Complaint]:
+    """That the certificate and the key are there and belong together, when they are named."""
+    certificate, key = settings.tls.certificate, settings.tls.key
+    if certificate is None or key is None:
+        if certificate is not None:
+            yield ("tls", "certificate"), "its key is missing: set key in [tls]"
+        if key is not None:
+            yield ("tls", "key"), "its certificate is missing: set certificate in [tls]"
+        return
+    readable = True
+    for name, file in (("certificate", certificate), ("key", key)):
+        try:
+            file.read_bytes()
+        except OSError as error:
+            readable = False
+            yield ("tls", name), f"{file} can't be read: {error.strerror}"
+    if readable and (why := _misfit(certificate, key)):
+        yield ("tls", "certificate"), why
+
+
+def _misfit(certificate: Path, key: Path) -> str:
+    """Why the pair can't serve, or empty."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key, password=lambda: b"")
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            return f"{certificate} was not made for the key {key}"
+        return f"{certificate} and {key} can't be used: {error.reason or error}"
+    return ""
+
+
+def _listener(
+    listener: Listener, settings: Settings, upstreams: Iterable[str]
+) -> Iterator[tuple[str, str]]:
+    try:
+        parse_endpoint(listener.address)
+    except ValueError as error:
+        yield "address", str(error)
+    if listener.tls != "none" and (settings.tls.certificate is None or settings.tls.key is None):
+        yield "tls", f"{listener.tls} needs certificate and key in [tls]"
+    if listener.auth != "none":
+        if listener.tls == "none":
+            yield "auth", 'passwords need TLS: set tls = "starttls" or "implicit"'
+        if not settings.auth:
+            yield "auth", f"{listener.auth} needs an [[auth]] section: who may log in"
+    yield from _listener_kind(listener, settings, upstreams)
+
+
+def _listener_kind(
+    listener: Listener, settings: Settings, upstreams: Iterable[str]
+) -> Iterator[tuple[str, str]]:
+    match listener.kind:
+        case "smtp":
+            if not settings.upstream:
+                yield "kind", "smtp needs an [[upstream]]: where accepted mail goes"
+            if listener.upstream:
+                yield "upstream", "only a proxy listener has one; use a [[route]] instead"
+        case "proxy":
+            if not listener.upstream:
+                yield "upstream", "a proxy listener needs the name of its upstream"
+            elif listener.upstream not in upstreams:
+                yield "upstream", _no_such("upstream", listener.upstream, upstreams)
+        case "milter":
+            for key in ("tls", "auth", "upstream"):
+                if key in listener.model_fields_set and getattr(listener, key) not in ("", "none"):
+                    yield key, "a milter listener has none: that is the mail server's part"
+
+
+def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
+    if not upstream.name or upstream.name == _DIRECT:
+        yield "name", f"{upstream.name!r} can't be an upstream's name"
+    for host in upstream.hosts:
+        try:
+            parse_endpoint(host, default_port=25)
+        except ValueError as error:
+            yield "hosts", str(error)
+    if upstream.rate and not _RATE.match(upstream.rate):
+        yield "rate", f'{upstream.rate!r} is no rate; write one like "100/s", "500/m" or "2000/h"'
+    given = {"password", "password_file"} & upstream.model_fields_set
+    if len(given) > 1:
+        yield "password_file", "give password or password_file, not both"
+    if given and not upstream.username:
+        yield given.pop(), "a password needs a username beside it"
+    if upstream.username and not given:
+        yield "username", "a username needs password_file or password beside it"
+    if upstream.ca_file is not None and not upstream.ca_file.is_file():
+        yield "ca_file", f"there is no file {upstream.ca_file}"
+
+
+def _filters(settings: Settings) -> Iterator[Complaint]:
+    listeners = {listener.name for listener in settings.listener}
+    for index, one in enumerate(settings.filter):
+        for place, name in enumerate(one.applies_to):
+            if name not in listeners:
+                yield ("filter", index, "applies_to", place), _no_such("listener", name, listeners)
+
+
+def _services(settings: Settings) -> Iterator[Complaint]:
+    for section, service in (("metrics", settings.metrics), ("console", settings.console)):
+        if service.address:
+            yield from _endpoint((section, "address"), service.address, None)
+    for index, server in enumerate(settings.dns.servers):
+        yield from _endpoint(("dns", "servers", index), server, 53)
+    if not settings.spool.url.startswith(("sqlite:///", "postgresql://")):
+        yield ("spool", "url"), "must begin with sqlite:/// or postgresql://"
+
+
+def _endpoint(path: KeyPath, text: str, default_port: int | None) -> Iterator[Complaint]:
+    try:
+        parse_endpoint(text, default_port)
+    except ValueError as error:
+        yield path, str(error)
+
+
+def _schedule(settings: Settings) -> Iterator[Complaint]:
+    delivery = settings.delivery
+    if delivery.retry.total_seconds() <= 0:
+        yield ("delivery", "retry"), "must be longer than nothing"
+    if delivery.retry > delivery.retry_max:
+        yield ("delivery", "retry"), "is longer than retry_max"
+    if delivery.warn_after > delivery.give_up_after:
+        yield ("delivery", "warn_after"), "is longer than give_up_after"
+    if settings.limits.message_size > settings.limits.in_flight_memory:
+        yield ("limits", "message_size"), "is more than in_flight_memory: no such message fits"
+
+
+def warnings(settings: Settings) -> list[str]:
+    """What works but is dangerous, a sentence each."""
+    found = []
+    for listener in settings.listener:
+        if listener.kind == "smtp":
+            found += [f"listener {listener.name}: OPEN RELAY: {why}" for why in _openings(listener)]
+    for upstream in settings.upstream:
+        if upstream.username and upstream.tls in ("none", "opportunistic"):
+            found.append(
+                f"upstream {upstream.name}: its password may cross the network in plain text "
+                'unless tls = "required"'
+            )
+    for file, what in _secret_files(settings):
+        if _world_readable(file):
+            found.append(f"{what} {file} can be read by every user of this machine (chmod 640)")
+    return found
+
+
+def _openings(listener: Listener) -> Iterator[str]:
+    for network in listener.trusted_networks:
+        if _is_broad(network):
+            yield f"anybody in {network} may send to anybody (trusted_networks)"
+    if any(pattern.text in ("*", "*@*") for pattern in listener.relay_domains):
+        yield "anybody may send to anybody (relay_domains)"
+
+
+def _is_broad(network: Network) -> bool:
+    """Whether it holds more of the internet than one organisation."""
+    if network.prefixlen == 0:
+        return True
+    match network:
+        case IPv4Network():
+            return network.prefixlen < _BROAD_V4 and not network.is_private
+        case IPv6Network():
+            return network.prefixlen < _BROAD_V6 and not network.is_private
+
+
+def _secret_files(settings: Settings) -> Iterator[tuple[Path, str]]:
+    if settings.tls.key is not None:
+        yield settings.tls.key, "the private key"
+    for upstream in settings.upstream:
+        if upstream.password_file is not None:
+            yield upstream.password_file, "the password file"
+    if any("password" in upstream.model_fields_set for upstream in settings.upstream):
+        yield settings.source.file, "the configuration file with a password in it,"
+
+
+def _world_readable(file: Path) -> bool:
+    try:
+        return bool(file.stat().st_mode & 0o004)
+    except OSError:
+        return False

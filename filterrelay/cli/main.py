@@ -1,0 +1,87 @@
+"""The program `filterrelay`: finds the command's module and imports only that."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from filterrelay.cli.common import Exit, print_json
+from filterrelay.errors import FilterRelayError
+
+COMMANDS = {
+    "init": "Write a configuration to begin with: file, DKIM key, certificate, user file.",
+    "check": "Say whether the configuration would serve, and what is wrong if not.",
+    "serve": "Run in the foreground: receive, filter, sign, keep safe, deliver.",
+    "demo": "Show the whole appliance on loopback with sample messages.",
+    "scan": "Run stored messages through the filters without sending anything.",
+    "trace": "Tell all that is known of one message.",
+    "queue": "Look at and act on the mail that waits for delivery.",
+    "quarantine": "Look at and act on the mail that filters set aside.",
+    "user": "Manage local accounts.",
+    "dkim": "Make DKIM keys, print their DNS records, check them.",
+    "learn": "Train the embedded spam classifier from sorted mail.",
+    "plugins": "List the installed plugins, or describe one.",
+}
+
+
+class Commands(TyperGroup):
+    """The group of all commands; a command's module is imported when it is called."""
+
+    def __init__(self, **attributes: Any) -> None:
+        """Puts a placeholder in each command's place, enough for --help."""
+        super().__init__(**attributes)
+        for name, help_text in COMMANDS.items():
+            self.add_command(TyperCommand(name=name, help=help_text))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # typer hides click's types
+        """The real command in its placeholder's place."""
+        name, placeholder, rest = super().resolve_command(ctx, args)
+        if placeholder is None:
+            return name, placeholder, rest
+        return name, get_command(import_module(f"filterrelay.cli.{name}").app), rest
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="A mail filter that runs as an appliance.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"filterrelay {version('filterrelay')}")
+        raise typer.Exit(Exit.DONE)
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """A mail filter that runs as an appliance."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point. Errors that have a name end in one sentence, never in a traceback."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        app(given, prog_name="filterrelay")
+    except FilterRelayError as error:
+        if "--json" in given:
+            print_json({"error": str(error)})
+        else:
+            print(f"filterrelay: {error}", file=sys.stderr)
+        sys.exit(Exit.BAD)

@@ -1,6 +1,5 @@
 """What the commands share: the configuration's option, JSON, exit codes."""
 
-import asyncio
 import json
 import os
 from collections.abc import Coroutine
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-if TYPE_CHECKING:  # pydantic takes 0.1 s to import, which `--help` shouldn't cost
+if TYPE_CHECKING:  # importing pydantic takes 0.1 s, which `--help` shouldn't cost
     from filterrelay.settings import Settings
 
 T = TypeVar("T")
@@ -48,6 +47,7 @@ def command(help: str = "") -> typer.Typer:
         help=help or None,
         add_completion=False,
         no_args_is_help=bool(help),
+        rich_markup_mode=None,
         pretty_exceptions_enable=False,
     )
 
@@ -78,6 +78,8 @@ def load_settings(config: Path | None) -> "Settings":
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Runs one command's asynchronous work to its end."""
+    import asyncio
+
     return asyncio.run(work)
 
 

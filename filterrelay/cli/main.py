@@ -9,20 +9,21 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
+from filterrelay import __version__
 from filterrelay.cli.common import Exit, print_json
 from filterrelay.errors import FilterRelayError
 
 COMMANDS = {
-    "init": "Write a configuration to begin with: file, DKIM key, certificate, user file.",
-    "check": "Say whether the configuration would serve, and what is wrong if not.",
-    "serve": "Run in the foreground: receive, filter, sign, keep safe, deliver.",
-    "demo": "Show the whole appliance on loopback with sample messages.",
-    "scan": "Run stored messages through the filters without sending anything.",
+    "init": "Write a configuration, keys and a certificate to begin with.",
+    "check": "Say whether the configuration would serve.",
+    "serve": "Run in the foreground.",
+    "demo": "Show the whole appliance with sample messages.",
+    "scan": "Run stored messages through the filters, sending nothing.",
     "trace": "Tell all that is known of one message.",
-    "queue": "Look at and act on the mail that waits for delivery.",
-    "quarantine": "Look at and act on the mail that filters set aside.",
+    "queue": "Look at and act on mail that waits for delivery.",
+    "quarantine": "Look at and act on mail that filters set aside.",
     "user": "Manage local accounts.",
-    "dkim": "Make DKIM keys, print their DNS records, check them.",
+    "dkim": "Make DKIM keys and DNS records, and check them.",
     "learn": "Train the embedded spam classifier from sorted mail.",
     "plugins": "List the installed plugins, or describe one.",
 }
@@ -35,7 +36,7 @@ class Commands(TyperGroup):
         """Puts a placeholder in each command's place, enough for --help."""
         super().__init__(**attributes)
         for name, help_text in COMMANDS.items():
-            self.add_command(TyperCommand(name=name, help=help_text))
+            self.add_command(TyperCommand(name=name, help=help_text, rich_markup_mode=None))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # typer hides click's types
         """The real command in its placeholder's place."""
@@ -50,15 +51,14 @@ app = typer.Typer(
     help="A mail filter that runs as an appliance.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # importing rich's help takes longer than all the rest
     pretty_exceptions_enable=False,
 )
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        print(f"filterrelay {version('filterrelay')}")
+        print(f"filterrelay {__version__}")
         raise typer.Exit(Exit.DONE)
 
 

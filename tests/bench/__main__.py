@@ -1,0 +1,192 @@
+"""Run the benchmark: each relay at each work in turn, round after round."""
+
+import argparse
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import uvloop
+from rich.console import Console
+
+from tests.bench import measure, report, targets
+from tests.bench.errors import BenchError
+from tests.bench.load import LoadProcess
+from tests.bench.proof import prove
+from tests.bench.relays import RELAYS, Haraka, Postfix, Relay
+from tests.bench.results import Results
+from tests.bench.site import Site, build_site
+from tests.bench.stubdns import StubDns
+from tests.bench.works import AUTH, NEW, WORKS, Work
+
+_WARM_UP = 0.15  # of a work's messages
+_QUICK = 0.3  # of a work's messages
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asked for."""
+
+    works: list[Work]
+    relays: list[str]
+    rounds: int
+    json: Path
+    keep: bool
+    strict: bool
+
+
+class Bench:
+    """The relays that run, and what was measured with them."""
+
+    def __init__(self, options: Options, console: Console) -> None:
+        self.results = Results()
+        self._options = options
+        self._console = console
+        self._running: dict[str, Relay] = {}
+
+    async def run(self, directory: Path) -> None:
+        """All rounds, in a directory of their own."""
+        office = build_site(directory)
+        names = StubDns.start(office)
+        load = await LoadProcess.start(office.app_dkim.path)
+        try:
+            for name in self._options.relays:
+                self._start(RELAYS[name], office)
+            await self._warm_up(load)
+            for number in range(1, self._options.rounds + 1):
+                for work in self._options.works:
+                    await self._turn(work, load, number)
+        finally:
+            for relay in list(self._running.values()):
+                self._stop(relay)
+            await load.stop()
+            names.stop()
+
+    def _start(self, kind: type[Relay], office: Site) -> None:
+        self._console.print(f"starting {kind.title}", highlight=False)
+        relay = kind(office)
+        self._running[kind.name] = relay
+        try:
+            relay.start()
+            prove(relay)
+            relay.open_sink()
+        except BenchError as error:
+            self._failed(relay, error)
+
+    async def _warm_up(self, load: LoadProcess) -> None:
+        """Both doors, so that no relay starts processes or compiles code while it is measured."""
+        for relay in list(self._running.values()):
+            try:
+                for work in (NEW, AUTH):
+                    await measure.run(relay, work.scaled(_WARM_UP), load, 0)
+            except BenchError as error:
+                self._failed(relay, error)
+
+    async def _turn(self, work: Work, load: LoadProcess, number: int) -> None:
+        """One work through each relay; the order turns around with each round."""
+        if work.memory_only and number > 1:
+            return
+        order = list(self._running.values())
+        if number % 2 == 0:
+            order.reverse()
+        for relay in order:
+            if work.memory_only and relay.name in (Postfix.name, Haraka.name):
+                continue  # no target compares them there
+            try:
+                sample = await measure.run(relay, work, load, number)
+            except BenchError as error:
+                self._failed(relay, error)
+                continue
+            self.results.samples.append(sample)
+            report.print_progress(self._console, sample)
+
+    def _failed(self, relay: Relay, error: BenchError) -> None:
+        """Leave a relay out from here on: what it holds would disturb its later runs."""
+        self._console.print(f"[red]{relay.title} failed:[/] {error}", highlight=False)
+        self.results.failures.append(f"{relay.title}: {error}")
+        self._stop(relay)
+
+    def _stop(self, relay: Relay) -> None:
+        self._running.pop(relay.name, None)
+        relay.stop()
+
+
+def _options(arguments: list[str]) -> Options:
+    parser = argparse.ArgumentParser(prog="tests.bench", description=__doc__)
+    parser.add_argument(
+        "--works", default=",".join(WORKS), help="which works, by comma (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--relays", default=",".join(RELAYS), help="which relays, by comma (default: %(default)s)"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
+    parser.add_argument("--scale", type=float, default=1.0, help="times the messages of each work")
+    parser.add_argument("--quick", action="store_true", help="one round of few messages")
+    parser.add_argument("--json", type=Path, default=Path("build/bench.json"))
+    parser.add_argument("--keep", action="store_true", help="keep the relays' directories and logs")
+    parser.add_argument("--strict", action="store_true", help="exit 1 if a target is not met")
+    given = parser.parse_args(arguments)
+    works, relays = given.works.split(","), given.relays.split(",")
+    for names, known in ((works, WORKS), (relays, RELAYS)):
+        if unknown := [name for name in names if name not in known]:
+            parser.error(f"{unknown[0]!r} is none of {', '.join(known)}")
+    scale = given.scale * (_QUICK if given.quick else 1.0)
+    return Options(
+        works=[WORKS[name].scaled(scale) for name in works],
+        relays=relays,
+        rounds=1 if given.quick else given.rounds,
+        json=given.json,
+        keep=given.keep,
+        strict=given.strict,
+    )
+
+
+def _machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    return {
+        "cpus": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "load_before": os.getloadavg()[0],
+    }
+
+
+def main() -> int:
+    """Run, report, and say whether all targets were met."""
+    options = _options(sys.argv[1:])
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    machine = _machine()
+    console.print(machine, highlight=False)
+    # not below the home directory, which Postfix's own user can't enter, nor in memory
+    directory = Path(tempfile.mkdtemp(prefix="filterrelay-bench-", dir="/var/tmp"))
+    directory.chmod(0o755)
+    bench = Bench(options, console)
+    try:
+        uvloop.run(bench.run(directory))
+    finally:
+        if options.keep:
+            console.print(f"kept {directory}", highlight=False)
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+    works = [work.name for work in options.works]
+    judged = targets.judge(bench.results, works)
+    report.print_results(console, bench.results, works, options.relays)
+    report.print_targets(console, judged)
+    for failure in bench.results.failures:
+        console.print(f"[red]failed:[/] {failure}", highlight=False)
+    verdicts = [
+        {"target": one.text, "wanted": one.wanted, "measured": one.measured, "met": one.met}
+        for one in judged
+    ]
+    bench.results.write_json(options.json, {"machine": machine, "targets": verdicts})
+    console.print(f"written to {options.json}", highlight=False)
+    unmet = any(one.met is False for one in judged)
+    return 1 if bench.results.failures or (options.strict and unmet) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

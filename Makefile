@@ -26,5 +26,9 @@ test:
 peers:
 	sh tests/acceptance/install-peers
 
+# options go in BENCH, such as make bench BENCH="--quick --relays postfix,filterrelay"
+bench: $(BIN)/filterrelay peers
+	$(BIN)/python -m tests.bench $(BENCH)
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

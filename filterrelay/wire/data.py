@@ -1,0 +1,180 @@
+"""Message content as SMTP carries it, without sockets: the final dot, chunks, line ends.
+
+Whole blocks are searched and copied, never single lines, and content that is refused is
+no longer stored. The line ends are held to CRLF (RFC 5321 section 2.3.8): what one server
+takes for the end of a message and the next one doesn't would let a client smuggle mail.
+"""
+
+import io
+from enum import Enum
+
+END_OF_DATA = b"\r\n.\r\n"  # RFC 5321 section 4.1.1.4
+_STUFFED = b"\r\n."
+_PREFIXES = tuple(END_OF_DATA[:length] for length in (4, 3, 2, 1))
+_HARMLESS = bytes(octet for octet in range(256) if octet not in b"\0\r\n")
+
+
+class Fault(Enum):
+    """Why content is refused once its end has been read."""
+
+    TOO_LARGE = "too large"
+    LINE_TOO_LONG = "line too long"
+    BARE_LINE_END = "bare CR or LF"
+    NUL = "NUL"
+
+
+class Content:
+    """The octets of one message as they arrive, checked and kept within limits.
+
+    max_octets: of the whole message. max_line: of one line, its CR counted.
+    octets: how many are kept. fault: the first one found; nothing is kept from then on.
+    """
+
+    __slots__ = ("_buffer", "_line", "_max_line", "_max_octets", "fault", "octets")
+
+    def __init__(self, max_octets: int, max_line: int) -> None:
+        self._max_octets = max_octets
+        self._max_line = max_line
+        self._buffer: io.BytesIO | None = io.BytesIO()
+        self._line = 0  # octets since the last LF
+        self.octets = 0
+        self.fault: Fault | None = None
+
+    def add(self, text: bytes | bytearray) -> None:
+        """Takes octets that don't end between a CR and its LF."""
+        if self._buffer is None or not text:
+            return
+        self.octets += len(text)
+        fault = self._fault_of(text)
+        if fault is None:
+            self._buffer.write(text)
+        else:
+            self.fault = fault
+            self.drop()
+
+    def drop(self) -> None:
+        """Keeps nothing, neither what came nor what will come."""
+        self._buffer = None
+        self.octets = 0
+
+    def take(self) -> bytes:
+        """The message, handed over once."""
+        buffer, self._buffer = self._buffer, None
+        return buffer.getvalue() if buffer is not None else b""
+
+    def ends_line(self) -> bool:
+        """Whether the last octet was an LF, or there was none."""
+        return self._line == 0
+
+    def _fault_of(self, text: bytes | bytearray) -> Fault | None:
+        if self.octets > self._max_octets:
+            return Fault.TOO_LARGE
+        if self._has_long_line(text):
+            return Fault.LINE_TOO_LONG
+        bones = text.translate(None, _HARMLESS)
+        if bones != b"\r\n" * (len(bones) // 2):
+            return Fault.NUL if b"\0" in bones else Fault.BARE_LINE_END
+        return None
+
+    def _has_long_line(self, text: bytes | bytearray) -> bool:
+        """Whether a line is over the limit; only blocks beyond the limit are searched within."""
+        first = text.find(b"\n")
+        if first < 0:
+            self._line += len(text)
+            return self._line > self._max_line
+        last = text.rfind(b"\n")
+        if self._line + first > self._max_line:
+            return True
+        start = first + 1
+        while last - start > self._max_line:
+            start = text.rfind(b"\n", start, start + self._max_line + 1) + 1
+            if not start:
+                return True
+        self._line = len(text) - last - 1
+        return self._line > self._max_line
+
+
+class DataDecoder:
+    """What follows DATA's 354, up to the final dot, in blocks of any size.
+
+    rest: what came behind the final dot, the next command's beginning.
+    """
+
+    __slots__ = ("_held", "_imagined", "content", "rest")
+
+    def __init__(self, content: Content) -> None:
+        self.content = content
+        self.rest: bytes | bytearray = b""
+        self._held: bytes | bytearray = b"\r\n"  # a dot at the very beginning follows a line's end
+        self._imagined = 2  # how many of the octets held never came
+
+    def feed(self, block: bytes | bytearray) -> bool:
+        """Takes the next octets; whether the final dot was among them."""
+        data = self._held + block if self._held else block
+        end = -1
+        stop = len(data) - _unfinished(data)
+        dot = data.find(_STUFFED)
+        if dot >= 0:
+            end = data.find(END_OF_DATA, dot)
+            if end >= 0:
+                stop = end + 2
+                self.rest = data[end + 5 :]
+        text = data[:stop]
+        if 0 <= dot < stop - 2:
+            text = text.replace(_STUFFED, b"\r\n")
+        if self._imagined:
+            taken = min(self._imagined, stop)
+            self._imagined -= taken
+            text = text[taken:]
+        self.content.add(text)
+        self._held = data[stop:] if end < 0 else b""
+        return end >= 0
+
+
+class ChunkDecoder:
+    """The chunks of BDAT (RFC 3030), put together; there is no dot in them to undo."""
+
+    __slots__ = ("_held", "content")
+
+    def __init__(self, content: Content) -> None:
+        self.content = content
+        self._held = b""
+
+    def feed(self, block: bytes | bytearray) -> None:
+        """Takes the next octets of a chunk."""
+        data = self._held + block if self._held else block
+        if data.endswith(b"\r"):
+            self._held = b"\r"
+            data = data[:-1]
+        else:
+            self._held = b""
+        self.content.add(data)
+
+    def finish(self) -> None:
+        """Takes note that the last chunk is complete.
+
+        The last line gets the CRLF that it may lack, as it would have had with DATA.
+        """
+        if self._held:
+            self.content.add(self._held)
+        elif not self.content.ends_line():
+            self.content.add(b"\r\n")
+
+
+def _unfinished(data: bytes | bytearray) -> int:
+    """How many octets at the end may be the beginning of the final dot's line."""
+    for prefix in _PREFIXES:
+        if data.endswith(prefix):
+            return len(prefix)
+    return 0
+
+
+def dot_stuffed(message: bytes) -> bytes:
+    """The message as DATA sends it, up to and with the final dot (RFC 5321 section 4.5.2).
+
+    message: CRLF line ends; the last line gets one if it has none.
+    """
+    stuffed = message.replace(_STUFFED, b"\r\n..") if _STUFFED in message else message
+    if stuffed.startswith(b"."):
+        stuffed = b"." + stuffed
+    return stuffed + (b".\r\n" if not stuffed or stuffed.endswith(b"\r\n") else END_OF_DATA)

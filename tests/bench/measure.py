@@ -13,7 +13,7 @@ from tests.bench.relays import Relay
 from tests.bench.works import Work
 
 _QUIET_FOR = 60.0  # seconds without a delivery after which a run has failed
-_SAMPLE_EVERY = 0.5  # seconds between looks at the memory
+_SAMPLE_EVERY = 0.25  # seconds between looks at the memory
 _SETTLE_STEP = 0.25  # seconds
 _SETTLED_BELOW = 0.02  # share of one CPU
 _SETTLE_AT_MOST = 4.0  # seconds

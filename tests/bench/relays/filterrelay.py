@@ -77,6 +77,7 @@ class FilterRelay(Relay):
 
     name = "filterrelay"
     title = "filterrelay"
+    ours = True
     filters: tuple[str, ...] = ()
 
     def configure(self) -> None:

@@ -33,6 +33,7 @@ class Relay(ABC):
 
     name: str
     title: str
+    ours: bool = False  # filterrelay itself, not a peer
 
     def __init__(self, office: Site) -> None:
         self.office = office

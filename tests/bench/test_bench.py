@@ -1,0 +1,133 @@
+"""The benchmark's own arithmetic: a wrong scale would be worse than none."""
+
+import asyncio
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dkim
+import dns.message
+import dns.rcode
+import pytest
+
+from tests.bench import site, stubdns
+from tests.bench.account import Account, TreeAccount, open_account, proportional_memory
+from tests.bench.client import Client, Refused
+from tests.bench.measure import Sample
+from tests.bench.messages import build_pool
+from tests.bench.results import Results
+from tests.bench.sink import _COUNTERS
+from tests.bench.site import SigningKey, build_site
+from tests.bench.targets import judge
+from tests.bench.works import KEPT, KIB
+
+_BURN = "import time\nwhile time.process_time() < 0.3: pass"
+_PARENT = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {_BURN!r}]); "
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory: pytest.TempPathFactory) -> SigningKey:
+    """The application's DKIM key."""
+    return build_site(tmp_path_factory.mktemp("site")).app_dkim
+
+
+def sample(relay: str, number: int, seconds: float, cpu: float) -> Sample:
+    """A run of 100 messages of the kept work."""
+    return Sample(relay, KEPT.name, number, 100, seconds, cpu, 100 * KIB * KIB, 0, [0.01])
+
+
+@pytest.mark.parametrize("make", [TreeAccount, lambda: open_account("test")])
+def test_time_of_ended_processes_counts(make: type[TreeAccount]) -> None:
+    """A relay that does its work in short-lived children is not taken for idle."""
+    account: Account = make()
+    code = _PARENT + "print('done', flush=True); time.sleep(30)"
+    process = subprocess.Popen(
+        account.command([sys.executable, "-c", code]), stdout=subprocess.PIPE
+    )
+    try:
+        account.adopt(process.pid)
+        assert process.stdout is not None
+        process.stdout.readline()
+        assert 0.25 < account.cpu_seconds() < 2.0
+        assert account.pids() == [process.pid]
+        assert proportional_memory(account.pids()) > 1024 * KIB
+    finally:
+        process.kill()
+        process.communicate()
+        account.close()
+
+
+@pytest.mark.parametrize("size", [10 * KIB, 100 * KIB])
+def test_messages_have_their_size_and_a_valid_signature(size: int, key: SigningKey) -> None:
+    """What is sent is as long as the work says, and a filter that verifies finds it valid."""
+    records = {f"{site.APP_SELECTOR}._domainkey.{site.APP_DOMAIN}.".encode(): key.record.encode()}
+    for sending in build_pool(size, 4, 1, key.path.read_bytes()):
+        assert abs(len(sending.content) - size) < size * 0.06
+        assert sending.content.endswith(b"\r\n")
+        assert not re.search(rb"\r(?!\n)|(?<!\r)\n", sending.content)
+        unstuffed = sending.with_id("1") + sending.content.replace(b"\r\n..", b"\r\n.")
+        assert dkim.verify(unstuffed, dnsfunc=lambda asked, timeout=5: records.get(asked))
+
+
+def test_a_reply_may_arrive_in_any_pieces() -> None:
+    """The load generator reads replies as TCP brings them."""
+
+    async def read(pieces: list[bytes]) -> str:
+        client = Client()
+        for piece in pieces:
+            client.data_received(piece)
+        with pytest.raises(Refused) as refused:
+            await client._expect(354, "DATA")
+        assert not refused.value.temporary
+        return str(refused.value.reply)
+
+    whole = b"250-relay\r\n250 SIZE 100\r\n"
+    for cut in range(len(whole)):
+        assert asyncio.run(read([whole[:cut], whole[cut:]])) == "250 relay / SIZE 100"
+
+
+def test_the_last_counter_of_the_sink_wins() -> None:
+    """smtp-sink overwrites one line of a terminal; a cut number is not taken for a whole one."""
+    shown = b"sess=1 quit=0 mesg=7\rsess=1 quit=0 mesg=12\rsess=1 quit=0 mesg=1"
+    assert [int(found[1]) for found in _COUNTERS.finditer(shown)] == [7, 12]
+
+
+def test_the_stub_name_server_knows_its_domains_only() -> None:
+    """Keys and policies are found, all else doesn't exist, nothing is asked elsewhere."""
+    texts = {site.DOMAIN: "v=spf1 -all", f"s1._domainkey.{site.DOMAIN}": "v=DKIM1; p=" + "A" * 390}
+
+    def ask(name: str, kind: str) -> dns.message.Message:
+        return stubdns.answer(dns.message.make_query(name, kind), texts)
+
+    strings = ask(f"s1._domainkey.{site.DOMAIN}", "TXT").answer[0][0].strings
+    assert b"".join(strings).endswith(b"A" * 390)
+    assert ask(site.DOMAIN, "AAAA").rcode() == dns.rcode.NOERROR
+    assert ask(site.DOMAIN, "AAAA").answer == []
+    assert ask("elsewhere.example", "TXT").rcode() == dns.rcode.NXDOMAIN
+
+
+def test_relays_are_compared_within_a_round() -> None:
+    """A round in which the whole machine was slow doesn't shift the comparison."""
+    results = Results(
+        [
+            *(sample("postfix", number, slow, slow) for number, slow in ((1, 1.0), (2, 9.0))),
+            *(sample("filterrelay", number, slow, slow) for number, slow in ((1, 0.5), (2, 4.5))),
+        ]
+    )
+    cpu = results.ratio(lambda one: one.cpu_per_thousand, "filterrelay", "postfix", KEPT.name)
+    assert cpu == pytest.approx(0.5)
+    met = {target.text: target.met for target in judge(results, [KEPT.name])}
+    assert met[f"{KEPT.title}: CPU of Postfix+OpenDKIM's"] is True
+    assert met[f"{KEPT.title}: rate of Postfix+OpenDKIM's"] is True
+    assert met[f"{KEPT.title}: rate of Haraka's"] is None
+
+
+def test_what_is_not_met_is_said(tmp_path: Path) -> None:
+    """A relay slower than promised shows as such, in the table and in the file."""
+    results = Results([sample("postfix", 1, 1.0, 1.0), sample("filterrelay", 1, 1.0, 0.7)])
+    met = {target.text: target.met for target in judge(results, [KEPT.name])}
+    assert met[f"{KEPT.title}: CPU of Postfix+OpenDKIM's"] is False
+    results.write_json(tmp_path / "bench.json", {"started": time.time()})
+    assert '"cpu_seconds_per_1000": 7.0' in (tmp_path / "bench.json").read_text()

@@ -1,0 +1,122 @@
+"""`filterrelay scan`: stored messages through the chain, without sending anything."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from filterrelay.cli.common import (
+    ConfigOption,
+    JsonOption,
+    command,
+    load_settings,
+    print_json,
+    run,
+)
+
+if TYPE_CHECKING:
+    from filterrelay.chain.chain import Judgement
+    from filterrelay.mail.envelope import Envelope
+    from filterrelay.mail.session import Session
+    from filterrelay.settings import Settings
+
+app = command()
+
+
+@app.command()
+def scan(
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="MESSAGE…", exists=True, dir_okay=False, help="Stored messages."),
+    ],
+    config: ConfigOption = None,
+    sender: Annotated[str, typer.Option("--from", help="The envelope's sender.")] = "",
+    recipient: Annotated[str, typer.Option("--to", help="The envelope's recipient.")] = "",
+    client: Annotated[str, typer.Option(help="The client's address.")] = "",
+    listener: Annotated[str, typer.Option(help="As if it came to this listener.")] = "",
+    login: Annotated[str, typer.Option(help="As if this user had logged in.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Run stored messages through the filters and show what each says."""
+    from filterrelay.mail.address import BadAddress
+
+    settings = load_settings(config)
+    session = _session(settings, listener, client, login)
+    try:
+        envelope = _envelope(sender, recipient)
+    except BadAddress as error:
+        raise typer.BadParameter(str(error)) from None
+    judged = run(_judge(settings, session, envelope, files))
+    if as_json:
+        print_json([_plain(file, result) for file, result in zip(files, judged, strict=True)])
+        return
+    for file, result in zip(files, judged, strict=True):
+        _show(file, result)
+
+
+def _session(settings: "Settings", listener: str, client: str, login: str) -> "Session":
+    from filterrelay.mail.session import Identity, Session
+
+    names = [each.name for each in settings.listener]
+    if listener and listener not in names:
+        raise typer.BadParameter(f"there is {', '.join(names)}", param_hint="--listener")
+    return Session(
+        id="SCAN",
+        listener=listener or names[0],
+        door="smtp",
+        client_ip=client,
+        helo="scan",
+        esmtp=True,
+        identity=Identity(login) if login else None,
+    )
+
+
+def _envelope(sender: str, recipient: str) -> "Envelope":
+    from filterrelay.mail.address import parse_mailbox
+    from filterrelay.mail.envelope import Envelope, Recipient
+
+    to = (Recipient(parse_mailbox(recipient, utf8=True)),) if recipient else ()
+    return Envelope(parse_mailbox(sender, utf8=True) if sender else None, to, smtputf8=True)
+
+
+async def _judge(
+    settings: "Settings", session: "Session", envelope: "Envelope", files: list[Path]
+) -> "list[Judgement]":
+    from filterrelay.app import running_chain
+    from filterrelay.mail.message import Message
+    from filterrelay.observe.clock import SystemClock
+    from filterrelay.observe.metrics import Metrics
+    from filterrelay.wire.data import with_crlf
+
+    async with running_chain(settings, metrics=Metrics(), clock=SystemClock()) as chain:
+        return [
+            await chain.judge(session, envelope, Message(file.name, with_crlf(file.read_bytes())))
+            for file in files
+        ]
+
+
+def _plain(file: Path, judged: "Judgement") -> dict[str, Any]:
+    from filterrelay.intake.record import steps_facts
+    from filterrelay.mail.edits import describe
+    from filterrelay.mail.verdict import name_of
+
+    return {
+        "file": str(file),
+        "verdict": name_of(judged.verdict),
+        "by": judged.by,
+        "steps": steps_facts(judged.steps),
+        "edits": [describe(edit) for edit in judged.edits],
+    }
+
+
+def _show(file: Path, judged: "Judgement") -> None:
+    from rich.console import Console
+
+    from filterrelay.cli.trace import show_steps
+    from filterrelay.intake.record import steps_facts
+    from filterrelay.mail.verdict import name_of
+
+    console = Console(highlight=False)
+    by = f" by {judged.by}" if judged.by else ""
+    console.print(f"[bold]{file}[/bold]: {name_of(judged.verdict)}{by}")
+    show_steps(console, steps_facts(judged.steps))

@@ -1,0 +1,1 @@
+"""The processes: one supervisor, several workers, one control process."""

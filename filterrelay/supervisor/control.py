@@ -1,0 +1,163 @@
+"""The control process: metrics and health over HTTP, figures of the spool, housekeeping."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+import structlog
+from prometheus_client.exposition import ThreadingWSGIServer, choose_encoder
+
+from filterrelay.errors import FilterRelayError
+from filterrelay.observe.clock import Clock
+from filterrelay.observe.metrics import Metrics, summed_registry
+from filterrelay.settings import Settings
+from filterrelay.spool.store import Spool
+from filterrelay.supervisor.board import Board
+
+LOOK_EVERY = 5.0  # seconds between looks at the spool
+CLEAN_EVERY = 600.0  # seconds between clean-ups
+REQUEST_TIMEOUT = 10.0  # seconds for one HTTP request
+
+log = structlog.get_logger(__name__)
+
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+
+
+class Health:
+    """Whether the relay lives and whether it can take mail."""
+
+    def __init__(self, settings: Settings, board: Board) -> None:
+        """Knows nothing of the spool yet."""
+        self._settings = settings
+        self._board = board
+        self.spool_trouble = "the spool has not been looked at yet"
+
+    def free_bytes(self) -> int:
+        """Space left on the disk of the state directory."""
+        disk = os.statvfs(self._settings.state_dir)
+        return disk.f_bavail * disk.f_frsize
+
+    def troubles(self) -> list[str]:
+        """Why no mail can be taken; empty when it can."""
+        found = []
+        if not self._board.ready():
+            found.append("no worker is ready")
+        if self.spool_trouble:
+            found.append(self.spool_trouble)
+        if not os.access(self._settings.state_dir, os.W_OK):
+            found.append("the state directory can't be written to")
+        if self.free_bytes() < self._settings.spool.free_space:
+            found.append("the disk of the spool is nearly full")
+        return found
+
+
+class Control:
+    """What the control process does until it is told to stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        board: Board,
+        spool: Spool,
+        metrics: Metrics,
+        metrics_dir: Path,
+        clock: Clock,
+    ) -> None:
+        """Takes an unopened spool of its own."""
+        self._settings = settings
+        self._spool = spool
+        self._metrics = metrics
+        self._clock = clock
+        self._metrics_dir = metrics_dir
+        self.health = Health(settings, board)
+
+    async def run(self, sock: socket.socket | None, stop: asyncio.Event) -> None:
+        """Serves and keeps house until stop is set. sock: where HTTP is asked, or None."""
+        server = self._serve(sock) if sock is not None else None
+        await self._spool.open()
+        try:
+            await self._keep_house(stop)
+        finally:
+            await self._spool.close()
+            if server is not None:
+                await asyncio.to_thread(server.shutdown)
+
+    async def _keep_house(self, stop: asyncio.Event) -> None:
+        clean_at = self._clock.monotonic()
+        while not stop.is_set():
+            try:
+                await self._look()
+                if self._clock.monotonic() >= clean_at:
+                    clean_at = self._clock.monotonic() + CLEAN_EVERY
+                    await self._clean()
+            except (FilterRelayError, OSError) as error:
+                self.health.spool_trouble = f"the spool can't be read: {error}"
+                log.error("housekeeping_failed", reason=str(error))
+            try:
+                async with asyncio.timeout(LOOK_EVERY):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+
+    async def _look(self) -> None:
+        """Sets the spool's gauges."""
+        depth, now = await self._spool.depth(), self._clock.now()
+        for state, count in depth.messages.items():
+            oldest = depth.oldest.get(state)
+            age = (now - oldest).total_seconds() if oldest else 0.0
+            self._metrics.spool_messages.labels(state.value).set(count)
+            self._metrics.spool_oldest.labels(state.value).set(max(age, 0.0))
+        self._metrics.spool_free.set(self.health.free_bytes())
+        self.health.spool_trouble = ""
+
+    async def _clean(self) -> None:
+        now = self._clock.now()
+        removed = await self._spool.expire(
+            now - self._settings.quarantine.keep, now - self._settings.spool.history
+        )
+        if removed:
+            log.info("expired", removed=removed)
+
+    def _serve(self, sock: socket.socket) -> WSGIServer:
+        server = ThreadingWSGIServer(sock.getsockname(), _Handler, bind_and_activate=False)
+        server.socket.close()
+        server.socket = sock
+        server.server_name, server.server_port = sock.getsockname()[:2]
+        server.setup_environ()
+        server.set_app(self._answer)
+        Thread(target=server.serve_forever, name="http", daemon=True).start()
+        return server
+
+    def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        match environ["PATH_INFO"]:
+            case "/metrics":
+                encode, kind = choose_encoder(environ.get("HTTP_ACCEPT", ""))
+                start_response("200 OK", [("Content-Type", kind)])
+                return [encode(summed_registry(self._metrics_dir))]
+            case "/healthz":
+                return _plain(start_response, "200 OK", "alive")
+            case "/readyz":
+                troubles = self.health.troubles()
+                status = "503 Service Unavailable" if troubles else "200 OK"
+                return _plain(start_response, status, "\n".join(troubles) or "ready")
+            case _:
+                return _plain(start_response, "404 Not Found", "/metrics, /healthz or /readyz")
+
+
+def _plain(start_response: StartResponse, status: str, text: str) -> list[bytes]:
+    start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
+    return [f"{text}\n".encode()]
+
+
+class _Handler(WSGIRequestHandler):
+    """Answers one request; its log lines would say nothing that the metrics don't."""
+
+    timeout = REQUEST_TIMEOUT
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base's name
+        """Says nothing."""

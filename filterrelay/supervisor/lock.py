@@ -1,0 +1,50 @@
+"""The lock on the state directory: two relays never share one."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+import structlog
+
+from filterrelay.errors import FilterRelayError
+
+log = structlog.get_logger(__name__)
+
+WAIT = 40.0  # seconds; workers of a supervisor that was killed are still finishing
+
+
+@dataclass
+class AlreadyRunning(FilterRelayError):
+    """Another filterrelay works in this state directory."""
+
+    state_dir: Path
+
+
+@contextmanager
+def state_lock(state_dir: Path) -> Iterator[None]:
+    """Holds the lock; forked children hold it too, until the last of them ends.
+
+    Raises AlreadyRunning when it doesn't come free.
+    """
+    state_dir.mkdir(mode=0o750, parents=True, exist_ok=True)
+    lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline, waited = monotonic() + WAIT, False
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if monotonic() > deadline:
+                    raise AlreadyRunning(state_dir) from None
+                if not waited:
+                    log.warning("waiting_for_predecessor", state_dir=str(state_dir))
+                    waited = True
+                sleep(0.2)
+        yield
+    finally:
+        os.close(lock)

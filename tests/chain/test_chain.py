@@ -1,0 +1,217 @@
+"""The chain: waves, order, edits, limits."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from filterrelay.chain.chain import Chain, Judgement, NotAnswered
+from filterrelay.chain.loader import PluginSet
+from filterrelay.chain.step import CANT_CHECK, Policy, Step
+from filterrelay.mail.edits import AddHeader, RemoveRecipient
+from filterrelay.mail.outcome import Route
+from filterrelay.mail.session import Credentials, Identity
+from filterrelay.mail.verdict import Defer, Pass, Quarantine, Reject
+from filterrelay.plugin import hook
+from filterrelay.plugin.testing import a_message, a_session, an_envelope, some_services
+
+from .plugins import PASSES, REFUSED, REJECTS, Answers, Lives, Reads, Waits, answering, step
+
+SESSION, ENVELOPE, MESSAGE = a_session(), an_envelope(), a_message()
+
+
+async def judged(*steps: Step, timeout: float = 10, without: Any = ()) -> Judgement:
+    """What a chain of these filters makes of a message."""
+    return await Chain(PluginSet(filters=steps), timeout).judge(SESSION, ENVELOPE, MESSAGE, without)
+
+
+async def test_an_empty_chain_lets_mail_pass() -> None:
+    """Without filters nothing is refused and nothing changed."""
+    result = await judged()
+    assert (result.verdict, result.by, result.message) == (Pass(), "", MESSAGE)
+
+
+async def test_the_first_refusal_in_file_order_wins() -> None:
+    """Two that refuse at once give the same answer every time: the first one's."""
+    slow = step(answering(REJECTS, Waits), "slow")
+    quick = step(answering(Quarantine("odd")), "quick")
+    running = asyncio.create_task(judged(slow, quick))
+    await slow.plugin.instance.started.wait()
+    slow.plugin.instance.gate.set()
+    result = await running
+    assert (result.verdict, result.by) == (REJECTS, "slow")
+
+
+async def test_checks_that_need_nothing_of_each_other_run_at_once() -> None:
+    """A message waits for its slowest scanner, not for the sum."""
+    first, second = step(Waits, "first"), step(Waits, "second")
+    running = asyncio.create_task(judged(first, second))
+    async with asyncio.timeout(5):
+        await first.plugin.instance.started.wait()
+        await second.plugin.instance.started.wait()
+    first.plugin.instance.gate.set()
+    second.plugin.instance.gate.set()
+    assert (await running).verdict == Pass()
+
+
+async def test_a_refusal_stops_those_that_come_later() -> None:
+    """Nobody scans on once the answer is known."""
+    first, second = step(answering(REJECTS), "first"), step(Waits, "second")
+    third = step(answering(None, needs=("second",)), "third")
+    assert (await judged(first, second, third)).by == "first"
+    assert second.plugin.instance.cancelled or not second.plugin.instance.started.is_set()
+    assert third.plugin.instance.calls == 0
+
+
+async def test_a_plugin_reads_the_findings_that_it_needs() -> None:
+    """A later wave sees what an earlier one found."""
+    reader = step(Reads, "reader")
+    await judged(step(answering(PASSES), "first"), reader)
+    assert reader.plugin.instance.findings == {"first": PASSES.finding}
+
+
+async def test_later_plugins_see_the_edited_message() -> None:
+    """An editor's header is there for those behind it, and in the result."""
+    edit = AddHeader("X-Seen", "yes")
+    editor = step(answering(Pass(edits=(edit,)), edits=True), "editor")
+    after = step(answering(None), "after")
+    result = await judged(editor, after)
+    assert after.plugin.instance.seen[0].get("x-seen") == "yes"
+    assert result.edits == (edit,)
+    assert result.message.raw == b"X-Seen: yes\r\n" + MESSAGE.raw
+
+
+async def test_editors_change_the_envelope_too() -> None:
+    """A dropped recipient is dropped."""
+    drop = RemoveRecipient(ENVELOPE.recipients[0].address)
+    result = await judged(step(answering(Pass(edits=(drop,)), edits=True)))
+    assert result.envelope.recipients == ()
+
+
+async def test_shadowed_edits_change_nothing() -> None:
+    """An editor on trial leaves the message as it was."""
+    edit = Pass(edits=(AddHeader("X-Seen", "yes"),))
+    result = await judged(step(answering(edit, edits=True), policy=Policy(shadow=True)))
+    assert result.message is MESSAGE
+    assert result.steps[0].edits == ("add header X-Seen: yes",)
+
+
+async def test_the_whole_chain_has_a_budget() -> None:
+    """A message is deferred when all filters together take too long."""
+    result = await judged(step(Waits), timeout=0.001)
+    assert result.verdict == Defer(CANT_CHECK)
+    assert result.steps[-1].verdict == "timeout"
+
+
+async def test_a_plugin_can_be_left_out() -> None:
+    """A released message isn't caught again by the plugin that was overruled."""
+    result = await judged(step(answering(REJECTS), "catcher"), without=("catcher",))
+    assert result.verdict == Pass()
+
+
+async def test_a_filter_works_for_its_listeners_only() -> None:
+    """applies_to keeps a filter from mail that came elsewhere."""
+    elsewhere = Policy(applies_to=frozenset({"submission"}))
+    result = await judged(step(answering(REJECTS), policy=elsewhere))
+    assert result.verdict == Pass()
+
+
+async def test_every_step_is_recorded() -> None:
+    """The trace shows who said what, in file order."""
+    result = await judged(step(answering(PASSES), "a"), step(answering(REJECTS), "b"))
+    assert [(r.plugin, r.verdict) for r in result.steps] == [("a", "pass"), ("b", "reject")]
+
+
+async def test_lifespans_open_and_close_around_the_work(tmp_path: Path) -> None:
+    """A plugin opens what it holds at start and closes it at stop."""
+    Lives.log.clear()
+    chain = Chain(PluginSet(filters=(step(Lives),)), 10)
+    async with chain.running(lambda s: some_services(s.name, state_dir=tmp_path)):
+        assert Lives.log == ["begin relay.office.example"]
+    assert Lives.log[-1] == "end"
+
+
+class Greets(Answers):
+    """Refuses a client before it has spoken."""
+
+    @hook
+    async def on_connect(self) -> Reject:
+        return Reject(REFUSED)
+
+
+async def test_plugins_judge_before_there_is_a_message() -> None:
+    """on_connect refuses a client, and only plugins that have the hook are asked."""
+    chain = Chain(PluginSet(filters=(step(Answers, "deaf"), step(Greets, "greeter"))), 10)
+    verdict, by, records = await chain.early("on_connect", SESSION)
+    assert (verdict, by) == (Reject(REFUSED), "greeter")
+    assert [record.plugin for record in records] == ["greeter"]
+    assert not chain.has_early("on_helo", "smtp")
+
+
+class Signs(Answers):
+    """Signs with a header, or fails when told to."""
+
+    @hook
+    async def sign(self, message: Any) -> Any:
+        if self.answer:
+            raise self.answer
+        return (AddHeader("X-Signed", str(len(message))),)
+
+
+async def test_signers_sign_one_after_the_other() -> None:
+    """Each signer sees the signature of the one before."""
+    chain = Chain(PluginSet(signers=(step(Signs, "a"), step(Signs, "b"))), 10)
+    signed, edits, _ = await chain.sign(ENVELOPE, MESSAGE)
+    assert len(edits) == 2
+    assert signed.headers[0].value == str(len(MESSAGE) + len(signed.headers[1].raw))
+
+
+async def test_a_signer_that_fails_is_no_reason_to_send_unsigned() -> None:
+    """Mail isn't accepted when it can't be signed."""
+    chain = Chain(PluginSet(signers=(step(answering(OSError("key"), Signs), "a"),)), 10)
+    with pytest.raises(NotAnswered):
+        await chain.sign(ENVELOPE, MESSAGE)
+
+
+class Knows(Answers):
+    """Knows one user, or fails when told to."""
+
+    @hook
+    async def authenticate(self, credentials: Credentials) -> Identity | None:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return Identity(credentials.login) if credentials.login == self.answer else None
+
+
+@pytest.mark.parametrize(("login", "known"), [("a", True), ("b", True), ("c", False)])
+async def test_the_first_plugin_that_knows_a_login_vouches_for_it(login: str, known: bool) -> None:
+    """Several sources of users are asked in order."""
+    sources = (step(answering("a", Knows), "x"), step(answering("b", Knows), "y"))
+    identity = await Chain(PluginSet(authenticators=sources), 10).authenticate(
+        SESSION, Credentials("PLAIN", login, "secret")
+    )
+    assert (identity is not None) is known
+
+
+async def test_a_login_that_nobody_could_check_is_not_called_wrong() -> None:
+    """When a source of users is down, the client hears of a temporary problem."""
+    sources = (step(answering(OSError("down"), Knows), "x"), step(answering("b", Knows), "y"))
+    chain = Chain(PluginSet(authenticators=sources), 10)
+    with pytest.raises(NotAnswered):
+        await chain.authenticate(SESSION, Credentials("PLAIN", "c", "secret"))
+    assert await chain.authenticate(SESSION, Credentials("PLAIN", "b", "secret"))
+
+
+class Routes(Answers):
+    """Routes everything to one upstream."""
+
+    @hook
+    async def route(self) -> Route:
+        return Route("partner", "because")
+
+
+async def test_a_plugin_can_route() -> None:
+    """The first plugin with a route decides."""
+    chain = Chain(PluginSet(filters=(step(Answers, "deaf"), step(Routes, "router"))), 10)
+    assert await chain.route(ENVELOPE, ENVELOPE.recipients[0]) == Route("partner", "because")

@@ -1,0 +1,242 @@
+"""DKIM signatures judged: parsed, then checked against a message and a key, without DNS.
+
+The words are those of RFC 8601 section 2.7.1: `neutral` for a signature that
+can't be understood, `permerror` for one that can't be verified, `policy` for
+one that this verifier doesn't accept, `fail` for one that doesn't match.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from dkim.util import InvalidTagValueList, parse_tag_value
+
+from filterrelay.errors import FilterRelayError
+from filterrelay.wire.dkim_canonical import (
+    Canonical,
+    Mail,
+    body_digest,
+    canonical_field,
+    signed_fields,
+)
+from filterrelay.wire.dkim_key import PublicKey, record_name
+
+Result = Literal["none", "pass", "fail", "policy", "neutral", "temperror", "permerror"]
+
+MAX_FIELD = 16 * 1024  # octets of one DKIM-Signature; real ones stay below 2 KiB
+ALGORITHMS = {"rsa-sha256": "rsa", "ed25519-sha256": "ed25519"}
+SLOW_CLOCK = 300  # seconds that a signature may be past its x=
+
+_MANDATORY = (b"v", b"a", b"b", b"bh", b"d", b"h", b"s")  # RFC 6376 section 3.5
+_NAME = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63})*\Z")  # with RFC 8616's letters beyond ASCII
+_NUMBER = re.compile(rb"\d{1,12}\Z")
+_FORMS: dict[bytes, Canonical] = {b"simple": "simple", b"relaxed": "relaxed"}
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What became of one signature.
+
+    domain, selector, algorithm: as the signature has them, as far as it could be
+    read. identity: i=, when said. digits: how its b= begins (RFC 6008).
+    testing: the key's owner asks that the signature be ignored (t=y).
+    """
+
+    result: Result
+    reason: str = ""
+    domain: str = ""
+    selector: str = ""
+    algorithm: str = ""
+    identity: str = ""
+    digits: str = ""
+    testing: bool = False
+
+
+@dataclass
+class Unacceptable(FilterRelayError):
+    """The signature is judged by its own words alone."""
+
+    judgement: Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A DKIM-Signature field that makes sense (RFC 6376 section 3.5).
+
+    field: the field without the signature itself, as it is signed. names: the h=
+    tag in lower case. expires: seconds since 1970, or None.
+    """
+
+    seen: Judgement
+    field: bytes
+    signature: bytes
+    body_hash: bytes
+    names: tuple[str, ...]
+    header_form: Canonical
+    body_form: Canonical
+    expires: int | None
+
+    @property
+    def key_name(self) -> str:
+        """The name under which DNS has the key."""
+        return record_name(self.seen.selector, self.seen.domain)
+
+    def judged(self, result: Result, reason: str = "", *, testing: bool = False) -> Judgement:
+        """The judgement with everything that the signature says of itself."""
+        return replace(self.seen, result=result, reason=reason, testing=testing)
+
+
+def parse_signature(raw: bytes) -> Signature:
+    """The signature in a whole DKIM-Signature field. Raises Unacceptable."""
+    if len(raw) > MAX_FIELD:
+        raise Unacceptable(Judgement("neutral", "the signature is too long"))
+    try:
+        tags: dict[bytes, bytes] = parse_tag_value(raw.partition(b":")[2])
+    except InvalidTagValueList:
+        raise Unacceptable(Judgement("neutral", "the signature is no tag list")) from None
+    seen = _seen(tags)
+    if refusal := _refusal(tags, seen):
+        result, reason = refusal
+        raise Unacceptable(replace(seen, result=result, reason=reason))
+    try:
+        signature, body_hash = _base64(tags[b"b"]), _base64(tags[b"bh"])
+    except (binascii.Error, ValueError):
+        raise Unacceptable(replace(seen, reason="b= or bh= is not base64")) from None
+    header_form, body_form = _form(tags, 0), _form(tags, 1)
+    assert header_form
+    assert body_form
+    return Signature(
+        seen=seen,
+        field=canonical_field(_without_signature(raw), header_form).removesuffix(b"\r\n"),
+        signature=signature,
+        body_hash=body_hash,
+        names=_names(tags[b"h"]),
+        header_form=header_form,
+        body_form=body_form,
+        expires=int(tags[b"x"]) if b"x" in tags else None,
+    )
+
+
+def _seen(tags: Mapping[bytes, bytes]) -> Judgement:
+    def text(tag: bytes, most: int) -> str:
+        return tags.get(tag, b"").decode("utf-8", "replace")[:most]
+
+    digits = b"".join(tags.get(b"b", b"").split())[:8].decode("ascii", "replace")
+    return Judgement(
+        "neutral",
+        domain=text(b"d", 253).lower(),
+        selector=text(b"s", 253),
+        algorithm=text(b"a", 40),
+        identity=text(b"i", 320),
+        digits=digits,
+    )
+
+
+def _refusal(tags: Mapping[bytes, bytes], seen: Judgement) -> tuple[Result, str] | None:
+    """Why the signature isn't worth a look-up, or None (RFC 6376 section 6.1.1)."""
+    missing = [tag.decode() for tag in _MANDATORY if tag not in tags]
+    if missing:
+        return "neutral", f"the signature has no {missing[0]}="
+    if tags[b"v"] != b"1":
+        return "neutral", "the signature is of another version"
+    if seen.algorithm == "rsa-sha1":
+        return "policy", "rsa-sha1 proves nothing any more (RFC 8301)"
+    if seen.algorithm not in ALGORITHMS:
+        return "neutral", "the algorithm is unknown"
+    if not _NAME.match(seen.domain) or "." not in seen.domain or not _NAME.match(seen.selector):
+        return "neutral", "d= or s= is no domain name"
+    if not (_form(tags, 0) and _form(tags, 1)):
+        return "neutral", "the canonicalization is unknown"
+    if b"dns/txt" not in tags.get(b"q", b"dns/txt"):
+        return "neutral", "the key is not in DNS"
+    if not all(_NUMBER.match(tags[tag]) for tag in (b"t", b"x", b"l") if tag in tags):
+        return "neutral", "t=, x= or l= is no number"
+    return _objection(tags, seen)
+
+
+def _objection(tags: Mapping[bytes, bytes], seen: Judgement) -> tuple[Result, str] | None:
+    """What speaks against a signature of correct form, or None."""
+    if b"l" in tags:
+        return "policy", "l= leaves a part of the body unsigned"
+    if b"from" not in (name.strip() for name in tags[b"h"].lower().split(b":")):
+        return "permerror", "From is not signed"
+    if b"i" in tags and not f".{_identity_domain(seen)}".endswith(f".{seen.domain}"):
+        return "permerror", "i= is not within d="
+    if b"x" in tags and b"t" in tags and int(tags[b"x"]) < int(tags[b"t"]):
+        return "permerror", "x= is before t="
+    return None
+
+
+def _identity_domain(seen: Judgement) -> str:
+    return seen.identity.rpartition("@")[2].lower()
+
+
+def _form(tags: Mapping[bytes, bytes], place: int) -> Canonical | None:
+    """The form of the header (0) or body (1) that c= names, simple when unsaid."""
+    words = [*tags.get(b"c", b"simple").lower().split(b"/"), b"simple"]
+    return _FORMS.get(words[place])
+
+
+def _names(value: bytes) -> tuple[str, ...]:
+    return tuple(name.strip().lower() for name in value.decode("latin-1").split(":"))
+
+
+def _base64(value: bytes) -> bytes:
+    return base64.b64decode(b"".join(value.split()), validate=True)
+
+
+def _without_signature(raw: bytes) -> bytes:
+    """The field with the value of b= taken out, blanks around it too (RFC 6376 section 3.5)."""
+    name, colon, value = raw.partition(b":")
+    tags = value.split(b";")
+    for place, tag in enumerate(tags):
+        key, equals, _ = tag.partition(b"=")
+        if key.strip() == b"b":
+            tags[place] = key + equals
+            break
+    return name + colon + b";".join(tags)
+
+
+class Verification:
+    """The signatures of one message, checked; each body form is hashed once."""
+
+    def __init__(self, mail: Mail, now: int) -> None:
+        """Takes the message as it stands. now: seconds since 1970."""
+        self._mail = mail
+        self._now = now
+        self._digests: dict[Canonical, bytes] = {}
+
+    def judge(self, signature: Signature, key: PublicKey) -> Judgement:
+        """The signature checked against the message with that key (RFC 6376 section 6.1.3)."""
+        testing = key.testing
+        if refusal := self._refusal(signature, key):
+            result, reason = refusal
+            return signature.judged(result, reason, testing=testing)
+        signed = signed_fields(self._mail, signature.names, signature.header_form)
+        if not key.verifies(signature.signature, signed + signature.field):
+            return signature.judged("fail", "the header doesn't match", testing=testing)
+        if self._digest(signature.body_form) != signature.body_hash:
+            return signature.judged("fail", "the body was changed", testing=testing)
+        return signature.judged("pass", testing=testing)
+
+    def _refusal(self, signature: Signature, key: PublicKey) -> tuple[Result, str] | None:
+        seen = signature.seen
+        if signature.expires is not None and signature.expires + SLOW_CLOCK < self._now:
+            return "fail", "the signature has expired"
+        if ALGORITHMS[seen.algorithm] != key.kind:
+            return "permerror", "the key is of another kind than the signature"
+        if key.weakness:
+            return "policy", key.weakness
+        if key.strict and seen.identity and _identity_domain(seen) != seen.domain:
+            return "permerror", "the key is not for subdomains"
+        if signature.names.count("from") < len(self._mail.all("from")):
+            return "permerror", "a From field is not signed"
+        return None
+
+    def _digest(self, form: Canonical) -> bytes:
+        if form not in self._digests:
+            self._digests[form] = body_digest(self._mail.raw, self._mail.header_end + 2, form)
+        return self._digests[form]

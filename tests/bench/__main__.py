@@ -1,9 +1,11 @@
 """Run the benchmark: each relay at each work in turn, round after round."""
 
 import argparse
+import asyncio
 import os
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from typing import Any
 
 import uvloop
 from rich.console import Console
+from rich.markup import escape
 
 from tests.bench import measure, report, targets
 from tests.bench.errors import BenchError
@@ -51,6 +54,9 @@ class Bench:
 
     async def run(self, directory: Path) -> None:
         """All rounds, in a directory of their own."""
+        running = asyncio.current_task()
+        assert running is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
         office = build_site(directory)
         names = StubDns.start(office)
         load = await LoadProcess.start(office.app_dkim.path)
@@ -107,7 +113,7 @@ class Bench:
 
     def _failed(self, relay: Relay, error: BenchError) -> None:
         """Leave a relay out from here on: what it holds would disturb its later runs."""
-        self._console.print(f"[red]{relay.title} failed:[/] {error}", highlight=False)
+        self._console.print(f"[red]{relay.title} failed:[/] {escape(str(error))}", highlight=False)
         self.results.failures.append(f"{relay.title}: {error}")
         self._stop(relay)
 
@@ -172,6 +178,8 @@ def main() -> int:
     bench = Bench(options, console)
     try:
         uvloop.run(bench.run(directory))
+    except asyncio.CancelledError:
+        return 128 + signal.SIGTERM
     finally:
         if options.keep:
             console.print(f"kept {directory}", highlight=False)
@@ -182,7 +190,7 @@ def main() -> int:
     report.print_results(console, bench.results, works, options.relays)
     report.print_targets(console, judged)
     for failure in bench.results.failures:
-        console.print(f"[red]failed:[/] {failure}", highlight=False)
+        console.print(f"[red]failed:[/] {escape(failure)}", highlight=False)
     verdicts = [
         {"target": one.text, "wanted": one.wanted, "measured": one.measured, "met": one.met}
         for one in judged

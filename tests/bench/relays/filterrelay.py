@@ -1,5 +1,6 @@
 """filterrelay as it is installed: `filterrelay serve`, without filters and with four of them."""
 
+import getpass
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ _CONFIG = """\
 hostname = "{hostname}"
 state_dir = "{directory}/state"
 workers = 2
+user = "{user}"
 
 [limits]
 message_size = "50 MiB"
@@ -61,6 +63,9 @@ keys = [{{ domain = "{domain}", selector = "{selector}", key = "{dkim_key}" }}]
 [metrics]
 address = "127.0.0.1:{metrics}"
 
+[console]
+address = "127.0.0.1:{console}"
+
 [log]
 format = "json"
 """
@@ -96,6 +101,8 @@ class FilterRelay(Relay):
             selector=site.SELECTOR,
             dkim_key=self.office.dkim.path,
             metrics=site.free_port(),
+            console=site.free_port(),
+            user=getpass.getuser(),  # who owns the keys
         )
         config += "".join(_FILTER.format(name=name) for name in self.filters)
         write(self.directory / "filterrelay.toml", config)

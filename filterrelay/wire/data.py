@@ -6,10 +6,12 @@ takes for the end of a message and the next one doesn't would let a client smugg
 """
 
 import io
+from collections.abc import Iterator
 from enum import Enum
 
 END_OF_DATA = b"\r\n.\r\n"  # RFC 5321 section 4.1.1.4
 _STUFFED = b"\r\n."
+_LF = 0x0A
 _PREFIXES = tuple(END_OF_DATA[:length] for length in (4, 3, 2, 1))
 _HARMLESS = bytes(octet for octet in range(256) if octet not in b"\0\r\n")
 
@@ -178,3 +180,15 @@ def dot_stuffed(message: bytes) -> bytes:
     if stuffed.startswith(b"."):
         stuffed = b"." + stuffed
     return stuffed + (b".\r\n" if not stuffed or stuffed.endswith(b"\r\n") else END_OF_DATA)
+
+
+def stuffed_chunks(message: bytes, size: int) -> Iterator[bytes]:
+    """What dot_stuffed gives, in pieces of about that size, so that no second copy is held."""
+    for start in range(0, len(message), size):
+        chunk = message[start : start + size]
+        if b"\n." in chunk:
+            chunk = chunk.replace(b"\n.", b"\n..")
+        if chunk.startswith(b".") and (not start or message[start - 1] == _LF):
+            chunk = b"." + chunk
+        yield chunk
+    yield b".\r\n" if not message or message.endswith(b"\r\n") else END_OF_DATA

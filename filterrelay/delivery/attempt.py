@@ -1,0 +1,77 @@
+"""One attempt for one message at one next hop: transactions, and what they mean."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from filterrelay.delivery.upstream import Sent, UpstreamLike
+from filterrelay.mail.envelope import Envelope
+from filterrelay.mail.reply import Reply
+from filterrelay.spool.store import StoredRecipient
+
+MOST_RECIPIENTS = 100  # in one transaction; all servers take that many, RFC 5321 4.5.3.1.8
+
+Result = Literal["delivered", "deferred", "bounced"]
+
+# The far side wants a login or TLS from us: our configuration's fault, so no
+# reason to return anybody's mail (RFC 4954 section 6, RFC 3207 section 4).
+_OUR_FAULT = frozenset({530, 534, 535, 538})
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One transaction and the recipients it was about, for all of whom it is the last word."""
+
+    recipients: Sequence[StoredRecipient]
+    sent: Sent
+
+
+def result_of(reply: Reply) -> Result:
+    """What a reply to a recipient means for it."""
+    kind = reply.code // 100
+    if kind == 2:
+        return "delivered"
+    return "bounced" if kind == 5 and reply.code not in _OUR_FAULT else "deferred"
+
+
+async def attempt(
+    upstream: UpstreamLike, envelope: Envelope, recipients: Sequence[StoredRecipient], body: bytes
+) -> list[Tried]:
+    """Tries all recipients once, in as many transactions as the far side's limit makes necessary.
+
+    A recipient refused with 452 4.5.3 beside one accepted goes into the next
+    transaction at once (RFC 5321 section 4.5.3.1.10).
+    """
+    tried: list[Tried] = []
+    waiting = recipients
+    while waiting:
+        batch, rest = waiting[:MOST_RECIPIENTS], waiting[MOST_RECIPIENTS:]
+        sent = await upstream.send(envelope, [stored.recipient for stored in batch], body)
+        surplus = _surplus(batch, sent.replies)
+        if not surplus:
+            tried.append(Tried(batch, sent))
+            waiting = rest
+            continue
+        asked = [
+            (stored, reply)
+            for stored, reply in zip(batch, sent.replies, strict=True)
+            if stored.index not in surplus
+        ]
+        replies = [reply for _, reply in asked]
+        final = Sent(replies, sent.host, sent.tls, sent.answered, sent.dsn)
+        tried.append(Tried([stored for stored, _ in asked], final))
+        waiting = [*(s for s in batch if s.index in surplus), *rest]
+    return tried
+
+
+def _surplus(batch: Sequence[StoredRecipient], replies: Sequence[Reply]) -> frozenset[int]:
+    """The indexes of recipients that were only one too many for this transaction."""
+    if all(reply.code != 452 for reply in replies):
+        return frozenset()
+    if all(result_of(reply) != "delivered" for reply in replies):
+        return frozenset()
+    return frozenset(
+        stored.index
+        for stored, reply in zip(batch, replies, strict=True)
+        if reply.code == 452 and reply.enhanced in ("4.5.3", "")
+    )

@@ -1,0 +1,298 @@
+"""One connection to a next hop, from which transactions go out in two writes each.
+
+aiosmtplib has greeted, encrypted and logged in (delivery/connect.py); from then
+on its place as the transport's protocol is taken here, because it awaits each
+reply before the next command may go (no PIPELINING, RFC 2920).
+"""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from filterrelay.delivery.capabilities import Capabilities
+from filterrelay.errors import FilterRelayError
+from filterrelay.mail.reply import Reply
+from filterrelay.wire.data import dot_stuffed, stuffed_chunks
+from filterrelay.wire.replies import BadReply, ReplyReader
+
+_WHOLE = 128 * 1024  # octets that are handed to the transport at once
+_CHUNK = 64 * 1024
+_SLOWEST = 16 * 1024  # octets a second that a body may take at least, for the final reply's time
+_FAREWELL = 2.0  # seconds for the answer to QUIT
+_CLOSING = 421  # RFC 5321 section 3.8: the server closes, whatever was asked
+
+
+@dataclass
+class ConversationLost(FilterRelayError):
+    """The connection to the next hop ended before its answer.
+
+    reply: a 421, when the server said one. heard: whether it had answered
+    anything in this transaction. after_dot: whether it may have taken the message.
+    """
+
+    reason: str
+    reply: Reply | None = None
+    heard: bool = False
+    after_dot: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Whom a conversation is held with, as the trace shows it.
+
+    rank: the host's place in the order of failover. tls: the protocol's version,
+    or `none`. verified: whether the certificate proved the name.
+    """
+
+    host: str
+    rank: int = 0
+    tls: str = "none"
+    verified: bool = False
+    capabilities: Capabilities = field(default_factory=Capabilities)
+
+
+class Conversation(asyncio.Protocol):
+    """An established connection; one transaction at a time.
+
+    timeout: seconds a reply may take; the one after the final dot may take
+    twice that, and longer for big messages (RFC 5321 section 4.5.3.2).
+    """
+
+    def __init__(self, transport: asyncio.Transport, peer: Peer, timeout: float) -> None:
+        self.peer = peer
+        self.transactions = 0
+        self.opened = 0.0
+        self.on_lost: Callable[[Conversation], None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._transport = transport
+        self._timeout = timeout
+        self._reader = ReplyReader()
+        self._replies: list[Reply] = []
+        self._wanted = 0
+        self._waiter: asyncio.Future[None] | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = math.inf
+        self._needs_reset = False
+        self._after_dot = False
+        self._ended = ""
+        self.opened = self._loop.time()
+        transport.set_protocol(self)
+        if transport.is_closing():
+            self._ended = "closed right after the greeting"
+
+    @property
+    def usable(self) -> bool:
+        """Whether another transaction may be tried."""
+        return not self._ended and not self._transport.is_closing()
+
+    async def transaction(
+        self, mail: bytes, recipients: Sequence[bytes], body: bytes
+    ) -> list[Reply]:
+        """One message; returns the final reply for each recipient.
+
+        mail, recipients: whole commands. Raises ConversationLost.
+        """
+        self.transactions += 1
+        self._after_dot = False
+        self._replies = []
+        try:
+            sender_reply, answers, go = await self._envelope(mail, recipients)
+            if sender_reply.code // 100 != 2:
+                answers = [sender_reply] * len(answers)
+            accepted = [answer.code // 100 == 2 for answer in answers]
+            if go.code != 354:
+                self._needs_reset = sender_reply.code // 100 == 2
+                last = go
+            elif any(accepted):
+                last = await self._body(body)
+            else:
+                # RFC 2920 section 3.1: a 354 without recipients is answered with the dot alone
+                await self._exchange(dot_stuffed(b""), 1)
+                return answers
+        except asyncio.CancelledError:
+            self.abort("given up in the middle of a transaction")
+            raise
+        return [last if ok else answer for ok, answer in zip(accepted, answers, strict=True)]
+
+    async def _envelope(
+        self, mail: bytes, recipients: Sequence[bytes]
+    ) -> tuple[Reply, list[Reply], Reply]:
+        """The replies to MAIL, to each RCPT, and to DATA; the last refusal where it wasn't sent."""
+        reset, self._needs_reset = self._needs_reset, False
+        commands = [b"RSET\r\n", mail] if reset else [mail]
+        if self.peer.capabilities.pipelining:
+            commands += [*recipients, b"DATA\r\n"]
+            replies = await self._exchange(b"".join(commands), len(commands))
+            if reset:
+                del replies[0]
+            return replies[0], replies[1:-1], replies[-1]
+        for command in commands:
+            (sender_reply,) = await self._exchange(command, 1)
+        if sender_reply.code // 100 != 2:
+            return sender_reply, [sender_reply] * len(recipients), sender_reply
+        answers = [(await self._exchange(command, 1))[0] for command in recipients]
+        if all(answer.code // 100 != 2 for answer in answers):
+            return sender_reply, answers, answers[-1]
+        (go,) = await self._exchange(b"DATA\r\n", 1)
+        return sender_reply, answers, go
+
+    async def _body(self, body: bytes) -> Reply:
+        """The reply to the final dot, or a refusal that came before it."""
+        patience = 2 * self._timeout + len(body) / _SLOWEST
+        if len(body) <= _WHOLE:
+            self._after_dot = True
+            self._expect(1, patience)
+            self._write(dot_stuffed(body))
+        else:
+            self._expect(1, self._timeout)
+            await self._in_chunks(body)
+            self._deadline = self._loop.time() + patience
+        (reply,) = await self._answers()
+        if not self._after_dot and reply.code // 100 == 2:
+            raise ConversationLost("accepted a message before its end", heard=True)
+        return reply
+
+    async def _in_chunks(self, body: bytes) -> None:
+        """Writes a big body at the pace at which it is taken."""
+        last = -(-len(body) // _CHUNK)
+        for number, chunk in enumerate(stuffed_chunks(body, _CHUNK)):
+            if self._room is not None:
+                await self._room
+            if self._replies or self._ended:
+                # A refusal before the end counts, but the dot must not follow on half a message.
+                self.abort("answered in the middle of a message")
+                return
+            self._deadline = self._loop.time() + self._timeout
+            self._after_dot = number == last
+            self._write(chunk)
+
+    async def _exchange(self, commands: bytes, count: int) -> list[Reply]:
+        self._expect(count, self._timeout)
+        self._write(commands)
+        return await self._answers()
+
+    def _write(self, octets: bytes) -> None:
+        if self.usable:
+            self._transport.write(octets)
+        else:
+            self._fail(self._ended or "closed")
+
+    def _expect(self, count: int, seconds: float) -> None:
+        self._replies = []
+        self._wanted = count
+        self._waiter = self._loop.create_future()
+        self._deadline = self._loop.time() + seconds
+        if self._timer is None:
+            self._timer = self._loop.call_at(self._deadline, self._watch)
+        elif self._timer.when() > self._deadline:
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self._deadline, self._watch)
+
+    async def _answers(self) -> list[Reply]:
+        assert self._waiter is not None
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+            self._deadline = math.inf
+        replies = self._replies
+        if replies[-1].code == _CLOSING:
+            self._spoil("closed by the server (421)")
+            if not self._after_dot:
+                raise ConversationLost(self._ended, replies[-1], heard=len(replies) > 1)
+        return replies
+
+    def data_received(self, data: bytes) -> None:
+        """Takes what the server says; it may speak only when asked."""
+        if self._ended:
+            return
+        try:
+            replies = self._reader.feed(data)
+        except BadReply as bad:
+            self.abort(f"answered what is no SMTP: {bad.excerpt}")
+            return
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            said = f": {replies[0]}" if replies else ""
+            self.abort(f"spoke without being asked{said}")
+            return
+        if not replies:
+            return
+        self._replies += replies
+        missing = self._wanted - len(self._replies)
+        if missing <= 0 or self._replies[-1].code == _CLOSING:
+            if missing < 0:
+                del self._replies[self._wanted :]
+                self._spoil("answered more often than asked")
+            waiter.set_result(None)
+            self.resume_writing()
+        elif not self._after_dot:
+            self._deadline = self._loop.time() + self._timeout
+
+    def pause_writing(self) -> None:
+        """The transport has more than it likes; the body waits."""
+        self._room = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        """The transport takes more."""
+        room, self._room = self._room, None
+        if room is not None and not room.done():
+            room.set_result(None)
+
+    def eof_received(self) -> bool:
+        """The server has nothing more to say; half-open connections are of no use."""
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        if not self._ended:
+            self._ended = f"connection lost: {exc}" if exc else "closed by the server"
+        self._fail(self._ended)
+        self.resume_writing()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.on_lost is not None:
+            self.on_lost(self)
+
+    def _fail(self, reason: str) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(
+                ConversationLost(
+                    reason, heard=bool(self._replies) or self._after_dot, after_dot=self._after_dot
+                )
+            )
+            waiter.exception()  # seen, even if a cancelled transaction no longer awaits it
+
+    def _watch(self) -> None:
+        """Ends the conversation when its deadline has passed; else comes again then."""
+        self._timer = None
+        if self._loop.time() >= self._deadline:
+            self.abort("no answer in time")
+        elif self._deadline < math.inf:
+            self._timer = self._loop.call_at(self._deadline, self._watch)
+
+    def _spoil(self, reason: str) -> None:
+        """Closes without waiting, and keeps what has been answered."""
+        self._ended = self._ended or reason
+        self._transport.close()
+
+    def abort(self, reason: str) -> None:
+        """Ends the connection at once; who waits for an answer learns the reason."""
+        self._ended = self._ended or reason
+        self._fail(reason)
+        self._transport.abort()
+
+    def quit(self) -> None:
+        """Says QUIT and closes, whatever is answered."""
+        if not self.usable:
+            self._transport.abort()
+            return
+        self._ended = "closed by us"
+        with contextlib.suppress(OSError, RuntimeError):
+            self._transport.write(b"QUIT\r\n")
+        self._loop.call_later(_FAREWELL, self._transport.abort)

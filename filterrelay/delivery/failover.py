@@ -1,0 +1,129 @@
+"""The hosts of one next hop: tried in order, and left alone for a while after a failure."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from filterrelay.delivery.connect import Dialing, HostUnavailable, Stage, connect
+from filterrelay.delivery.conversation import Conversation
+from filterrelay.errors import FilterRelayError
+from filterrelay.mail.endpoint import Endpoint
+
+FIRST_PAUSE = 5.0  # seconds that a host is left alone after a failure; doubles each time
+LONGEST_PAUSE = 60.0
+_RUNG_MEMORY = 600.0  # seconds that a failed handshake is remembered
+
+_log: Any = structlog.get_logger("filterrelay.delivery")
+
+
+@dataclass
+class Unreachable(FilterRelayError):
+    """No host of the next hop can be used now."""
+
+    last: HostUnavailable
+
+
+@dataclass
+class HostState:
+    """What is known of one host from the attempts so far.
+
+    down_until, rung_until: in the loop's time. rung: the step of the policy's
+    ladder to begin with.
+    """
+
+    endpoint: Endpoint
+    down_until: float = 0.0
+    pause: float = 0.0
+    error: HostUnavailable | None = field(default=None, repr=False)
+    rung: int = 0
+    rung_until: float = 0.0
+
+
+class Hosts:
+    """One next hop's hosts, best first."""
+
+    def __init__(self, upstream: str, endpoints: Sequence[Endpoint], dialing: Dialing) -> None:
+        self._upstream = upstream
+        self._dialing = dialing
+        self._states = [HostState(endpoint) for endpoint in endpoints]
+        self._time: Callable[[], float] = lambda: asyncio.get_running_loop().time()
+
+    def outage(self) -> HostUnavailable | None:
+        """Why no host will be tried now, or None when one will."""
+        now = self._time()
+        if any(state.down_until <= now for state in self._states):
+            return None
+        return self._states[0].error
+
+    def better_than(self, rank: int) -> bool:
+        """Whether a host that comes before this one may be tried again."""
+        return rank > 0 and any(s.down_until <= self._time() for s in self._states[:rank])
+
+    async def open(self) -> Conversation:
+        """A conversation with the first host that can be had. Raises Unreachable."""
+        began = self._time()
+        last: HostUnavailable | None = None
+        for rank, state in enumerate(self._states):
+            if state.down_until > self._time():
+                last = state.error or last
+                continue
+            try:
+                conversation = await self._step_down(rank, state)
+            except HostUnavailable as unavailable:
+                self._failed(state, unavailable, began)
+                last = unavailable
+            else:
+                if state.error is not None:
+                    _log.info("host is back", upstream=self._upstream, host=str(state.endpoint))
+                state.error, state.pause, state.down_until = None, 0.0, 0.0
+                return conversation
+        assert last is not None, "an upstream has at least one host"
+        raise Unreachable(last)
+
+    def failed(self, rank: int, error: HostUnavailable) -> None:
+        """Notes that a host took the connection but then no mail."""
+        self._failed(self._states[rank], error, self._time())
+
+    async def _step_down(self, rank: int, state: HostState) -> Conversation:
+        """Goes down the policy's ladder as long as handshakes fail, each on a fresh connection."""
+        if state.rung and state.rung_until <= self._time():
+            state.rung = 0
+        ladder = self._dialing.tls.ladder
+        while True:
+            try:
+                return await connect(state.endpoint, rank, self._dialing, ladder[state.rung])
+            except HostUnavailable as unavailable:
+                if unavailable.stage is not Stage.TLS or state.rung + 1 >= len(ladder):
+                    raise
+                state.rung += 1
+                state.rung_until = self._time() + _RUNG_MEMORY
+                _log.info(
+                    "handshake failed",
+                    upstream=self._upstream,
+                    host=unavailable.host,
+                    reason=unavailable.reply.text,
+                    now=ladder[state.rung].value,
+                )
+
+    def _failed(self, state: HostState, error: HostUnavailable, began: float) -> None:
+        state.error = error
+        now = self._time()
+        if state.down_until > began:
+            return  # another connection failed meanwhile; one outage counts once
+        if error.stage is Stage.LOGIN:
+            state.pause = LONGEST_PAUSE  # more tries would lock the account
+        else:
+            state.pause = min(max(state.pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+        state.down_until = now + state.pause
+        level = _log.error if error.stage is Stage.LOGIN else _log.warning
+        level(
+            "host unavailable",
+            upstream=self._upstream,
+            host=error.host,
+            stage=error.stage.value,
+            reply=str(error.reply),
+            pause=state.pause,
+        )

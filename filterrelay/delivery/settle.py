@@ -1,0 +1,316 @@
+"""What follows an attempt: reports, the spool, the trace, metrics, the log."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from filterrelay.delivery.attempt import Result, Tried, result_of
+from filterrelay.delivery.report import Action, Reports, Told, wants
+from filterrelay.delivery.retry import RetrySchedule
+from filterrelay.errors import FilterRelayError
+from filterrelay.mail.outcome import Attempt
+from filterrelay.mail.reply import Reply
+from filterrelay.observe.clock import Clock
+from filterrelay.observe.metrics import Metrics, reply_class
+from filterrelay.spool.store import (
+    Event,
+    RecipientState,
+    Settlement,
+    Spool,
+    SpoolUnavailable,
+    StoredMessage,
+    StoredRecipient,
+)
+
+_PAUSES = (0.5, 2.0, 10.0, 30.0)  # seconds between tries to write a result down
+
+_STATES = {
+    "delivered": RecipientState.DELIVERED,
+    "deferred": RecipientState.QUEUED,
+    "bounced": RecipientState.BOUNCED,
+}
+
+_EVENTS = {
+    Action.FAILED: "bounce",
+    Action.DELAYED: "delay-notice",
+    Action.RELAYED: "relayed-report",
+}
+
+_log: Any = structlog.get_logger("filterrelay.delivery")
+
+
+@dataclass(slots=True)
+class Judged:
+    """One recipient after an attempt. Not frozen: one is made for every recipient sent to."""
+
+    stored: StoredRecipient
+    result: Result
+    reply: Reply
+    host: str  # empty when the reply is in our own words
+
+
+class Settler:
+    """Writes an attempt's results down.
+
+    body: gives a message's bytes for the reports. on_attempt: is told of each
+    recipient's attempt.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        schedule: RetrySchedule,
+        reports: Reports,
+        clock: Clock,
+        metrics: Metrics,
+        *,
+        on_attempt: Callable[[Attempt], None] | None = None,
+    ) -> None:
+        self._spool = spool
+        self._schedule = schedule
+        self._reports = reports
+        self._clock = clock
+        self._on_attempt = on_attempt
+        self._metrics = metrics
+        self._counters: dict[tuple[str, str, str], Counter] = {}
+        self._timers: dict[str, tuple[Histogram, Histogram]] = {}
+
+    async def settle(
+        self,
+        message: StoredMessage,
+        upstream: str,
+        tried: Sequence[Tried],
+        seconds: float,
+        *,
+        body: bytes | None,
+        release: bool,
+    ) -> None:
+        """Tells the sender what it must know, then records the results for good.
+
+        body: the message's bytes, None when they aren't in memory. release:
+        whether the lease ends with this.
+        """
+        now = self._clock.now()
+        recipients: list[StoredRecipient] = []
+        events: list[Event] = []
+        judged: list[Judged] = []
+        for each in tried:
+            seen = self._judge(message, upstream, each, now)
+            judged += seen
+            recipients += [j.stored for j in seen]
+            events.append(_event(message.id, upstream, each, seen, now, seconds))
+            self._note(message, upstream, each, seen, now, seconds)
+        if any(j.result != "delivered" or j.stored.recipient.notify for j in judged):
+            recipients, more = await self._report(message, tried, judged, now, body)
+            events += more
+        await self.record(Settlement(message.id, tuple(recipients), tuple(events), release))
+
+    async def record(self, settlement: Settlement) -> None:
+        """Has the spool keep the settlement, with patience: losing it would repeat a delivery."""
+        for pause in (*_PAUSES, None):
+            try:
+                await self._spool.settle(settlement)
+            except SpoolUnavailable as unavailable:
+                _log.error("result not recorded", id=settlement.message_id, reason=str(unavailable))
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    def _judge(
+        self, message: StoredMessage, upstream: str, tried: Tried, now: datetime
+    ) -> list[Judged]:
+        host = tried.sent.host if tried.sent.answered else ""
+        judged = []
+        for stored, reply in zip(tried.recipients, tried.sent.replies, strict=True):
+            result = result_of(reply)
+            attempts = stored.attempts + 1
+            following = None
+            if result == "deferred":
+                following = self._schedule.next_attempt(now, attempts, message.received)
+                if following is None:
+                    result = "bounced"
+            after = StoredRecipient(
+                stored.index,
+                stored.recipient,
+                _STATES[result],
+                attempts,
+                following,
+                str(reply),
+                upstream,
+                stored.warned,
+            )
+            judged.append(Judged(after, result, reply, host))
+        return judged
+
+    async def _report(
+        self,
+        message: StoredMessage,
+        tried: Sequence[Tried],
+        judged: Sequence[Judged],
+        now: datetime,
+        body: bytes | None,
+    ) -> tuple[list[StoredRecipient], list[Event]]:
+        """Sends the reports that are due; what can't be reported now stays queued or unwarned."""
+        due = self._due(message, tried, judged, now)
+        if body is None and any(due.values()):
+            body = await self._spool.body(message.id)
+        states = {j.stored.index: j.stored for j in judged}
+        events = []
+        for action, concerned in due.items():
+            if not concerned:
+                continue
+            told = [Told(j.stored.recipient, j.reply, j.host) for j in concerned]
+            until = message.received + self._schedule.give_up_after
+            try:
+                await self._reports.send(
+                    action,
+                    message,
+                    told,
+                    body or b"",
+                    until=until if action is Action.DELAYED else None,
+                )
+            except FilterRelayError as failed:
+                _log.error("report not sent", id=message.id, kind=action.value, reason=str(failed))
+                if action is Action.FAILED:
+                    states.update(self._kept(concerned, now))
+                continue
+            events.append(_report_event(message.id, action, concerned, now))
+            if action is Action.DELAYED:
+                states.update({j.stored.index: replace(j.stored, warned=True) for j in concerned})
+        return list(states.values()), events
+
+    def _due(
+        self,
+        message: StoredMessage,
+        tried: Sequence[Tried],
+        judged: Sequence[Judged],
+        now: datetime,
+    ) -> dict[Action, list[Judged]]:
+        """Whom the sender must hear of, by what happened."""
+        if message.envelope.sender is None:
+            return {}
+        late = self._schedule.warns(now, message.received)
+        handed_on = {s.index for t in tried if t.sent.dsn for s in t.recipients}
+        due: dict[Action, list[Judged]] = {action: [] for action in Action}
+        for each in judged:
+            recipient = each.stored.recipient
+            if each.result == "bounced" and wants(recipient, Action.FAILED):
+                due[Action.FAILED].append(each)
+            elif each.result == "deferred":
+                if late and not each.stored.warned and wants(recipient, Action.DELAYED):
+                    due[Action.DELAYED].append(each)
+            elif each.stored.index not in handed_on and wants(recipient, Action.RELAYED):
+                due[Action.RELAYED].append(each)
+        return due
+
+    def _kept(self, concerned: Sequence[Judged], now: datetime) -> dict[int, StoredRecipient]:
+        """Recipients whose bounce couldn't be made durable: they are tried once more later."""
+        following = now + self._schedule.first
+        return {
+            j.stored.index: replace(j.stored, state=RecipientState.QUEUED, next_attempt=following)
+            for j in concerned
+        }
+
+    def _note(
+        self,
+        message: StoredMessage,
+        upstream: str,
+        tried: Tried,
+        judged: Sequence[Judged],
+        now: datetime,
+        seconds: float,
+    ) -> None:
+        """Counts and logs one transaction, and tells the observers."""
+        sent = tried.sent
+        delay = (now - message.received).total_seconds()
+        attempt_seconds, delivery_seconds = self._timed(upstream)
+        attempt_seconds.observe(seconds)
+        groups: dict[tuple[Result, str], list[Judged]] = {}
+        for each in judged:
+            groups.setdefault((each.result, each.stored.last_reply), []).append(each)
+        for (result, words), members in groups.items():
+            kind = reply_class(members[0].reply.code) if sent.answered else "none"
+            self._counted(upstream, result, kind).inc(len(members))
+            if result == "delivered":
+                delivery_seconds.observe(delay)
+            _log.info(
+                result,
+                id=message.id,
+                recipients=[str(each.stored.recipient.address) for each in members],
+                upstream=upstream,
+                host=sent.host,
+                reply=words,
+                delay=round(delay, 3),
+            )
+        if self._on_attempt is not None:
+            for each in judged:
+                self._on_attempt(
+                    Attempt(
+                        message.id,
+                        now,
+                        each.stored.recipient,
+                        upstream,
+                        sent.host,
+                        each.result,
+                        each.reply,
+                        seconds,
+                        each.stored.attempts,
+                    )
+                )
+
+    def _counted(self, *labels: str) -> Counter:
+        upstream, result, kind = labels
+        counter = self._counters.get((upstream, result, kind))
+        if counter is None:
+            counter = self._metrics.deliveries.labels(upstream, result, kind)
+            self._counters[upstream, result, kind] = counter
+        return counter
+
+    def _timed(self, upstream: str) -> tuple[Histogram, Histogram]:
+        timers = self._timers.get(upstream)
+        if timers is None:
+            timers = (
+                self._metrics.attempt_seconds.labels(upstream),
+                self._metrics.delivery_seconds.labels(upstream),
+            )
+            self._timers[upstream] = timers
+        return timers
+
+
+def _event(
+    message_id: str,
+    upstream: str,
+    tried: Tried,
+    judged: Sequence[Judged],
+    now: datetime,
+    seconds: float,
+) -> Event:
+    data = {
+        "upstream": upstream,
+        "host": tried.sent.host,
+        "tls": tried.sent.tls,
+        "recipients": [
+            {
+                "address": str(each.stored.recipient.address),
+                "result": each.result,
+                "reply": each.stored.last_reply,
+            }
+            for each in judged
+        ],
+        "seconds": round(seconds, 4),
+    }
+    return Event(message_id, now, "attempt", data)
+
+
+def _report_event(
+    message_id: str, action: Action, concerned: Sequence[Judged], now: datetime
+) -> Event:
+    addresses = [str(each.stored.recipient.address) for each in concerned]
+    return Event(message_id, now, _EVENTS[action], {"recipients": addresses})

@@ -1,0 +1,186 @@
+"""A next hop: its hosts, its connections, and one transaction after another through them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from filterrelay import settings
+from filterrelay.delivery.capabilities import mail_command, rcpt_command, refusal
+from filterrelay.delivery.connect import Dialing, HostUnavailable, Login, Stage
+from filterrelay.delivery.conversation import Conversation, ConversationLost, Peer
+from filterrelay.delivery.failover import Hosts, Unreachable
+from filterrelay.delivery.pool import Pool
+from filterrelay.delivery.rate import RateLimit, parse_rate
+from filterrelay.delivery.tls import tls_policy
+from filterrelay.errors import FilterRelayError
+from filterrelay.mail.endpoint import parse_endpoint
+from filterrelay.mail.envelope import Envelope, Recipient
+from filterrelay.mail.reply import Reply
+from filterrelay.observe.metrics import Metrics
+
+_SMTP_PORT = 25
+
+
+@dataclass
+class BadUpstream(FilterRelayError):
+    """This next hop can't be used as it is configured."""
+
+    upstream: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of one transaction.
+
+    replies: the last word on each recipient, in the order asked. answered:
+    whether they are the far side's words. dsn: whether it took over the task of
+    reporting success (RFC 3461 section 6.2.7).
+    """
+
+    replies: Sequence[Reply]
+    host: str
+    tls: str = "none"
+    answered: bool = True
+    dsn: bool = False
+
+
+class UpstreamLike(Protocol):
+    """What the scheduler asks of a next hop."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the configuration file."""
+        ...
+
+    @property
+    def connections(self) -> int:
+        """How many transactions it takes at once."""
+        ...
+
+    def outage(self, recipients: int) -> Sent | None:
+        """What to tell so many recipients while no host is tried; None when one is."""
+        ...
+
+    async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
+        """One transaction. Network trouble is a temporary reply, never an exception."""
+        ...
+
+
+class Upstream:
+    """A next hop over SMTP."""
+
+    def __init__(self, config: settings.Upstream, hostname: str, metrics: Metrics) -> None:
+        """Reads certificates and names. Raises BadUpstream, UnsupportedTls."""
+        self.name = config.name
+        self.connections = config.connections
+        if config.protocol != "smtp":
+            raise BadUpstream(config.name, f"the protocol {config.protocol} can't be spoken")
+        try:
+            endpoints = [parse_endpoint(host, _SMTP_PORT) for host in config.hosts]
+            self._rate = RateLimit(parse_rate(config.rate)) if config.rate else None
+            policy = tls_policy(config.name, config.tls, config.ca_file)
+        except (ValueError, OSError) as bad:
+            raise BadUpstream(config.name, str(bad)) from bad
+        if any(endpoint.is_unix for endpoint in endpoints):
+            raise BadUpstream(config.name, "SMTP goes over TCP, not over a Unix socket")
+        password = config.password.get_secret_value() if config.password else ""
+        dialing = Dialing(
+            hostname=hostname,
+            tls=policy,
+            login=Login(config.username, password) if config.username else None,
+            connect_timeout=config.connect_timeout.total_seconds(),
+            timeout=config.timeout.total_seconds(),
+        )
+        self._host_count = len(endpoints)
+        self._hosts = Hosts(config.name, endpoints, dialing)
+        self._pool = Pool(
+            config.connections,
+            self._hosts.open,
+            lambda kept: self._hosts.better_than(kept.peer.rank),
+            lambda state: metrics.pool.labels(config.name, state),
+        )
+
+    def outage(self, recipients: int) -> Sent | None:
+        """What to tell so many recipients while every host is left alone after failures."""
+        unavailable = self._hosts.outage()
+        return _unavailable(unavailable, recipients) if unavailable is not None else None
+
+    def close(self) -> None:
+        """Says goodbye on idle connections; busy ones are closed after their transaction."""
+        self._pool.close()
+
+    async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
+        """One transaction, over a kept connection or a new one, with failover before the dot.
+
+        A kept connection that turns out to be closed is no failure: the
+        transaction is repeated at once on a fresh one.
+        """
+        if self._rate is not None:
+            await self._rate.wait()
+        fresh = False
+        hosts_left = self._host_count
+        while True:
+            try:
+                conversation = await self._pool.acquire(fresh=fresh)
+            except Unreachable as unreachable:
+                return _unavailable(unreachable.last, len(recipients))
+            try:
+                return await self._transaction(conversation, envelope, recipients, body)
+            except ConversationLost as lost:
+                reused = conversation.transactions > 1
+                if not reused:
+                    hosts_left -= 1
+                    if not lost.heard:
+                        self._hosts.failed(conversation.peer.rank, _no_service(conversation, lost))
+                if lost.after_dot or (lost.heard and not reused) or not hosts_left:
+                    return _lost(conversation.peer, lost, len(recipients))
+                fresh = True
+            finally:
+                self._pool.release(conversation)
+
+    async def _transaction(
+        self,
+        conversation: Conversation,
+        envelope: Envelope,
+        recipients: Sequence[Recipient],
+        body: bytes,
+    ) -> Sent:
+        peer = conversation.peer
+        offered = peer.capabilities
+        refused = refusal(offered, envelope, recipients, body, verified=peer.verified)
+        if refused is not None:
+            return Sent([refused] * len(recipients), peer.host, peer.tls, answered=False)
+        replies = await conversation.transaction(
+            mail_command(offered, envelope, len(body)),
+            [rcpt_command(offered, recipient) for recipient in recipients],
+            body,
+        )
+        return Sent(replies, peer.host, peer.tls, dsn=offered.dsn)
+
+
+def _unavailable(unavailable: HostUnavailable, recipients: int) -> Sent:
+    replies = [unavailable.reply] * recipients
+    return Sent(replies, unavailable.host, answered=unavailable.answered)
+
+
+def _lost(peer: Peer, lost: ConversationLost, recipients: int) -> Sent:
+    """A deferral; after the final dot nobody knows, and once too often beats never."""
+    if lost.reply is not None:
+        return Sent([lost.reply] * recipients, peer.host, peer.tls)
+    when = " after the end of the message" if lost.after_dot else ""
+    reply = Reply(451, "4.4.2", f"{peer.host}: {lost.reason}{when}")  # RFC 3463 section 3.5
+    return Sent([reply] * recipients, peer.host, peer.tls, answered=False)
+
+
+def _no_service(conversation: Conversation, lost: ConversationLost) -> HostUnavailable:
+    host = conversation.peer.host
+    reply = lost.reply or Reply(451, "4.4.2", f"{host}: {lost.reason}")
+    return HostUnavailable(host, Stage.GREETING, reply, answered=lost.reply is not None)
+
+
+def upstreams(
+    configured: Sequence[settings.Upstream], hostname: str, metrics: Metrics
+) -> Mapping[str, Upstream]:
+    """The next hops by name, in the file's order. Raises BadUpstream, UnsupportedTls."""
+    return {config.name: Upstream(config, hostname, metrics) for config in configured}

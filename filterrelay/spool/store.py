@@ -19,6 +19,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from filterrelay.errors import FilterRelayError
+from filterrelay.mail.address import AddressPattern
 from filterrelay.mail.envelope import Envelope, Recipient
 
 
@@ -166,6 +167,21 @@ class Selection:
     upstream: str = ""
     older_than: timedelta | None = None
     limit: int | None = None
+
+    def means(self, message: StoredMessage, now: datetime) -> bool:
+        """Whether the message is one of those meant, the limit left aside."""
+        sender, recipient = AddressPattern(self.sender), AddressPattern(self.recipient)
+        envelope = message.envelope
+        return (
+            message.state in self.states
+            and (not self.ids or message.id in self.ids)
+            and (not self.older_than or message.received <= now - self.older_than)
+            and (not self.upstream or any(r.upstream == self.upstream for r in message.recipients))
+            and (not self.sender or bool(envelope.sender and sender.matches(envelope.sender)))
+            and (
+                not self.recipient or any(recipient.matches(r.address) for r in envelope.recipients)
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)

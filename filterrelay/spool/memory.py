@@ -1,0 +1,249 @@
+"""A spool that forgets everything when the process ends: for tests, of users' plugins too."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from filterrelay.observe.clock import Clock
+from filterrelay.spool.store import (
+    Deposit,
+    Depth,
+    Event,
+    Lease,
+    NoSuchMessage,
+    RecipientState,
+    Selection,
+    Settlement,
+    SpoolUnavailable,
+    State,
+    StoredMessage,
+    StoredRecipient,
+)
+
+_AT_ONCE = datetime.min.replace(tzinfo=UTC)
+
+
+class MemorySpool:
+    """The whole Spool protocol over dictionaries; nothing is durable, nothing waits."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._messages: dict[str, StoredMessage] = {}
+        self._bodies: dict[str, bytes] = {}
+        self._events: list[Event] = []
+
+    async def open(self) -> None:
+        """Is ready at once."""
+
+    async def close(self) -> None:
+        """Keeps its mail, so that a test may open it again."""
+
+    async def commit(self, deposit: Deposit) -> None:
+        """Takes the message."""
+        message = deposit.message
+        if len(message.recipients) != len(message.envelope.recipients):
+            raise ValueError("each recipient of the envelope needs its delivery state")
+        if message.id in self._messages:
+            raise SpoolUnavailable(f"{message.id} is there already")
+        self._messages[message.id] = message
+        self._bodies[message.id] = deposit.body
+        self._events += deposit.events
+
+    async def lease(
+        self, owner: str, now: datetime, until: datetime, limit: int
+    ) -> list[StoredMessage]:
+        """Takes up to `limit` due messages, earliest first, for owner until then."""
+        due = [
+            (wake, message)
+            for message in self._messages.values()
+            if message.state is State.QUEUED
+            and (wake := _wake(message)) is not None
+            and wake <= now
+        ]
+        due.sort(key=lambda pair: pair[0])
+        leased = [replace(message, lease=Lease(owner, until)) for _, message in due[:limit]]
+        self._messages.update((message.id, message) for message in leased)
+        return leased
+
+    async def renew(self, owner: str, ids: Sequence[str], until: datetime) -> None:
+        """Prolongs leases that owner still holds."""
+        for message in self._those(ids, *State):
+            if message.lease and message.lease.owner == owner:
+                self._messages[message.id] = replace(message, lease=Lease(owner, until))
+
+    async def recover(self, now: datetime, alive: Sequence[str]) -> int:
+        """Ends the leases of all owners but those alive; returns how many."""
+
+        def hastened(stored: StoredRecipient) -> StoredRecipient:
+            return stored if stored.attempts else replace(stored, next_attempt=now)
+
+        orphaned = [
+            message
+            for message in self._messages.values()
+            if message.lease and message.lease.owner not in alive
+        ]
+        for message in orphaned:
+            self._messages[message.id] = replace(_each_pending(message, hastened), lease=None)
+        return len(orphaned)
+
+    async def body(self, message_id: str) -> bytes:
+        """The message's bytes. Raises NoSuchMessage."""
+        await self.get(message_id)
+        return self._bodies[message_id]
+
+    async def begin_attempt(
+        self, message_id: str, indexes: Sequence[int], next_attempt: datetime
+    ) -> None:
+        """Counts an attempt for these recipients and records when the next would be."""
+
+        def begun(stored: StoredRecipient) -> StoredRecipient:
+            if stored.index not in indexes:
+                return stored
+            return replace(stored, attempts=stored.attempts + 1, next_attempt=next_attempt)
+
+        message = await self.get(message_id)
+        self._messages[message_id] = _each_pending(message, begun)
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Records an attempt's result; the message goes when no recipient is left."""
+        self._events += settlement.events
+        message = self._messages.get(settlement.message_id)
+        if message is None:
+            return
+        results = {stored.index: stored for stored in settlement.recipients}
+
+        def settled(stored: StoredRecipient) -> StoredRecipient:
+            result = results.get(stored.index)
+            return replace(result, recipient=stored.recipient) if result else stored
+
+        message = _each_pending(message, settled)
+        if settlement.release:
+            message = replace(message, lease=None)
+        if message.pending():
+            self._messages[message.id] = message
+        else:
+            self._drop(message.id)
+
+    async def select(self, selection: Selection, now: datetime) -> list[StoredMessage]:
+        """The messages meant, oldest first."""
+        meant = [m for m in self._messages.values() if selection.means(m, now)]
+        return sorted(meant, key=lambda m: (m.received, m.id))[: selection.limit]
+
+    async def get(self, message_id: str) -> StoredMessage:
+        """One message. Raises NoSuchMessage."""
+        try:
+            return self._messages[message_id]
+        except KeyError:
+            raise NoSuchMessage(message_id) from None
+
+    async def hold(self, ids: Sequence[str], reason: str, at: datetime) -> int:
+        """Sets queued messages aside until released; returns how many."""
+        messages = self._those(ids, State.QUEUED)
+        for message in messages:
+            held = replace(message, state=State.HELD, reason=reason, by="")
+            self._messages[message.id] = held
+            self._events.append(Event(message.id, at, "held", {"reason": reason}))
+        return len(messages)
+
+    async def release(self, ids: Sequence[str], at: datetime, *, passed: str = "") -> int:
+        """Makes held or quarantined messages due now; returns how many."""
+        messages = self._those(ids, State.HELD, State.QUARANTINED)
+        overruled = (passed,) if passed else ()
+        data = {"passed": passed} if passed else {}
+        for message in messages:
+            freed = replace(message, state=State.QUEUED, reason="", by="")
+            freed = replace(freed, passed=(*message.passed, *overruled))
+            self._messages[message.id] = _due_at(freed, at)
+            self._events.append(Event(message.id, at, "released", data))
+        return len(messages)
+
+    async def replace_body(self, message_id: str, body: bytes) -> None:
+        """Puts other bytes in the old ones' place."""
+        message = await self.get(message_id)
+        self._messages[message_id] = replace(message, size=len(body))
+        self._bodies[message_id] = body
+
+    async def retry(self, ids: Sequence[str], at: datetime) -> int:
+        """Makes queued messages due now; returns how many."""
+        messages = self._those(ids, State.QUEUED)
+        for message in messages:
+            self._messages[message.id] = _due_at(message, at)
+            self._events.append(Event(message.id, at, "retried", {}))
+        return len(messages)
+
+    async def delete(self, ids: Sequence[str], at: datetime) -> int:
+        """Removes messages without telling anybody; returns how many."""
+        messages = self._those(ids, *State)
+        for message in messages:
+            self._drop(message.id)
+            self._events.append(Event(message.id, at, "deleted", {}))
+        return len(messages)
+
+    async def record(self, events: Sequence[Event]) -> None:
+        """Adds events to the trace."""
+        self._events += events
+
+    async def events(self, message_id: str) -> list[Event]:
+        """The message's events, oldest first; of messages that are gone, too."""
+        found = [event for event in self._events if event.message_id == message_id]
+        return sorted(found, key=lambda event: event.at)
+
+    async def depth(self) -> Depth:
+        """How much lies here, and how old it is."""
+        times = {
+            state: [m.received for m in self._messages.values() if m.state is state]
+            for state in State
+        }
+        return Depth(
+            messages={state: len(received) for state, received in times.items()},
+            oldest={state: min(received, default=None) for state, received in times.items()},
+        )
+
+    async def expire(self, quarantined_before: datetime, events_before: datetime) -> int:
+        """Drops old quarantined messages and old events of messages that are gone."""
+        overdue = [
+            message.id
+            for message in self._messages.values()
+            if message.state is State.QUARANTINED and message.received < quarantined_before
+        ]
+        for message_id in overdue:
+            self._drop(message_id)
+            data = {"reason": "expired"}
+            self._events.append(Event(message_id, self._clock.now(), "deleted", data))
+        self._events = [
+            event
+            for event in self._events
+            if event.at >= events_before or event.message_id in self._messages
+        ]
+        return len(overdue)
+
+    def _those(self, ids: Sequence[str], *states: State) -> list[StoredMessage]:
+        found = (self._messages.get(message_id) for message_id in dict.fromkeys(ids))
+        return [message for message in found if message and message.state in states]
+
+    def _drop(self, message_id: str) -> None:
+        del self._messages[message_id], self._bodies[message_id]
+
+
+def _each_pending(
+    message: StoredMessage, change: Callable[[StoredRecipient], StoredRecipient]
+) -> StoredMessage:
+    return replace(
+        message,
+        recipients=tuple(
+            change(stored) if stored.state is RecipientState.QUEUED else stored
+            for stored in message.recipients
+        ),
+    )
+
+
+def _due_at(message: StoredMessage, at: datetime) -> StoredMessage:
+    return _each_pending(message, lambda stored: replace(stored, next_attempt=at))
+
+
+def _wake(message: StoredMessage) -> datetime | None:
+    """When the next one may take it: not before a recipient is due, nor before the lease ends."""
+    due = min((r.next_attempt or _AT_ONCE for r in message.pending()), default=None)
+    if due is None or message.lease is None:
+        return due
+    return max(due, message.lease.until)

@@ -1,0 +1,241 @@
+"""The changes beside deposits and settlements: leases, attempts, and what operators do."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from sqlite3 import Connection
+
+from filterrelay.spool import statements
+from filterrelay.spool.codec import json_list, json_object
+from filterrelay.spool.statements import SQL, Row
+from filterrelay.spool.store import NoSuchMessage
+
+EXPIRY_STEP = 500  # messages or events a transaction, so that commits get between
+
+
+def _ids(connection: Connection, ids: Iterable[str], *states: str) -> list[str]:
+    """Those of the messages that are in one of the states."""
+    parameters = {"ids": json_list(ids), "states": json_list(states)}
+    return [id_ for (id_,) in connection.execute(SQL["in_states"], parameters)]
+
+
+def _note(connection: Connection, ids: Sequence[str], at: int, kind: str, data: str) -> None:
+    statements.INSERT_EVENT.all(connection, [(id_, at, kind, data) for id_ in ids])
+
+
+def read_messages(connection: Connection, ids: Sequence[str]) -> tuple[list[Row], list[Row]]:
+    """The rows of these messages, in this order, and of their recipients."""
+    wanted = (json_list(ids),)
+    by_id = {row[0]: row for row in connection.execute(SQL["messages"], wanted)}
+    recipients = connection.execute(SQL["recipients"], wanted).fetchall()
+    return [by_id[id_] for id_ in ids if id_ in by_id], recipients
+
+
+@dataclass(frozen=True, slots=True)
+class Leasing:
+    """Takes due messages."""
+
+    owner: str
+    now: int
+    until: int
+    limit: int
+
+    def make(self, connection: Connection) -> tuple[list[Row], list[Row]]:
+        """Returns the messages' and the recipients' rows."""
+        due = connection.execute(SQL["due"], (self.now, self.limit))
+        ids = [id_ for (id_,) in due]
+        if not ids:
+            return [], []
+        connection.execute(SQL["lease"], (self.owner, self.until, json_list(ids)))
+        return read_messages(connection, ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """Prolongs leases."""
+
+    owner: str
+    ids: str
+    until: int
+
+    def make(self, connection: Connection) -> None:
+        """Those that are still held."""
+        connection.execute(SQL["renew"], (self.until, self.owner, self.ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Ends the leases of all owners but those alive."""
+
+    now: int
+    alive: str
+
+    def make(self, connection: Connection) -> int:
+        """Returns how many."""
+        orphaned = connection.execute(SQL["orphaned"], {"alive": self.alive})
+        ids = [id_ for (id_,) in orphaned]
+        if ids:
+            parameters = {"ids": json_list(ids), "now": self.now}
+            connection.execute(SQL["hasten_untried"], parameters)
+            connection.execute(SQL["end_leases"], parameters)
+        return len(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """An attempt begins."""
+
+    message_id: str
+    indexes: str
+    next_attempt: int
+
+    def make(self, connection: Connection) -> None:
+        """Raises NoSuchMessage when it was deleted in the meantime."""
+        parameters = {
+            "id": self.message_id,
+            "indexes": self.indexes,
+            "next": self.next_attempt,
+            "release": False,
+        }
+        connection.execute(SQL["begin_attempt"], parameters)
+        if not connection.execute(SQL["settle_message"], parameters).rowcount:
+            raise NoSuchMessage(self.message_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """An operator sets queued messages aside."""
+
+    ids: Sequence[str]
+    reason: str
+    at: int
+
+    def make(self, connection: Connection) -> int:
+        """Returns how many."""
+        ids = _ids(connection, self.ids, "queued")
+        parameters = {"ids": json_list(ids), "reason": self.reason}
+        connection.execute(SQL["hold"], parameters)
+        _note(connection, ids, self.at, "held", json_object({"reason": self.reason}))
+        return len(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Releasing:
+    """An operator lets held or quarantined messages go."""
+
+    ids: Sequence[str]
+    at: int
+    passed: str
+
+    def make(self, connection: Connection) -> int:
+        """Returns how many."""
+        ids = _ids(connection, self.ids, "held", "quarantined")
+        parameters = {"ids": json_list(ids), "at": self.at, "passed": self.passed}
+        connection.execute(SQL["release"], parameters)
+        connection.execute(SQL["hasten_recipients"], parameters)
+        data = json_object({"passed": self.passed} if self.passed else {})
+        _note(connection, ids, self.at, "released", data)
+        return len(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Hastening:
+    """An operator wants queued messages tried now."""
+
+    ids: Sequence[str]
+    at: int
+
+    def make(self, connection: Connection) -> int:
+        """Returns how many."""
+        ids = _ids(connection, self.ids, "queued")
+        parameters = {"ids": json_list(ids), "at": self.at}
+        connection.execute(SQL["hasten"], parameters)
+        connection.execute(SQL["hasten_recipients"], parameters)
+        _note(connection, ids, self.at, "retried", "{}")
+        return len(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """An operator throws messages away."""
+
+    ids: Sequence[str]
+    at: int
+
+    def make(self, connection: Connection) -> int:
+        """Returns how many."""
+        ids = _ids(connection, self.ids, "queued", "held", "quarantined")
+        connection.execute(SQL["delete"], {"ids": json_list(ids)})
+        _note(connection, ids, self.at, "deleted", "{}")
+        return len(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """Other bytes for a message."""
+
+    message_id: str
+    size: int
+    body: bytes | None = field(repr=False)
+    file: str | None
+
+    def make(self, connection: Connection) -> None:
+        """Raises NoSuchMessage."""
+        parameters = {"id": self.message_id, "size": self.size, "file": self.file}
+        if not connection.execute(SQL["replace_message"], parameters).rowcount:
+            raise NoSuchMessage(self.message_id)
+        parameters = {"id": self.message_id, "body": self.body}
+        connection.execute(SQL["replace_content"], parameters)
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineExpiry:
+    """Drops some of the quarantined messages received before a moment."""
+
+    before: int
+    at: int
+
+    def make(self, connection: Connection) -> int:
+        """Returns how many; fewer than EXPIRY_STEP were the last."""
+        overdue = connection.execute(SQL["overdue_quarantined"], (self.before, EXPIRY_STEP))
+        ids = [id_ for (id_,) in overdue]
+        connection.execute(SQL["delete"], {"ids": json_list(ids)})
+        _note(connection, ids, self.at, "deleted", json_object({"reason": "expired"}))
+        return len(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class EventExpiry:
+    """Drops old events of messages that are gone, a stretch at a time.
+
+    after: the last event of the stretch before, 0 at the start.
+    """
+
+    before: int
+    after: int
+
+    def make(self, connection: Connection) -> int:
+        """Returns the stretch's last event; 0 when only younger ones follow."""
+        stretch = connection.execute(SQL["oldest_events"], (self.after, EXPIRY_STEP)).fetchall()
+        old = [(seq, gone) for seq, at, gone in stretch if at < self.before]
+        connection.execute(SQL["delete_events"], (json_list(seq for seq, gone in old if gone),))
+        return stretch[-1][0] if old and len(stretch) == EXPIRY_STEP else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Shrinking:
+    """Gives free pages back to the disk, some at a time.
+
+    keep: pages that stay free for the next messages.
+    """
+
+    keep: int
+    step: int
+
+    def make(self, connection: Connection) -> bool:
+        """Returns whether there is more to give back."""
+        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+        step = min(self.step, free - self.keep)
+        if step <= 0:
+            return False
+        connection.execute(f"PRAGMA incremental_vacuum({step})").fetchall()
+        return bool(free - step > self.keep)

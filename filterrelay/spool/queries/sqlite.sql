@@ -1,0 +1,152 @@
+-- Every statement by name. Those that end in "VALUES (…)" are given many rows at once.
+
+-- :name insert_content
+INSERT INTO content (envelope, session, body) VALUES (?, ?, ?)
+
+-- :name insert_message
+INSERT INTO message (id, state, received, sender, size, reason, decided_by, passed,
+                     due, owner, until, file, content)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- :name insert_recipient
+INSERT INTO recipient (message_id, idx, address, notify, orcpt, state, attempts,
+                       next_attempt, last_reply, upstream, warned)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- :name insert_event
+INSERT INTO event (message_id, at, kind, data) VALUES (?, ?, ?, ?)
+
+-- :name delete_ended
+-- Rows: a message, and below which index all its recipients have ended now.
+DELETE FROM message WHERE id IN (
+    SELECT column1 FROM (VALUES (?, ?)) WHERE NOT EXISTS (
+        SELECT 1 FROM recipient
+        WHERE message_id = column1 AND idx >= column2 AND state = 'queued'))
+
+-- :name living
+SELECT id FROM message WHERE id IN (SELECT value FROM json_each(?))
+
+-- :name settle_recipient
+UPDATE recipient
+SET state = ?, attempts = ?, next_attempt = ?, last_reply = ?, upstream = ?, warned = ?
+WHERE message_id = ? AND idx = ? AND state = 'queued'
+
+-- :name delete_if_ended
+DELETE FROM message WHERE id = :id AND NOT EXISTS (
+    SELECT 1 FROM recipient WHERE message_id = :id AND state = 'queued')
+
+-- :name settle_message
+UPDATE message
+SET due = (SELECT min(coalesce(next_attempt, 0)) FROM recipient
+           WHERE message_id = :id AND state = 'queued'),
+    owner = iif(:release, NULL, owner),
+    until = iif(:release, 0, until)
+WHERE id = :id
+
+-- :name begin_attempt
+UPDATE recipient SET attempts = attempts + 1, next_attempt = :next
+WHERE message_id = :id AND state = 'queued' AND idx IN (SELECT value FROM json_each(:indexes))
+
+-- :name due
+SELECT id FROM message WHERE state = 'queued' AND wake <= ? ORDER BY wake LIMIT ?
+
+-- :name lease
+UPDATE message SET owner = ?, until = ? WHERE id IN (SELECT value FROM json_each(?))
+
+-- :name renew
+UPDATE message SET until = ? WHERE owner = ? AND id IN (SELECT value FROM json_each(?))
+
+-- :name orphaned
+-- Who holds leases without being alive; the index on wake answers it for the queued ones.
+SELECT id FROM message INDEXED BY message_by_wake
+WHERE state = 'queued' AND owner IS NOT NULL AND owner NOT IN (SELECT value FROM json_each(:alive))
+UNION ALL
+SELECT id FROM message
+WHERE state = 'held' AND owner IS NOT NULL AND owner NOT IN (SELECT value FROM json_each(:alive))
+
+-- :name hasten_untried
+UPDATE recipient SET next_attempt = :now
+WHERE message_id IN (SELECT value FROM json_each(:ids)) AND state = 'queued' AND attempts = 0
+
+-- :name end_leases
+UPDATE message
+SET owner = NULL, until = 0,
+    due = (SELECT min(coalesce(next_attempt, 0)) FROM recipient
+           WHERE message_id = message.id AND recipient.state = 'queued')
+WHERE id IN (SELECT value FROM json_each(:ids))
+
+-- :name in_states
+SELECT id FROM message
+WHERE id IN (SELECT value FROM json_each(:ids))
+  AND state IN (SELECT value FROM json_each(:states))
+
+-- :name hold
+UPDATE message SET state = 'held', reason = :reason, decided_by = ''
+WHERE id IN (SELECT value FROM json_each(:ids))
+
+-- :name release
+UPDATE message
+SET state = 'queued', reason = '', decided_by = '', due = :at,
+    passed = iif(:passed = '', passed, iif(passed = '', :passed, passed || char(10) || :passed))
+WHERE id IN (SELECT value FROM json_each(:ids))
+
+-- :name hasten
+UPDATE message SET due = :at WHERE id IN (SELECT value FROM json_each(:ids))
+
+-- :name hasten_recipients
+UPDATE recipient SET next_attempt = :at
+WHERE message_id IN (SELECT value FROM json_each(:ids)) AND state = 'queued'
+
+-- :name delete
+DELETE FROM message WHERE id IN (SELECT value FROM json_each(:ids))
+
+-- :name overdue_quarantined
+SELECT id FROM message WHERE state = 'quarantined' AND received < ? ORDER BY received LIMIT ?
+
+-- :name oldest_events
+SELECT seq, at, NOT EXISTS (SELECT 1 FROM message WHERE id = message_id)
+FROM event WHERE seq > ? ORDER BY seq LIMIT ?
+
+-- :name delete_events
+DELETE FROM event WHERE seq IN (SELECT value FROM json_each(?))
+
+-- :name replace_content
+UPDATE content SET body = :body WHERE seq = (SELECT content FROM message WHERE id = :id)
+
+-- :name replace_message
+UPDATE message SET size = :size, file = :file WHERE id = :id
+
+-- :name messages
+SELECT id, state, received, sender, size, reason, decided_by, passed, owner, until,
+       envelope, session
+FROM message JOIN content ON seq = content
+WHERE id IN (SELECT value FROM json_each(?))
+
+-- :name recipients
+SELECT message_id, idx, address, notify, orcpt, state, attempts, next_attempt, last_reply,
+       upstream, warned
+FROM recipient WHERE message_id IN (SELECT value FROM json_each(?))
+ORDER BY message_id, idx
+
+-- :name scan
+-- One state's messages after a place in the order; a superset of what the patterns mean.
+SELECT received, id FROM message
+WHERE state = :state AND (received, id) > (:after, :after_id) AND received <= :until
+  AND (:sender = '' OR sender LIKE :sender)
+  AND (:recipient = '' OR EXISTS (
+      SELECT 1 FROM recipient WHERE message_id = id AND address LIKE :recipient))
+  AND (:upstream = '' OR EXISTS (
+      SELECT 1 FROM recipient WHERE message_id = id AND upstream = :upstream))
+ORDER BY received, id LIMIT :limit
+
+-- :name body
+SELECT body, file FROM message JOIN content ON seq = content WHERE id = ?
+
+-- :name file
+SELECT 1 FROM message WHERE id = ? AND file = ?
+
+-- :name events
+SELECT at, kind, data FROM event WHERE message_id = ? ORDER BY at, seq
+
+-- :name depth
+SELECT state, count(*), min(received) FROM message GROUP BY state

@@ -1,0 +1,62 @@
+-- Version 1. Times are microseconds since 1970, UTC.
+
+-- Narrow, because every lease, attempt and settlement rewrites a row of it.
+-- wake is the moment at which the next one may take the message.
+CREATE TABLE message (
+    id         TEXT PRIMARY KEY,
+    state      TEXT NOT NULL,
+    received   INTEGER NOT NULL,
+    sender     TEXT,
+    size       INTEGER NOT NULL,
+    reason     TEXT NOT NULL,
+    decided_by TEXT NOT NULL,
+    passed     TEXT NOT NULL,
+    due        INTEGER,
+    owner      TEXT,
+    until      INTEGER NOT NULL,
+    content    INTEGER NOT NULL,
+    file       TEXT,
+    wake       INTEGER GENERATED ALWAYS AS (max(due, until)) VIRTUAL
+) WITHOUT ROWID, STRICT;
+
+CREATE INDEX message_by_wake ON message (wake, owner) WHERE state = 'queued';
+CREATE INDEX message_by_age ON message (state, received);
+
+-- Wide, and hardly ever rewritten. body is NULL when the bytes are in message.file.
+CREATE TABLE content (
+    seq      INTEGER PRIMARY KEY,
+    envelope TEXT NOT NULL,
+    session  TEXT NOT NULL,
+    body     BLOB
+) STRICT;
+
+CREATE TABLE recipient (
+    message_id   TEXT NOT NULL,
+    idx          INTEGER NOT NULL,
+    address      TEXT NOT NULL,
+    notify       TEXT NOT NULL,
+    orcpt        TEXT NOT NULL,
+    state        TEXT NOT NULL,
+    attempts     INTEGER NOT NULL,
+    next_attempt INTEGER,
+    last_reply   TEXT NOT NULL,
+    upstream     TEXT NOT NULL,
+    warned       INTEGER NOT NULL,
+    PRIMARY KEY (message_id, idx)
+) WITHOUT ROWID, STRICT;
+
+CREATE TRIGGER message_gone AFTER DELETE ON message BEGIN
+    DELETE FROM content WHERE seq = OLD.content;
+    DELETE FROM recipient WHERE message_id = OLD.id;
+END;
+
+-- Outlives its message. seq goes with the time, so that expiry reads from the front.
+CREATE TABLE event (
+    seq        INTEGER PRIMARY KEY,
+    message_id TEXT NOT NULL,
+    at         INTEGER NOT NULL,
+    kind       TEXT NOT NULL,
+    data       TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX event_by_message ON event (message_id);

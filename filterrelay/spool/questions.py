@@ -1,0 +1,107 @@
+"""What the readers look up: listings, bodies, traces and the depth."""
+
+import heapq
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import islice
+from operator import attrgetter
+from sqlite3 import Connection
+
+from filterrelay.spool import codec
+from filterrelay.spool.operations import read_messages
+from filterrelay.spool.statements import SQL
+from filterrelay.spool.store import (
+    Depth,
+    Event,
+    NoSuchMessage,
+    Selection,
+    State,
+    StoredMessage,
+)
+
+_PAGE = 500  # messages a query, so that no snapshot keeps the log from starting over
+_in_order = attrgetter("received", "id")
+
+
+def get(message_id: str, connection: Connection) -> StoredMessage:
+    """One message. Raises NoSuchMessage."""
+    for message in codec.stored_messages(*read_messages(connection, [message_id])):
+        return message
+    raise NoSuchMessage(message_id)
+
+
+def body(message_id: str, connection: Connection) -> tuple[bytes | None, str | None]:
+    """The message's bytes, or the name of the file that holds them. Raises NoSuchMessage."""
+    row = connection.execute(SQL["body"], (message_id,)).fetchone()
+    if row is None:
+        raise NoSuchMessage(message_id)
+    return row[0], row[1]
+
+
+def names_file(message_id: str, name: str, connection: Connection) -> bool:
+    """Whether the message's body is in this file."""
+    return connection.execute(SQL["file"], (message_id, name)).fetchone() is not None
+
+
+def events(message_id: str, connection: Connection) -> list[Event]:
+    """The message's events, oldest first."""
+    rows = connection.execute(SQL["events"], (message_id,))
+    return [codec.stored_event(message_id, row) for row in rows]
+
+
+def depth(connection: Connection) -> Depth:
+    """How much lies here, and since when."""
+    found = {State(state): (n, since) for state, n, since in connection.execute(SQL["depth"])}
+    return Depth(
+        messages={state: found.get(state, (0,))[0] for state in State},
+        oldest={
+            state: codec.moment(found[state][1]) if state in found else None for state in State
+        },
+    )
+
+
+def select(selection: Selection, now: datetime, connection: Connection) -> list[StoredMessage]:
+    """The messages meant, oldest first."""
+    if selection.ids:
+        named = codec.stored_messages(*read_messages(connection, list(set(selection.ids))))
+        candidates: Iterator[StoredMessage] = iter(sorted(named, key=_in_order))
+    else:
+        scan = partial(_scan, connection, selection, now)
+        candidates = heapq.merge(*map(scan, set(selection.states)), key=_in_order)
+    meant = (message for message in candidates if selection.means(message, now))
+    return list(islice(meant, selection.limit))
+
+
+def _scan(
+    connection: Connection, selection: Selection, now: datetime, state: State
+) -> Iterator[StoredMessage]:
+    """One state's messages by age, narrowed by what SQL can tell, a page at a time."""
+    until = now - (selection.older_than or timedelta())
+    parameters = {
+        "state": state.value,
+        "after": -1,
+        "after_id": "",
+        "until": codec.microseconds(until) if selection.older_than else 2**63 - 1,
+        "sender": _like(selection.sender),
+        "recipient": _like(selection.recipient),
+        "upstream": selection.upstream,
+        "limit": _PAGE,
+    }
+    while True:
+        page = connection.execute(SQL["scan"], parameters).fetchall()
+        yield from codec.stored_messages(*read_messages(connection, [id_ for _, id_ in page]))
+        if len(page) < _PAGE:
+            return
+        parameters["after"], parameters["after_id"] = page[-1]
+
+
+def _like(pattern: str) -> str:
+    """A LIKE pattern that lets through at least what the address pattern means.
+
+    SQLite ignores the case of ASCII letters only, so that others narrow nothing.
+    """
+    domain = pattern.rpartition("@")[2]
+    if not pattern or pattern == "*" or not domain.isascii():
+        return ""
+    return f"%{domain.removeprefix('*')}"

@@ -1,0 +1,239 @@
+"""The spool in an SQLite file, shared by all processes of one machine."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from filterrelay.errors import FilterRelayError
+from filterrelay.observe.clock import Clock
+from filterrelay.observe.metrics import Metrics
+from filterrelay.spool import codec, database, operations, questions
+from filterrelay.spool.bodies import BodyFiles
+from filterrelay.spool.changes import Change, Insertion, Recording, Settling
+from filterrelay.spool.database import STEPS, translated
+from filterrelay.spool.free_space import FreeSpace
+from filterrelay.spool.reader import Reader
+from filterrelay.spool.store import (
+    Deposit,
+    Depth,
+    Event,
+    NoSuchMessage,
+    Selection,
+    Settlement,
+    StoredMessage,
+)
+from filterrelay.spool.writer import Writer
+
+LARGE = 128 * 1024  # octets from which a file costs less CPU than pages of the database
+
+_FILE_THREADS = 4
+_LEFT_OVER = timedelta(hours=1)  # a file that no row names by then never gets one
+_KEEP_FREE = 4096  # pages that stay with the file for the next messages: 16 MiB
+_SHRINK_STEP = 256  # pages given back in one transaction: 1 MiB
+
+T = TypeVar("T")
+
+
+class SqliteSpool:
+    """Mail in one database file; large bodies in files beside it.
+
+    Constructing it touches nothing, so a supervisor may do so before it forks.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        free_space: int = 0,
+        metrics: Metrics | None = None,
+        large: int = LARGE,
+        steps: Sequence[str] = STEPS,
+    ) -> None:
+        """free_space: octets that must stay free. large: bodies from there on become files."""
+        self._path = path
+        self._clock = clock
+        self._large = large
+        self._steps = steps
+        self._space = FreeSpace(path.parent, free_space, clock, metrics)
+        self._bodies = BodyFiles(path.with_suffix(".bodies"))
+        self._files = ThreadPoolExecutor(_FILE_THREADS, "spool-files")
+        self._lookups = Reader(path, "spool-lookups")
+        self._listings = Reader(path, "spool-listings")
+        self._writer = Writer(path, clock, metrics, self._forget_files)
+
+    async def open(self) -> None:
+        """Makes file and schema ready, starts the writer and removes left-over bodies."""
+        await self._in_file_thread(database.create, self._path, self._steps)
+        await self._in_file_thread(self._bodies.open)
+        with translated(self._path):
+            self._writer.start()
+        await self._sweep()
+
+    async def close(self) -> None:
+        """Writes what waits and closes."""
+        await self._writer.close()
+        await self._lookups.close()
+        await self._listings.close()
+        await asyncio.to_thread(self._files.shutdown)
+
+    async def commit(self, deposit: Deposit) -> None:
+        """Makes the message durable; large bodies first and on their own."""
+        self._space.require()
+        if len(deposit.body) < self._large:
+            await self._writer.submit(Insertion.of(deposit, None))
+            return
+        file = await self._in_file_thread(self._bodies.write, deposit.message.id, deposit.body)
+        await self._naming(file, Insertion.of(deposit, file))
+
+    async def _naming(self, file: str, change: Change) -> None:
+        """Makes a change that names a new file; without it nobody needs the file."""
+        try:
+            await asyncio.shield(self._writer.submit(change))
+        except FilterRelayError:
+            await self._in_file_thread(self._bodies.remove, [file])
+            raise
+
+    async def lease(
+        self, owner: str, now: datetime, until: datetime, limit: int
+    ) -> list[StoredMessage]:
+        """Takes up to `limit` due messages, earliest first, for owner until then."""
+        leasing = operations.Leasing(
+            owner, codec.microseconds(now), codec.microseconds(until), limit
+        )
+        return codec.stored_messages(*await self._writer.submit(leasing))
+
+    async def renew(self, owner: str, ids: Sequence[str], until: datetime) -> None:
+        """Prolongs leases that owner still holds."""
+        renewal = operations.Renewal(owner, codec.json_list(ids), codec.microseconds(until))
+        await self._writer.submit(renewal, haste=False)
+
+    async def recover(self, now: datetime, alive: Sequence[str]) -> int:
+        """Ends the leases of all owners but those alive; returns how many."""
+        recovery = operations.Recovery(codec.microseconds(now), codec.json_list(alive))
+        ended: int = await self._writer.submit(recovery)
+        return ended
+
+    async def body(self, message_id: str) -> bytes:
+        """The message's bytes. Raises NoSuchMessage."""
+        body, file = await self._lookups.ask(partial(questions.body, message_id))
+        if file is None:
+            return body or b""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._files, self._bodies.read, file
+            )
+        except OSError as error:
+            if await self._lookups.ask(partial(questions.names_file, message_id, file)):
+                raise database.spool_error(error, self._path) from error
+            raise NoSuchMessage(message_id) from None
+
+    async def begin_attempt(
+        self, message_id: str, indexes: Sequence[int], next_attempt: datetime
+    ) -> None:
+        """Counts an attempt for these recipients and records when the next would be."""
+        beginning = operations.Beginning(
+            message_id, codec.json_list(indexes), codec.microseconds(next_attempt)
+        )
+        await self._writer.submit(beginning)
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Records an attempt's result; rides along with the next commit."""
+        await self._writer.submit(Settling.of(settlement), haste=False)
+
+    async def select(self, selection: Selection, now: datetime) -> list[StoredMessage]:
+        """The messages meant, oldest first."""
+        return await self._listings.ask(partial(questions.select, selection, now))
+
+    async def get(self, message_id: str) -> StoredMessage:
+        """One message. Raises NoSuchMessage."""
+        return await self._lookups.ask(partial(questions.get, message_id))
+
+    async def hold(self, ids: Sequence[str], reason: str, at: datetime) -> int:
+        """Sets queued messages aside until released; returns how many."""
+        when = codec.microseconds(at)
+        return await self._in_steps(ids, lambda some: operations.Holding(some, reason, when))
+
+    async def release(self, ids: Sequence[str], at: datetime, *, passed: str = "") -> int:
+        """Makes held or quarantined messages due now; returns how many."""
+        when = codec.microseconds(at)
+        return await self._in_steps(ids, lambda some: operations.Releasing(some, when, passed))
+
+    async def replace_body(self, message_id: str, body: bytes) -> None:
+        """Puts other bytes in the old ones' place."""
+        if len(body) < self._large:
+            change = operations.Replacement(message_id, len(body), body, None)
+            await self._writer.submit(change)
+            return
+        file = await self._in_file_thread(self._bodies.write, message_id, body)
+        await self._naming(file, operations.Replacement(message_id, len(body), None, file))
+
+    async def retry(self, ids: Sequence[str], at: datetime) -> int:
+        """Makes queued messages due now; returns how many."""
+        when = codec.microseconds(at)
+        return await self._in_steps(ids, lambda some: operations.Hastening(some, when))
+
+    async def delete(self, ids: Sequence[str], at: datetime) -> int:
+        """Removes messages without telling anybody; returns how many."""
+        when = codec.microseconds(at)
+        return await self._in_steps(ids, lambda some: operations.Deletion(some, when))
+
+    async def _in_steps(self, ids: Sequence[str], change: Callable[[Sequence[str]], Change]) -> int:
+        """Makes it for some messages a transaction, so that commits get between."""
+        step = operations.EXPIRY_STEP
+        changed = 0
+        for start in range(0, len(ids), step):
+            changed += await self._writer.submit(change(ids[start : start + step]))
+        return changed
+
+    async def record(self, events: Sequence[Event]) -> None:
+        """Adds events to the trace."""
+        await self._writer.submit(Recording(codec.event_rows(events)), haste=False)
+
+    async def events(self, message_id: str) -> list[Event]:
+        """The message's events, oldest first; of messages that are gone, too."""
+        return await self._lookups.ask(partial(questions.events, message_id))
+
+    async def depth(self) -> Depth:
+        """How much lies here, and how old it is."""
+        return await self._listings.ask(questions.depth)
+
+    async def expire(self, quarantined_before: datetime, events_before: datetime) -> int:
+        """Drops what is old, gives free pages back to the disk and removes left-over bodies."""
+        now = codec.microseconds(self._clock.now())
+        overdue = operations.QuarantineExpiry(codec.microseconds(quarantined_before), now)
+        dropped = last = await self._writer.submit(overdue)
+        while last == operations.EXPIRY_STEP:
+            last = await self._writer.submit(overdue)
+            dropped += last
+        before = codec.microseconds(events_before)
+        after = await self._writer.submit(operations.EventExpiry(before, 0))
+        while after:
+            after = await self._writer.submit(operations.EventExpiry(before, after))
+        while await self._writer.submit(operations.Shrinking(_KEEP_FREE, _SHRINK_STEP)):
+            pass
+        await self._sweep()
+        return int(dropped)
+
+    async def _sweep(self) -> None:
+        """Removes body files that a crash left behind before their row was committed."""
+        before = (self._clock.now() - _LEFT_OVER).timestamp()
+        for name, message_id in await self._in_file_thread(
+            lambda: list(self._bodies.older_than(before))
+        ):
+            if not await self._lookups.ask(partial(questions.names_file, message_id, name)):
+                await self._in_file_thread(self._bodies.remove, [name])
+
+    def _forget_files(self, names: Sequence[str]) -> None:
+        self._files.submit(self._bodies.remove, names)
+
+    async def _in_file_thread(self, work: Callable[..., T], *args: object) -> T:
+        def translating() -> T:
+            with translated(self._path):
+                return work(*args)
+
+        return await asyncio.get_running_loop().run_in_executor(self._files, translating)

@@ -1,0 +1,198 @@
+"""Group commit: one thread makes everything that waits in one transaction.
+
+While one group is on its way to the disk the next one gathers, within this
+process and, by the turn lock, in all that share the file.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any
+
+from filterrelay.observe.clock import Clock
+from filterrelay.observe.metrics import Metrics
+from filterrelay.spool.changes import Change, Insertion, make_all
+from filterrelay.spool.checkpoint import Checkpointer
+from filterrelay.spool.database import TurnLock, connect, rollback, spool_error
+from filterrelay.spool.store import SpoolUnavailable
+
+PATIENCE = 0.05  # seconds that a change without haste waits for company
+
+_PAGES_A_GROUP = 64 * 1024  # octets of index pages that a commit writes, whatever its size
+_A_CHANGE = 1024  # octets beside the body
+
+_Waiting = tuple[Change, "asyncio.Future[Any]"]
+
+
+class Writer:
+    """The thread that owns the writing connection, as the event loop sees it."""
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        metrics: Metrics | None,
+        forget_files: Callable[[Sequence[str]], None],
+    ) -> None:
+        """forget_files: is given the names of bodies whose messages are gone for good."""
+        self._path = path
+        self._clock = clock
+        self._metrics = metrics
+        self._forget_files = forget_files
+        self._waiting: deque[_Waiting] = deque()
+        self._bell = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._closing = False
+
+    def start(self) -> None:
+        """Starts the thread. Raises sqlite3.Error or OSError."""
+        self._loop = asyncio.get_running_loop()
+        self._closing = False
+        self._bell.acquire(blocking=False)
+        session = _Session(self._path, self._clock, self._metrics, self._forget_files)
+        self._thread = threading.Thread(
+            target=self._run, args=(session,), name="spool-writer", daemon=True
+        )
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Writes what waits and ends the thread."""
+        if self._thread is None:
+            return
+        self._closing = True
+        self._ring()
+        await asyncio.to_thread(self._thread.join)
+        self._thread = None
+
+    def submit(self, change: Change, *, haste: bool = True) -> "asyncio.Future[Any]":
+        """Has the change made; the result comes when it is durable.
+
+        haste: whether to write at once rather than wait for company.
+        """
+        if self._thread is None or self._closing or self._loop is None:
+            raise SpoolUnavailable("it is not open")
+        done = self._loop.create_future()
+        self._waiting.append((change, done))
+        if haste:
+            self._ring()
+        elif self._timer is None:
+            self._timer = self._loop.call_later(PATIENCE, self._lose_patience)
+        return done
+
+    def _lose_patience(self) -> None:
+        self._timer = None
+        if self._waiting:
+            self._ring()
+
+    def _ring(self) -> None:
+        """Wakes the thread; only the event loop calls it, and only the thread unrings."""
+        if self._bell.locked():
+            self._bell.release()
+
+    def _run(self, session: "_Session") -> None:
+        while not self._closing:
+            self._bell.acquire()
+            self._write(session)
+        self._write(session)
+        session.close()
+
+    def _write(self, session: "_Session") -> None:
+        group, results = session.write(self._waiting)
+        if group and self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_resolve, group, results)
+
+
+def _resolve(group: Sequence[_Waiting], results: Sequence[Any]) -> None:
+    for (_, done), result in zip(group, results, strict=True):
+        if done.done():
+            continue
+        if isinstance(result, BaseException):
+            done.set_exception(result)
+        else:
+            done.set_result(result)
+
+
+class _Session:
+    """What the thread works with: connection, turn lock and the checkpointer."""
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        metrics: Metrics | None,
+        forget_files: Callable[[Sequence[str]], None],
+    ) -> None:
+        self._path = path
+        self._clock = clock
+        self._metrics = metrics
+        self._forget_files = forget_files
+        self._forgotten: list[str] = []
+        self._connection = _connect(path, self._forgotten.append)
+        self._turn = TurnLock(path)
+        self._checkpointer = Checkpointer(path)
+
+    def write(self, waiting: deque[_Waiting]) -> tuple[list[_Waiting], list[Any]]:
+        """Makes all that waits once it is this process's turn; returns that and its results."""
+        group: list[_Waiting] = []
+        if not waiting:
+            return group, []
+        started = self._clock.monotonic()
+        before = self._connection.total_changes
+        with self._turn:
+            while waiting:
+                group.append(waiting.popleft())
+            changes = [change for change, _ in group]
+            results = self._transact(changes)
+            wrote = self._connection.total_changes > before
+            if wrote:
+                self._checkpointer.wrote(_octets(changes), self._connection)
+        if wrote and self._metrics is not None:
+            self._metrics.commit_seconds.observe(self._clock.monotonic() - started)
+            self._metrics.commit_batch.observe(len(group))
+        return group, results
+
+    def _transact(self, changes: Sequence[Change]) -> list[Any]:
+        """Makes the changes in one transaction; if one spoils it, each in its own."""
+        connection = self._connection
+        self._forgotten.clear()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            results = make_all(connection, changes)
+            connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001  # the thread must outlive whatever a change does
+            rollback(connection)
+            if len(changes) > 1:
+                return [self._transact([change])[0] for change in changes]
+            return [spool_error(error, self._path)]
+        if self._forgotten:
+            self._forget_files(self._forgotten.copy())
+        return results
+
+    def close(self) -> None:
+        """Closes everything; the last process to do so empties the log."""
+        self._checkpointer.close()
+        self._connection.close()
+        self._turn.close()
+
+
+def _connect(path: Path, forget_file: Callable[[str], None]) -> Connection:
+    """The writing connection, which notices when a message's body file is no longer needed."""
+    connection = connect(path)
+    connection.create_function("forget_file", 1, forget_file)
+    for event in ("DELETE", "UPDATE OF file"):
+        connection.execute(
+            f"CREATE TEMP TRIGGER forget_after_{event[:6]} AFTER {event} ON main.message "
+            "WHEN OLD.file IS NOT NULL BEGIN SELECT forget_file(OLD.file); END"
+        )
+    return connection
+
+
+def _octets(changes: Sequence[Change]) -> int:
+    """About how much these add to the log."""
+    bodies = sum(len(c.content[2] or b"") for c in changes if isinstance(c, Insertion))
+    return _PAGES_A_GROUP + _A_CHANGE * len(changes) + bodies

@@ -6,21 +6,36 @@ looking for boundary lines, and its leaves are decoded when first asked for.
 """
 
 import binascii
+import codecs
 import quopri
 import re
 from dataclasses import dataclass, field
+from email.errors import HeaderParseError
 from email.header import decode_header
 from email.message import Message as Fields
+from encodings.aliases import aliases
 from functools import cached_property
 
 MAX_DEPTH = 20  # nested multiparts; real mail stays below 8
 MAX_PARTS = 500  # leaves
 MAX_DECODED = 64 * 1024 * 1024  # bytes of one part
+MAX_WORDS = 16 * 1024  # characters of a header value whose encoded words are decoded
 
 _UNFOLD = re.compile(rb"\r\n(?=[ \t])")
 _TYPE = re.compile(r"\s*([\w.+-]+/[\w.+*-]+)")
 _PLAIN_PARAMETER = re.compile(r';\s*([\w-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;"]+)')
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+
+# A sender names the charset. Python would search the disk for each name it doesn't know and
+# remember it for ever, and some codecs that it does know are no charsets (some even quadratic).
+_NO_CHARSETS = {
+    *("base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec"),
+    "mbcs",
+}
+_CODECS = {*aliases.values(), "koi8_u"} - _NO_CHARSETS
+_CHARSETS = {codec: codec for codec in _CODECS} | {
+    alias: codec for alias, codec in aliases.items() if codec in _CODECS
+}
 
 
 @dataclass(frozen=True)
@@ -54,12 +69,18 @@ class Part:
     @cached_property
     def text(self) -> str:
         """The content as text by its charset, else as UTF-8, else as Latin-1."""
-        for charset in (self.charset, "utf-8"):
-            try:
-                return self.content.decode(charset)
-            except (UnicodeDecodeError, LookupError, ValueError):
-                continue
-        return self.content.decode("latin-1")
+        return _as_text(self.content, self.charset, final=True)
+
+    def beginning(self, octets: int) -> str:
+        """The text of about the first so many octets, without decoding the rest."""
+        if self.encoding == "base64":
+            encoded = self.encoded[: octets * 3 // 2].translate(None, b"\r\n \t")
+            content = _lenient_base64(encoded[: len(encoded) // 4 * 4])
+        elif self.encoding == "quoted-printable":
+            content = quopri.decodestring(self.encoded[:octets])
+        else:
+            content = self.encoded[:octets]
+        return _as_text(content, self.charset, final=len(content) < octets)
 
     @property
     def is_text(self) -> bool:
@@ -181,8 +202,8 @@ def _hard_parameter(value: str, name: str) -> str:
     if isinstance(found, tuple):
         charset, _, text = found
         try:
-            return text.encode("latin-1").decode(charset or "utf-8", "replace")
-        except (LookupError, UnicodeError):
+            return _as_text(text.encode("latin-1"), charset or "utf-8", final=True)
+        except UnicodeError:
             return text
     return decode_words(found)
 
@@ -191,13 +212,26 @@ def decode_words(value: str) -> str:
     """A header value with its RFC 2047 encoded words decoded; broken ones stay as they are."""
     if "=?" not in value:
         return value
+    if len(value) > MAX_WORDS:
+        return decode_words(value[:MAX_WORDS]) + value[MAX_WORDS:]
     try:
         return "".join(
-            text.decode(charset or "latin-1", "replace") if isinstance(text, bytes) else text
+            _as_text(text, charset or "latin-1", final=True) if isinstance(text, bytes) else text
             for text, charset in decode_header(value)
         )
-    except (LookupError, ValueError, binascii.Error):
+    except (HeaderParseError, ValueError):
         return value
+
+
+def _as_text(content: bytes, charset: str, *, final: bool) -> str:
+    """The text; when the content is cut off (not final), a broken last character is left out."""
+    named = _CHARSETS.get(charset.lower().replace("-", "_"), "utf_8")
+    for codec in (named, "utf_8"):
+        try:
+            return codecs.getincrementaldecoder(codec)().decode(content, final)
+        except ValueError:
+            continue
+    return content.decode("latin-1")
 
 
 def _lenient_base64(encoded: bytes) -> bytes:

@@ -1,0 +1,112 @@
+"""Addresses are taken strictly, and compared as people mean them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from filterrelay.mail.address import AddressPattern, BadAddress, any_matches, parse_mailbox
+
+GOOD = [
+    "alice@office.example",
+    "a.b+c=d/e@sub.office.example",
+    '"alice smith"@office.example',
+    r'"a\"b"@office.example',
+    "alice@[192.0.2.1]",
+    "alice@[IPv6:2001:db8::1]",
+    "postmaster",
+    "_dmarc@_domain.example",
+    "a" * 64 + "@office.example",
+]
+BAD = [
+    "",
+    "alice",
+    "@office.example",
+    "alice@",
+    "alice smith@office.example",
+    "alice@office example",
+    ".alice@office.example",
+    "alice.@office.example",
+    "al..ice@office.example",
+    "alice@office..example",
+    "alice@-office.example",
+    "alice@office-.example",
+    "alice@[192.0.2]",
+    "alice@[192.0.2.1",
+    "alice@[office.example]",
+    '"alice@office.example',
+    'ali"ce@office.example',
+    "alice@office.example\x00",
+    "alice\r\n@office.example",
+    "alice@office.example\n",
+    "alice\x85@office.example",
+    "a" * 65 + "@office.example",
+    "alice@" + "a" * 64 + ".example",
+    "a@" + "abcdefg." * 31 + "example.com",
+    "zoë@office.example",
+]
+
+
+@pytest.mark.parametrize("text", GOOD)
+def test_a_valid_address_stays_as_it_was(text: str) -> None:
+    """Parsing and writing an address changes nothing."""
+    assert str(parse_mailbox(text)) == text
+
+
+@pytest.mark.parametrize("text", BAD)
+def test_an_invalid_address_is_refused_with_a_reason(text: str) -> None:
+    """RFC 5321 section 4.1.2 is kept, and the client hears what is wrong."""
+    with pytest.raises(BadAddress) as caught:
+        parse_mailbox(text)
+    assert str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["zoë@office.example", "alice@büro.example", "почта@почта.example"]
+)
+def test_letters_beyond_ascii_need_smtputf8(text: str) -> None:
+    """An international address is taken with SMTPUTF8 only (RFC 6531)."""
+    assert parse_mailbox(text, utf8=True).needs_smtputf8
+    with pytest.raises(BadAddress, match="SMTPUTF8"):
+        parse_mailbox(text)
+
+
+@pytest.mark.parametrize("mark", ["\x85", "\u2028", "\u2029", "\ufeff", "\x00", "\n"])
+def test_characters_that_end_lines_are_never_part_of_an_address(mark: str) -> None:
+    """NEL, line separator and their like are refused with SMTPUTF8, too."""
+    with pytest.raises(BadAddress):
+        parse_mailbox(f"a{mark}b@office.example", utf8=True)
+
+
+def test_addresses_are_compared_without_regard_to_case_or_needless_quotes() -> None:
+    """A login alice may send as "Alice"."""
+    assert parse_mailbox('"Alice"@Office.Example').key == "alice@office.example"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "address", "matches"),
+    [
+        ("alice@office.example", "Alice@OFFICE.example", True),
+        ("alice@office.example", "bob@office.example", False),
+        ("*@office.example", "bob@office.example", True),
+        ("*@office.example", "bob@sub.office.example", False),
+        ("*.office.example", "bob@sub.office.example", True),
+        ("*.office.example", "bob@office.example", False),
+        ("*.office.example", "bob@notoffice.example", False),
+        ("office.example", "bob@office.example", True),
+        ("*", "bob@anywhere.example", True),
+    ],
+)
+def test_a_pattern_means_what_it_looks_like(pattern: str, address: str, matches: bool) -> None:
+    """The patterns of the configuration file."""
+    assert any_matches([AddressPattern(pattern)], parse_mailbox(address)) is matches
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_an_address_or_refused(text: str) -> None:
+    """No text makes the parser fail, and none with a line end in it is taken."""
+    try:
+        parsed = parse_mailbox(text, utf8=True)
+    except BadAddress:
+        return
+    assert str(parsed) == text
+    assert len(text.splitlines()) == 1

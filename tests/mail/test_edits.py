@@ -1,0 +1,102 @@
+"""Edits change what they say and leave every other byte alone."""
+
+import pytest
+
+from filterrelay.mail.address import parse_mailbox
+from filterrelay.mail.edits import (
+    AddHeader,
+    AddRecipient,
+    ChangeHeader,
+    ChangeSender,
+    Edit,
+    RemoveHeader,
+    RemoveRecipient,
+    ReplaceBody,
+    describe,
+    edit_envelope,
+    edit_message,
+)
+from filterrelay.mail.envelope import Recipient
+from filterrelay.mail.message import Message
+from filterrelay.plugin.testing import an_envelope
+
+RAW = b"A: 1\r\nB: 2\r\n  folded \r\nA: 3\r\n\r\nbody \xff\r\n"
+
+
+def edited(*edits: Edit, raw: bytes = RAW) -> bytes:
+    """The bytes after the edits."""
+    return edit_message(Message("ID", raw), edits).raw
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        (AddHeader("X", "y"), b"X: y\r\n" + RAW),
+        (AddHeader("X", "y", at_top=False), RAW.replace(b"A: 3\r\n", b"A: 3\r\nX: y\r\n")),
+        (ChangeHeader("a", "9"), RAW.replace(b"A: 1", b"a: 9")),
+        (ChangeHeader("A", "9", index=1), RAW.replace(b"A: 3", b"A: 9")),
+        (ChangeHeader("A", "9", index=2), RAW),
+        (RemoveHeader("b"), RAW.replace(b"B: 2\r\n  folded \r\n", b"")),
+        (RemoveHeader("A"), b"B: 2\r\n  folded \r\n\r\nbody \xff\r\n"),
+        (RemoveHeader("A", index=1), RAW.replace(b"A: 3\r\n", b"")),
+        (ReplaceBody(b"new\r\n"), RAW.replace(b"body \xff\r\n", b"new\r\n")),
+    ],
+    ids=lambda value: "" if isinstance(value, bytes) else describe(value),
+)
+def test_an_edit_touches_what_it_names_only(edit: Edit, expected: bytes) -> None:
+    """Folding, blanks and foreign bytes elsewhere stay as they came."""
+    assert edited(edit) == expected
+
+
+def test_several_edits_are_made_in_order() -> None:
+    """Each edit sees what the one before has made."""
+    assert edited(AddHeader("X", "1"), ChangeHeader("X", "2"), ReplaceBody(b"")).startswith(
+        b"X: 2\r\nA: 1\r\n"
+    )
+
+
+def test_the_last_header_put_on_top_stands_first() -> None:
+    """Trace fields stand in the order of the hops."""
+    assert edited(AddHeader("X", "1"), AddHeader("Y", "2")).startswith(b"Y: 2\r\nX: 1\r\nA")
+
+
+def test_a_value_can_not_smuggle_in_another_header() -> None:
+    """A line end in a value becomes a fold."""
+    assert edited(AddHeader("X", "1\r\nEvil: yes\n\nbody")).startswith(
+        b"X: 1\r\n Evil: yes\r\n \r\n body\r\nA: 1"
+    )
+
+
+def test_a_message_without_headers_gets_its_first() -> None:
+    """A body alone stays a body."""
+    assert edited(AddHeader("X", "1"), raw=b"\r\nbody") == b"X: 1\r\n\r\nbody"
+
+
+def test_parsed_headers_are_kept_when_some_are_put_on_top() -> None:
+    """What was parsed once isn't parsed again, and still agrees with the bytes."""
+    message = Message("ID", RAW)
+    assert len(message.headers) == 3
+    longer = edit_message(message, [AddHeader("X", "1")])
+    assert longer.headers == Message("ID", longer.raw).headers
+
+
+def test_an_edit_of_the_envelope_leaves_the_message_the_same_object() -> None:
+    """Nothing is copied without need."""
+    message = Message("ID", RAW)
+    assert edit_message(message, [ChangeSender(None)]) is message
+
+
+def test_recipients_and_sender_change() -> None:
+    """The envelope follows its edits; a recipient is there once."""
+    carol = Recipient(parse_mailbox("carol@office.example"))
+    envelope = edit_envelope(
+        an_envelope(),
+        [
+            AddRecipient(carol),
+            AddRecipient(Recipient(parse_mailbox("CAROL@office.example"))),
+            RemoveRecipient(parse_mailbox("Bob@partner.example")),
+            ChangeSender(None),
+        ],
+    )
+    assert envelope.recipients == (carol,)
+    assert envelope.return_path == ""

@@ -1,0 +1,78 @@
+"""A message keeps its bytes, and its views are right."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test import test_email
+
+from filterrelay.mail.message import Message
+
+
+def test_headers_are_found_by_name_in_any_case() -> None:
+    """Folded values are unfolded, and the order of fields is kept."""
+    message = Message("ID", b"To: a\r\nSUBJECT: one\r\n two\r\nto: b\r\n\r\nbody")
+    assert message.get("subject") == "one two"
+    assert [header.value for header in message.all("To")] == ["a", "b"]
+    assert message.get("cc") == ""
+    assert message.body == b"body"
+
+
+@pytest.mark.parametrize(
+    ("raw", "headers", "body"),
+    [
+        (b"", 0, b""),
+        (b"\r\n", 0, b""),
+        (b"\r\nbody", 0, b"body"),
+        (b"A: 1\r\n", 1, b""),
+        (b"A: 1\r\n\r\n", 1, b""),
+        (b" folded first\r\nA: 1\r\n\r\nb", 1, b"b"),
+        (b"no field\r\nA : 1\r\n\r\nb", 1, b"b"),
+    ],
+)
+def test_odd_messages_have_a_header_section_and_a_body(
+    raw: bytes, headers: int, body: bytes
+) -> None:
+    """Without headers, without body, with lines that are no field."""
+    message = Message("ID", raw)
+    assert (len(message.headers), message.body) == (headers, body)
+
+
+def test_a_value_beyond_ascii_is_read_as_utf8_or_latin1() -> None:
+    """Neither is ever an error."""
+    assert Message("ID", "A: ü\r\n\r\n".encode()).get("a") == "ü"
+    assert Message("ID", b"A: \xfc\r\n\r\n").get("a") == "ü"
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_are_a_message(raw: bytes) -> None:
+    """No bytes make a view fail."""
+    message = Message("ID", raw)
+    assert sum(len(h.raw) for h in message.headers) <= len(raw) + 2
+    assert message.body in (raw[message.header_end + 2 :], b"")
+    assert isinstance(message.parts, tuple)
+
+
+@given(st.lists(st.sampled_from([b"A: b\r\n", b" c\r\n", b"\r\n", b"x", b":", b"\r"]), max_size=12))
+def test_headers_are_pieces_of_the_message(pieces: list[bytes]) -> None:
+    """Each field's bytes stand in the message as they are."""
+    raw = b"".join(pieces)
+    for header in Message("ID", raw).headers:
+        assert header.raw in raw + b"\r\n"
+
+
+def test_real_messages_have_the_headers_that_the_standard_library_finds() -> None:
+    """Beside an independent parser, on the messages of its own test suite."""
+    suite = pytest.importorskip("test.test_email", reason="install libpython3.11-testsuite")
+    folder = Path(suite.__file__).parent / "data"
+    checked = 0
+    for file in sorted(folder.glob("msg_*.txt")):
+        raw = file.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        theirs = message_from_bytes(raw)
+        if theirs.defects or raw.startswith(b"From "):
+            continue
+        ours = Message("ID", raw)
+        assert [h.name for h in ours.headers] == theirs.keys(), file.name
+        checked += 1
+    assert checked > 20

@@ -1,0 +1,29 @@
+"""The log's lines."""
+
+import json
+import subprocess
+import sys
+
+LOGGING = """
+import logging, structlog
+from filterrelay.observe.log import configure
+configure("json", "info")
+structlog.get_logger().debug("unseen")
+structlog.get_logger().info("message", message_id="X", size=3)
+logging.getLogger("library").warning("said %s", "so")
+try:
+    1 / 0
+except ZeroDivisionError:
+    structlog.get_logger().exception("failed")
+"""
+
+
+def test_each_event_is_one_json_object_a_line() -> None:
+    """Events of ours, of libraries, and tracebacks alike; below the level nothing."""
+    printed = subprocess.run(
+        [sys.executable, "-c", LOGGING], check=True, capture_output=True, text=True
+    ).stdout
+    ours, theirs, failed = [json.loads(line) for line in printed.splitlines()]
+    assert (ours["event"], ours["message_id"], ours["level"]) == ("message", "X", "info")
+    assert theirs["event"] == "said so"
+    assert failed["exception"][0]["exc_type"] == "ZeroDivisionError"

@@ -1,0 +1,233 @@
+"""The real DNS: dnspython's asynchronous stub resolver behind a cache of our own.
+
+Identical look-ups under way are made once, and answers are kept as long as DNS
+says, within bounds: names that don't exist (RFC 2308) and failures (RFC 9520)
+too, so that a dead zone costs one time-out every few seconds, not one a message.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import ip_address
+from typing import Any
+
+from dns.asyncresolver import Resolver as StubResolver
+from dns.exception import DNSException
+from dns.message import QueryMessage
+from dns.name import Name, from_text
+from dns.nameserver import Do53Nameserver
+from dns.resolver import NXDOMAIN, Answer, NoResolverConfiguration
+
+from filterrelay.errors import FilterRelayError
+from filterrelay.mail.endpoint import parse_endpoint
+from filterrelay.observe.clock import Clock
+from filterrelay.plugin.services import DnsError
+
+Record = str | bytes | tuple[int, str]
+
+DNS_PORT = 53
+MAX_RECORDS = 100  # of one answer; more are left out
+MAX_CHAIN = 8  # CNAMEs followed from one answer to the next
+MAX_ENTRIES = 20_000  # answers kept
+MAX_OCTETS = 16 * 1024 * 1024  # of all answers kept, roughly
+MAX_AT_ONCE = 256  # look-ups on the wire; each holds a socket
+UDP_PAYLOAD = 1232  # octets; what passes everywhere without fragments
+TRY_NEXT_SERVER = 2.0  # seconds without a word from one
+
+SHORTEST = 5.0  # seconds an answer is kept at least, even with a TTL of 0
+LONGEST = 86_400.0  # and at most
+LONGEST_NEGATIVE = 900.0  # RFC 2308 section 5 allows hours; a new record shall work sooner
+FAILURE = 5.0  # RFC 9520 section 3.2: at least a second, at most five minutes
+
+_SHAPES: dict[str, Callable[[Any], Record]] = {
+    "A": lambda rdata: str(rdata.address),
+    "AAAA": lambda rdata: str(rdata.address),
+    "PTR": lambda rdata: _plain(rdata.target),
+    "CNAME": lambda rdata: _plain(rdata.target),
+    "NS": lambda rdata: _plain(rdata.target),
+    "TXT": lambda rdata: b"".join(rdata.strings),
+    "MX": lambda rdata: (int(rdata.preference), _plain(rdata.exchange)),
+}
+
+
+@dataclass
+class BadDnsServers(FilterRelayError):
+    """The DNS servers to ask can't be told."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One answer: its records, or why there is none, and until when it is believed."""
+
+    records: tuple[Record, ...]
+    failure: str
+    until: float  # on the monotonic clock
+
+    @property
+    def octets(self) -> int:
+        """Roughly what it takes in memory."""
+        return 200 + sum(50 + len(record) for record in self.records)
+
+
+class Cache:
+    """Answers by name and kind, the least recently used forgotten first."""
+
+    def __init__(self, entries: int = MAX_ENTRIES, octets: int = MAX_OCTETS) -> None:
+        """Takes its bounds."""
+        self._entries = entries
+        self._octets = octets
+        self._held = 0
+        self._known: dict[tuple[str, str], Known] = {}
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def get(self, key: tuple[str, str], now: float) -> Known | None:
+        """What is known, unless its time is over."""
+        known = self._known.pop(key, None)
+        if known is None:
+            return None
+        if known.until <= now:
+            self._held -= known.octets
+            return None
+        self._known[key] = known
+        return known
+
+    def put(self, key: tuple[str, str], known: Known) -> None:
+        """Keeps the answer, and forgets others for it."""
+        old = self._known.pop(key, None)
+        self._held += known.octets - (old.octets if old else 0)
+        self._known[key] = known
+        while len(self._known) > self._entries or self._held > self._octets:
+            forgotten = self._known.pop(next(iter(self._known)))
+            self._held -= forgotten.octets
+
+
+class DnsResolver:
+    """Look-ups through the configured servers, or the machine's own.
+
+    Implements `Resolver` of services.py. Close it before its event loop ends.
+    """
+
+    def __init__(self, servers: Sequence[str], timeout: timedelta, clock: Clock) -> None:
+        """servers: `address` or `address:port`. Raises BadDnsServers."""
+        self._stub = _stub(servers, timeout.total_seconds())
+        self._clock = clock
+        self._cache = Cache()
+        self._under_way: dict[tuple[str, str], asyncio.Task[Known]] = {}
+        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+
+    async def lookup(self, name: str, kind: str) -> Sequence[Record]:
+        """The records of a name, in the shapes that `Resolver.lookup` tells. Raises DnsError."""
+        key = (name.rstrip(".").lower(), kind)
+        known = self._cache.get(key, self._clock.monotonic())
+        if known is None:
+            known = await self._ask_once(key)
+        if known.failure:
+            raise DnsError(known.failure)
+        return known.records
+
+    async def close(self) -> None:
+        """Gives up every look-up under way."""
+        tasks = list(self._under_way.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _ask_once(self, key: tuple[str, str]) -> Known:
+        task = self._under_way.get(key)
+        if task is None:
+            task = asyncio.create_task(self._ask(*key))
+            self._under_way[key] = task
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        # Whoever asked first may give up; the others still wait for the answer.
+        return await asyncio.shield(task)
+
+    async def _ask(self, name: str, kind: str) -> Known:
+        asked = _name(name)
+        if asked is None:
+            return Known((), "", self._clock.monotonic() + LONGEST_NEGATIVE)
+        try:
+            async with self._slots:
+                records, seconds = await self._follow(asked, kind)
+        except (DNSException, DnsError, OSError) as error:
+            reason = f"{name} {kind}: {error}"
+            known = Known((), reason, self._clock.monotonic() + FAILURE)
+        else:
+            most = LONGEST if records else LONGEST_NEGATIVE
+            kept = min(max(seconds, SHORTEST), most)
+            known = Known(records, "", self._clock.monotonic() + kept)
+        self._cache.put((name, kind), known)
+        return known
+
+    async def _follow(self, name: Name, kind: str) -> tuple[tuple[Record, ...], float]:
+        """The records and their TTL, along CNAMEs that the server doesn't follow itself."""
+        shortest = LONGEST
+        for _ in range(MAX_CHAIN):
+            try:
+                answer = await self._stub.resolve(
+                    name, kind, raise_on_no_answer=False, search=False
+                )
+            except NXDOMAIN as error:
+                return (), min(shortest, _negative_ttl(error))
+            shortest = min(shortest, answer.chaining_result.minimum_ttl)
+            if answer.rrset is not None or answer.canonical_name == name:
+                return _records(answer, kind), shortest
+            name = answer.canonical_name
+        raise DnsError(f"more than {MAX_CHAIN} CNAMEs")
+
+
+def _stub(servers: Sequence[str], timeout: float) -> StubResolver:
+    try:
+        stub = StubResolver(configure=not servers)
+        if servers:
+            stub.nameservers = [_server(text) for text in servers]
+    except NoResolverConfiguration:
+        reason = "the machine's resolv.conf names no DNS server; set dns.servers"
+        raise BadDnsServers(reason) from None
+    stub.lifetime = timeout
+    stub.timeout = min(TRY_NEXT_SERVER, timeout)
+    stub.use_edns(0, 0, UDP_PAYLOAD)
+    return stub
+
+
+def _server(text: str) -> Do53Nameserver:
+    try:
+        endpoint = parse_endpoint(text, DNS_PORT)
+        return Do53Nameserver(str(ip_address(endpoint.host)), endpoint.port)
+    except ValueError:
+        raise BadDnsServers(f"dns.servers: {text!r} is no address of a server") from None
+
+
+def _name(text: str) -> Name | None:
+    """The name, or None for one that no zone could have."""
+    try:
+        return from_text(text)
+    except (DNSException, UnicodeError):
+        return None
+
+
+def _plain(name: Name) -> str:
+    return name.to_text(omit_final_dot=True)
+
+
+def _records(answer: Answer, kind: str) -> tuple[Record, ...]:
+    if answer.rrset is None:
+        return ()
+    shape = _SHAPES[kind]
+    return tuple(shape(rdata) for rdata in list(answer.rrset)[:MAX_RECORDS])
+
+
+def _negative_ttl(error: NXDOMAIN) -> float:
+    """How long the name may be thought absent: by the zone's SOA (RFC 2308 section 5)."""
+    responses: dict[Name, QueryMessage] = error.kwargs["responses"]
+    try:
+        return min(response.resolve_chaining().minimum_ttl for response in responses.values())
+    except (DNSException, ValueError):
+        return SHORTEST

@@ -22,6 +22,12 @@ class Reservation:
             await self._budget.take(more, timeout)
             self.octets = octets
 
+    def shrink(self, octets: int) -> None:
+        """Gives back what goes beyond that many octets."""
+        if self.octets > octets:
+            more, self.octets = self.octets - octets, octets
+            self._budget.give(more)
+
     def release(self) -> None:
         """Gives everything back; a second call does nothing."""
         octets, self.octets = self.octets, 0

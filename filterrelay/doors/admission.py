@@ -1,0 +1,149 @@
+"""Who may come in: connections and failed logins counted over all workers, in shared memory.
+
+The supervisor makes one table before it forks. Each worker writes a column of its own and
+reads all of them, so nothing is locked; two workers that admit at the same moment may
+exceed a limit by one each, which is harmless. Clients and logins are known by a keyed hash
+only: nobody can choose addresses that share a place, and the table names nobody.
+"""
+
+import mmap
+import os
+from enum import Enum
+from hashlib import blake2b
+from ipaddress import IPv6Address
+
+from filterrelay.settings import Limits
+
+PLACES = 1 << 16
+_MOST = 0xFFFF  # what an unsigned short holds
+_V6_SITE = 8  # octets: a client with IPv6 usually has a whole /64
+
+
+class Refusal(Enum):
+    """Why a connection is not taken."""
+
+    TOO_MANY = "too many connections"
+    TOO_MANY_FROM_CLIENT = "too many connections from this client"
+
+
+class Admission:
+    """The table of all workers, made before they are forked.
+
+    For each worker: connections in all, connections by client, and failed
+    logins by client or login (their number, and when the last one was).
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self.key = os.urandom(16)
+        memory = mmap.mmap(-1, workers * (4 + PLACES * (2 + 2 + 4)))
+        whole = memoryview(memory)
+        cut = [0, *_running_sums(workers * 4, workers * PLACES * 4, workers * PLACES * 2)]
+        self.totals = whole[cut[0] : cut[1]].cast("I")
+        self.failed_at = whole[cut[1] : cut[2]].cast("I")
+        self.failures = whole[cut[2] : cut[3]].cast("H")
+        self.connections = whole[cut[3] :].cast("H")
+
+    @classmethod
+    def create(cls, workers: int) -> "Admission":
+        """An empty table for that many workers."""
+        return cls(workers)
+
+    def for_worker(self, index: int) -> "WorkerAdmission":
+        """The worker's view; its number counts from 0."""
+        return WorkerAdmission(self, index)
+
+    def clear_worker(self, index: int) -> None:
+        """Forgets the connections of a worker that is gone; failed logins stay known."""
+        self.totals[index] = 0
+        column = slice(index * PLACES, (index + 1) * PLACES)
+        self.connections[column] = memoryview(bytes(PLACES * 2)).cast("H")
+
+    def place(self, kind: bytes, name: str) -> int:
+        """Where a client or a login is counted."""
+        digest = blake2b(name.encode(), digest_size=2, key=self.key, person=kind).digest()
+        return int.from_bytes(digest, "big")
+
+
+class WorkerAdmission:
+    """One worker's way to the table."""
+
+    def __init__(self, table: Admission, index: int) -> None:
+        self._table = table
+        self._index = index
+        self._start = index * PLACES
+
+    def enter(self, client_ip: str, limits: Limits) -> Refusal | None:
+        """Counts a connection, or says why there may not be another one.
+
+        client_ip: empty for a local client, which is counted in all only.
+        """
+        table = self._table
+        if sum(table.totals) >= limits.connections:
+            return Refusal.TOO_MANY
+        if client_ip:
+            place = table.place(b"client", _site(client_ip))
+            if sum(table.connections[place::PLACES]) >= limits.connections_per_client:
+                return Refusal.TOO_MANY_FROM_CLIENT
+            here = self._start + place
+            table.connections[here] = min(_MOST, table.connections[here] + 1)
+        table.totals[self._index] += 1
+        return None
+
+    def leave(self, client_ip: str) -> None:
+        """The connection that entered is gone."""
+        table = self._table
+        table.totals[self._index] = max(0, table.totals[self._index] - 1)
+        if client_ip:
+            here = self._start + table.place(b"client", _site(client_ip))
+            table.connections[here] = max(0, table.connections[here] - 1)
+
+    def login_failed(self, client_ip: str, login: str, limits: Limits, now: float) -> int:
+        """Counts a failed login; returns how many there were from this client lately.
+
+        now: the machine's monotonic time, which all workers share.
+        """
+        for place in self._places(client_ip, login):
+            here, lockout = self._start + place, limits.lockout.total_seconds()
+            if now - self._table.failed_at[here] >= lockout:
+                self._table.failures[here] = 0
+            self._table.failures[here] = min(_MOST, self._table.failures[here] + 1)
+            self._table.failed_at[here] = int(now)
+        return max(self._recent(place, limits, now) for place in self._places(client_ip, login))
+
+    def login_succeeded(self, login: str) -> None:
+        """Forgets the login's failures; the client's stay, lest a good login cover bad ones."""
+        place = self._table.place(b"login", login.lower())
+        for worker in range(self._table.workers):
+            self._table.failures[worker * PLACES + place] = 0
+
+    def locked(self, client_ip: str, login: str, limits: Limits, now: float) -> bool:
+        """Whether the client or the login has failed too often to try now."""
+        places = self._places(client_ip, login)
+        return any(self._recent(place, limits, now) >= limits.login_failures for place in places)
+
+    def _places(self, client_ip: str, login: str) -> list[int]:
+        places = [self._table.place(b"login", login.lower())]
+        if client_ip:
+            places.append(self._table.place(b"client", _site(client_ip)))
+        return places
+
+    def _recent(self, place: int, limits: Limits, now: float) -> int:
+        """Failures counted at a place by workers that saw one within the lock-out's time."""
+        lockout = limits.lockout.total_seconds()
+        counts = self._table.failures[place::PLACES]
+        times = self._table.failed_at[place::PLACES]
+        return sum(
+            count for count, at in zip(counts, times, strict=True) if count and now - at < lockout
+        )
+
+
+def _running_sums(*lengths: int) -> list[int]:
+    return [sum(lengths[: count + 1]) for count in range(len(lengths))]
+
+
+def _site(client_ip: str) -> str:
+    """What counts as one client: an IPv4 address, or the /64 of an IPv6 address."""
+    if ":" not in client_ip:
+        return client_ip
+    return IPv6Address(client_ip).packed[:_V6_SITE].hex()

@@ -1,0 +1,233 @@
+"""One client's byte stream: lines and blocks in, replies out, time-outs and the end.
+
+It stands on aiosmtpd's protocol class and takes the place of its reader and writer: bytes
+are searched in one buffer, replies are sent together when no command waits (RFC 2920),
+and one timer, armed anew only when it must be, serves the whole session.
+"""
+
+import asyncio
+from typing import cast
+
+from aiosmtpd.smtp import SMTP
+
+from filterrelay.doors import replies
+from filterrelay.mail.reply import Reply
+
+HIGH_WATER = 128 * 1024  # octets read ahead; beyond, the client has to wait
+MOST_IN_A_LINE = 12_288 + 2  # octets with CRLF, RFC 4954 section 4.3
+LINGER = 5.0  # seconds for a client to read the last reply
+
+
+class HangUp(Exception):
+    """The conversation ends, with a last reply or, when nobody would hear it, without."""
+
+    def __init__(self, reply: Reply | None = None) -> None:
+        super().__init__(reply)
+        self.reply = reply
+
+
+class LineTooLong(Exception):
+    """A line was longer than any command; it has been skipped."""
+
+
+class Connection(SMTP):
+    """The stream under a conversation.
+
+    SMTP.__init__ isn't called: it looks through all methods for each connection
+    and makes a reader and a writer, which costs more than a whole small message.
+    """
+
+    _stream: asyncio.Transport  # the base's `transport`, typed as what it is
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._buffer = bytearray()
+        self._replies: list[bytes] = []
+        self._waiter: asyncio.Future[None] | None = None
+        self._ending: HangUp | None = None  # what the next wait will raise
+        self._at_eof = False
+        self._lost = False
+        self._write_paused = False
+        self._read_paused = False
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The loop hands over a stream, encrypted already if it shall be."""
+        self.transport = transport
+        self._stream = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """The loop hands over octets."""
+        self._buffer += data
+        if len(self._buffer) > HIGH_WATER and not self._read_paused:
+            self._read_paused = True
+            self._stream.pause_reading()
+        self._wake()
+
+    def eof_received(self) -> bool:
+        """The client has said all; over plain TCP it may still listen."""
+        self._at_eof = True
+        self._wake()
+        return self._stream.get_extra_info("ssl_object") is None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The stream is gone; a commit under way goes on."""
+        self._lost = True
+        self._ending = HangUp()
+        self._wake()
+
+    def pause_writing(self) -> None:
+        """The client reads too slowly."""
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        """The client has caught up."""
+        self._write_paused = False
+        self._wake()
+
+    def hang_up(self, reply: Reply | None) -> None:
+        """Ends the conversation at its next wait."""
+        if self._ending is None:
+            self._ending = HangUp(reply)
+            self._wake()
+
+    def reply(self, reply: Reply) -> None:
+        """Puts a reply into the queue."""
+        self._replies.append(reply.encode())
+
+    async def push(self, status: str | bytes) -> None:
+        """Puts a line into the queue, as methods written for aiosmtpd do."""
+        line = status.encode() if isinstance(status, str) else status
+        self._replies.append(line + b"\r\n")
+
+    def flush(self) -> None:
+        """Sends all replies queued, in one piece."""
+        if self._replies:
+            if not self._lost:
+                self._stream.write(b"".join(self._replies))
+            self._replies.clear()
+
+    def allow(self, seconds: float | None) -> None:
+        """How long the client may take from now on; None while it is we who work."""
+        if seconds is None:
+            self._deadline = None
+            return
+        self._deadline = deadline = self.loop.time() + seconds
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = self.loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        if self.loop.time() < self._deadline:
+            self._timer = self.loop.call_at(self._deadline, self._tick)
+        else:
+            self.hang_up(replies.TIMED_OUT)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _wait(self) -> None:
+        """Suspends until something happens to the stream. Raises HangUp."""
+        if self._ending is None:
+            self._waiter = self.loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        if self._ending is not None:
+            raise self._ending
+
+    async def pause(self, seconds: float) -> None:
+        """Lets time pass, but no longer than the conversation. Raises HangUp."""
+        until = self.loop.time() + seconds
+        alarm = self.loop.call_at(until, self._wake)
+        try:
+            while self.loop.time() < until:
+                await self._wait()
+        finally:
+            alarm.cancel()
+
+    async def _more(self) -> None:
+        """Sends what is queued and waits for octets. Raises HangUp."""
+        self.flush()
+        while self._write_paused:
+            await self._wait()
+        if self._read_paused:
+            self._read_paused = False
+            self._stream.resume_reading()
+        had = len(self._buffer)
+        while len(self._buffer) == had:
+            if self._at_eof:
+                raise HangUp
+            await self._wait()
+
+    async def read_line(self) -> bytes:
+        """The next line with its LF. Raises HangUp, and LineTooLong behind such a line."""
+        buffer = self._buffer
+        while (end := buffer.find(b"\n") + 1) == 0:
+            if len(buffer) > MOST_IN_A_LINE:
+                await self._skip_line()
+                raise LineTooLong
+            await self._more()
+            buffer = self._buffer
+        if end > MOST_IN_A_LINE:
+            del buffer[:end]
+            raise LineTooLong
+        line = bytes(buffer[:end])
+        del buffer[:end]
+        return line
+
+    async def _skip_line(self) -> None:
+        while (end := self._buffer.find(b"\n")) < 0:
+            self._buffer.clear()
+            await self._more()
+        del self._buffer[: end + 1]
+
+    async def read_block(self) -> bytearray:
+        """Whatever has come, at least one octet. Raises HangUp."""
+        if not self._buffer:
+            await self._more()
+        block, self._buffer = self._buffer, bytearray()
+        return block
+
+    def put_back(self, octets: bytes | bytearray) -> None:
+        """Octets that belong to what comes next."""
+        self._buffer[:0] = octets
+
+    async def farewell(self, reply: Reply | None) -> None:
+        """Sends the last reply and closes; a client that didn't QUIT has a moment to read it.
+
+        Closing with octets unread would make the kernel reset the connection, and
+        the reply be lost: so what still comes is read and thrown away.
+        """
+        if self._lost:
+            return
+        if reply is not None:
+            self.reply(reply)
+        self.flush()
+        self._ending = None
+        self.allow(LINGER)
+        try:
+            if reply not in (None, replies.BYE) and self._stream.can_write_eof():
+                self._stream.write_eof()
+                while not self._at_eof:
+                    await self._discard()
+            self._stream.close()
+            while not self._lost:
+                await self._discard()
+        except HangUp:
+            self._stream.abort()
+
+    async def _discard(self) -> None:
+        self._buffer.clear()
+        if self._read_paused:
+            self._read_paused = False
+            self._stream.resume_reading()
+        await self._wait()

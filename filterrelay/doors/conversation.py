@@ -1,0 +1,331 @@
+"""The conversation: greeting, one command after the other, limits, TLS, the end."""
+
+import asyncio
+import re
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import structlog
+from aiosmtpd.smtp import syntax
+
+from filterrelay.doors import replies
+from filterrelay.doors.connection import Connection, HangUp, LineTooLong
+from filterrelay.doors.policy import Reception
+from filterrelay.mail import reply as mail_replies
+from filterrelay.mail.envelope import Envelope
+from filterrelay.mail.reply import Reply
+from filterrelay.mail.session import Session, Tls
+
+HTTP_VERBS = frozenset(
+    ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI")
+)
+CLIENT_HELLO = b"\x16\x03"  # a TLS record of a handshake, RFC 8446 section 5.1
+HANDSHAKE_TIMEOUT = 30.0  # seconds
+MAX_HOST_NAME = 255  # octets, RFC 5321 section 4.5.3.1.2
+_HOST_NAME = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:\[\]-]*\Z")  # a name or a literal, or near it
+
+log = structlog.get_logger(__name__)
+
+Command = Callable[[Any, str | None], Awaitable[None]]
+
+
+class Conversation(Connection):
+    """One client's session, from the greeting to QUIT.
+
+    client: what is known of it now. mail: the transaction's envelope, None
+    outside of one.
+    """
+
+    command_size_limits = {"MAIL": 2048, "RCPT": 2048, "AUTH": 12_288}  # noqa: RUF012  # typed so in the base
+    # RFC 5321 section 4.5.3.1.4 and what the extensions add; RFC 4954 section 4.3
+
+    _commands: ClassVar[dict[str, Command]]
+
+    def __init_subclass__(cls) -> None:
+        """Finds the commands as aiosmtpd does, by their methods' names, but once a class."""
+        super().__init_subclass__()
+        cls._commands = {
+            name.removeprefix("smtp_"): getattr(cls, name)
+            for name in dir(cls)
+            if name.startswith("smtp_")
+        }
+
+    def __init__(self, reception: Reception, client: Session) -> None:
+        super().__init__(reception.loop)
+        self.reception = reception
+        self.policy = reception.policy
+        self.client = client
+        self.mail: Envelope | None = None
+        self._errors = 0
+        self._since_message = 0  # commands
+        self._draining = False
+        self._awaits_command = False
+        self._in_content = False  # what comes are octets of a message, not commands
+        self._patience = self.policy.limits.command_timeout.total_seconds()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Takes the stream, and notes its TLS parameters if it came with implicit TLS."""
+        super().connection_made(transport)
+        self._note_tls()
+
+    def _note_tls(self) -> None:
+        tls = self._stream.get_extra_info("ssl_object")
+        if tls is not None:
+            name, _, bits = tls.cipher() or ("", "", 0)
+            self.client = replace(self.client, tls=Tls(tls.version() or "", name, bits))
+
+    async def converse(self) -> None:
+        """The whole conversation, until the stream is closed."""
+        last: Reply | None = None
+        try:
+            await self._greet()
+            while True:
+                await self._next_command()
+        except HangUp as ending:
+            last = ending.reply
+        finally:
+            self.end_transaction()
+            self.reception.intake.on_close(self.client)
+            log.debug("session_ended", client=self.client.client_ip, reply=str(last or ""))
+            try:
+                await self.farewell(last)
+            finally:
+                self.allow(None)
+                self._stream.abort()
+
+    def drain(self) -> None:
+        """Says 421 as soon as no command and no transaction is under way."""
+        self._draining = True
+        if self._awaits_command and self.mail is None:
+            self.hang_up(replies.SHUTTING_DOWN)
+
+    def end_transaction(self) -> None:
+        """Forgets the envelope (RFC 5321 section 4.1.1.5)."""
+        self.mail = None
+
+    async def _greet(self) -> None:
+        refused = await self._ask(self.reception.intake.on_connect(self.client))
+        if refused is not None:
+            raise HangUp(refused)
+        if self._buffer.startswith(CLIENT_HELLO):
+            raise HangUp
+        if self._buffer:
+            raise HangUp(replies.TALKS_TOO_SOON)
+        self.reply(Reply(220, "", f"{self.policy.hostname} ESMTP"))
+        self.allow(self._patience)
+        self._awaits_command = True
+        await self._more()
+        if self._buffer.startswith(CLIENT_HELLO):
+            log.info("tls_where_none_is", client=self.client.client_ip)
+            self._replies.clear()
+            raise HangUp
+
+    async def _ask(self, question: Awaitable[Reply | None]) -> Reply | None:
+        """What the intake says, 451 if it fails; meanwhile the client's time stands still."""
+        self.allow(None)
+        try:
+            return await question
+        except Exception:  # the seam: our fault is never the client's, nor told to it
+            log.exception("intake_failed", client=self.client.client_ip)
+            return mail_replies.TRY_LATER
+
+    async def _next_command(self) -> None:
+        """Reads one command and carries it out."""
+        if self._lost:
+            raise HangUp
+        if self._draining and self.mail is None:
+            raise HangUp(replies.SHUTTING_DOWN)
+        self.allow(self._patience)
+        self._awaits_command = True
+        try:
+            line = await self.read_line()
+        except LineTooLong:
+            self.refuse(replies.LINE_TOO_LONG)
+            return
+        self._awaits_command = False
+        self._since_message += 1
+        if self._since_message > self.policy.limits.commands:
+            raise HangUp(replies.TOO_MANY_COMMANDS)
+        try:
+            await self._carry_out(line)
+        except (HangUp, asyncio.CancelledError):
+            raise
+        except Exception as error:  # the seam: a bug answers 451 and the session goes on
+            status = await self.handle_exception(error)
+            if self._in_content:
+                raise HangUp(replies.BROKEN_OFF) from error
+            await self.push(status)
+
+    async def _carry_out(self, line: bytes) -> None:
+        try:
+            text = line.decode()
+        except UnicodeDecodeError:
+            text = ""
+        if not text.endswith("\r\n"):
+            self.refuse(replies.BARE_LF if text else replies.BAD_LINE)
+            return
+        text = text[:-2]
+        verb, _, argument = text.partition(" ")
+        verb = verb.upper()
+        if not text or not text.isprintable():
+            self.refuse(replies.BAD_LINE)
+            return
+        counters = self.reception.counters
+        counters.commands.get(verb, counters.other_commands).inc()
+        command = self._commands.get(verb)
+        if command is None:
+            if verb in HTTP_VERBS or " HTTP/" in text:
+                raise HangUp(replies.NOT_HTTP)
+            self.refuse(replies.UNKNOWN_COMMAND)
+        elif len(line) > self.command_size_limits.get(verb, self.command_size_limit):
+            self.refuse(replies.LINE_TOO_LONG)
+        else:
+            await command(self, argument.strip(" ") or None)
+
+    def refuse(self, reply: Reply) -> None:
+        """Queues a reply to a command that was wrong. Raises HangUp after too many of them."""
+        self._errors += 1
+        if self._errors > self.policy.limits.errors:
+            raise HangUp(replies.TOO_MANY_ERRORS)
+        self.reply(reply)
+
+    async def handle_exception(self, error: Exception) -> str:
+        """451 for the client, the traceback for the operator."""
+        log.error("command_failed", client=self.client.client_ip, exc_info=error)
+        return str(mail_replies.TRY_LATER)
+
+    async def check_helo_needed(self, helo: str = "EHLO") -> bool:
+        """Whether the client must first say who it is; it has been told so then."""
+        if not self.client.helo:
+            self.refuse(replies.HELO_FIRST)
+            return True
+        return False
+
+    @syntax("HELO <host-name>")
+    async def smtp_HELO(self, arg: str | None) -> None:
+        """RFC 5321 section 4.1.1.1."""
+        if await self._introduce(arg, esmtp=False):
+            self.reply(Reply(250, "", self.policy.hostname))
+
+    @syntax("EHLO <host-name>")
+    async def smtp_EHLO(self, arg: str | None) -> None:
+        """RFC 5321 section 4.1.1.1."""
+        if await self._introduce(arg, esmtp=True):
+            self.reply(self.policy.ehlo(self.client))
+
+    async def _introduce(self, name: str | None, *, esmtp: bool) -> bool:
+        """Takes the client's name; whether it was accepted."""
+        if not name or len(name) > MAX_HOST_NAME or not _HOST_NAME.match(name):
+            self.refuse(replies.BAD_HELO)
+            return False
+        introduced = replace(self.client, helo=name, esmtp=esmtp)
+        refused = await self._ask(self.reception.intake.on_helo(introduced))
+        if refused is not None:
+            self.reply(refused)
+            return False
+        self.client = introduced
+        self.end_transaction()
+        return True
+
+    @syntax("STARTTLS")
+    async def smtp_STARTTLS(self, arg: str | None) -> None:
+        """RFC 3207; what was said before in plain text is forgotten."""
+        context = self.policy.tls
+        if arg:
+            self.refuse(replies.NO_ARGUMENT)
+        elif self.client.tls is not None:
+            self.refuse(replies.TLS_ALREADY)
+        elif context is None or not self.policy.offers_starttls:
+            self.refuse(replies.NO_STARTTLS)
+        else:
+            await self._start_tls(context)
+
+    async def _start_tls(self, context: ssl.SSLContext) -> None:
+        self._stream.pause_reading()
+        if self._buffer:  # CVE-2011-0411: a command smuggled in before the handshake
+            raise HangUp(replies.TALKS_BEFORE_TLS)
+        self.reply(replies.START_TLS)
+        self.flush()
+        self.allow(None)
+        try:
+            encrypted = await self.loop.start_tls(
+                self._stream,
+                self,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
+            )
+        except (OSError, ssl.SSLError, TimeoutError) as error:
+            log.info("tls_failed", client=self.client.client_ip, reason=str(error))
+            raise HangUp from error
+        if encrypted is None:
+            raise HangUp
+        self.end_transaction()
+        self.client = replace(self.client, helo="", esmtp=False)
+        self._buffer.clear()
+        self.transport = self._stream = encrypted
+        self._read_paused = False
+        self._note_tls()
+
+    @syntax("RSET")
+    async def smtp_RSET(self, arg: str | None) -> None:
+        """RFC 5321 section 4.1.1.5."""
+        if arg:
+            self.refuse(replies.NO_ARGUMENT)
+            return
+        self.end_transaction()
+        self.reply(mail_replies.OK)
+
+    @syntax("NOOP [ignored]")
+    async def smtp_NOOP(self, arg: str | None) -> None:
+        """RFC 5321 section 4.1.1.9."""
+        self.reply(mail_replies.OK)
+
+    @syntax("QUIT")
+    async def smtp_QUIT(self, arg: str | None) -> None:
+        """RFC 5321 section 4.1.1.10."""
+        if arg:
+            self.refuse(replies.NO_ARGUMENT)
+            return
+        raise HangUp(replies.BYE)
+
+    @syntax("VRFY <address>")
+    async def smtp_VRFY(self, arg: str | None) -> None:
+        """RFC 5321 section 3.5.3: it tells nothing."""
+        if arg:
+            self.reply(replies.CANNOT_VERIFY)
+        else:
+            self.refuse(Reply(501, "5.5.4", "Syntax: VRFY <address>"))
+
+    async def _not_implemented(self, arg: str | None) -> None:
+        self.refuse(replies.NOT_IMPLEMENTED)
+
+    smtp_EXPN = smtp_SEND = smtp_SOML = smtp_SAML = smtp_TURN = _not_implemented
+    smtp_ETRN = smtp_ATRN = smtp_XCLIENT = smtp_XFORWARD = _not_implemented
+
+    @syntax("HELP [command]")
+    async def smtp_HELP(self, arg: str | None) -> None:
+        """RFC 5321 section 4.1.1.8."""
+        usages = {
+            name: usage
+            for name, command in self._commands.items()
+            if (usage := getattr(command, "__smtp_syntax__", "")) and self._offers(name)
+        }
+        if not arg:
+            self.reply(Reply(214, "2.0.0", f"Commands: {' '.join(sorted(usages))}"))
+        elif arg.upper() in usages:
+            self.reply(Reply(214, "2.0.0", f"Syntax: {usages[arg.upper()]}"))
+        else:
+            self.refuse(
+                Reply(504, "5.5.4", f"No such command; there are {' '.join(sorted(usages))}")
+            )
+
+    def _offers(self, name: str) -> bool:
+        """Whether the command would do something for this client now."""
+        if name == "STARTTLS":
+            return self.policy.offers_starttls and self.client.tls is None
+        if name == "AUTH":
+            return self.policy.listener.auth != "none" and self.client.tls is not None
+        return True

@@ -1,0 +1,137 @@
+"""What all connections of one listener share, made once."""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from functools import cached_property
+from ipaddress import ip_address
+from typing import Protocol
+
+from filterrelay.doors.admission import WorkerAdmission
+from filterrelay.mail.envelope import Envelope, Recipient
+from filterrelay.mail.reply import Reply
+from filterrelay.mail.session import Credentials, Identity, Session
+from filterrelay.observe.budget import MemoryBudget, Reservation
+from filterrelay.observe.clock import Clock
+from filterrelay.observe.metrics import COMMANDS, CONNECTION_RESULTS, LOGIN_RESULTS, Metrics
+from filterrelay.settings import Limits, Listener
+
+LOOPBACK = "127.0.0.1"
+
+
+class Intake(Protocol):
+    """What the door asks of `filterrelay.intake.transaction.Intake`; None means go on."""
+
+    async def on_connect(self, session: Session) -> Reply | None:
+        """Judges a client before the greeting."""
+
+    async def on_helo(self, session: Session) -> Reply | None:
+        """Judges the name that the client gives itself."""
+
+    async def authenticate(self, session: Session, credentials: Credentials) -> Identity | None:
+        """Who that is, or None when the password is wrong. Raises AuthUnavailable."""
+
+    async def on_sender(self, session: Session, envelope: Envelope) -> Reply | None:
+        """Judges the sender."""
+
+    async def on_recipient(
+        self, session: Session, envelope: Envelope, recipient: Recipient
+    ) -> Reply | None:
+        """Judges one recipient."""
+
+    async def receive(
+        self, session: Session, envelope: Envelope, raw: bytes, reservation: Reservation
+    ) -> Reply:
+        """Takes a complete message, and its part of the memory budget."""
+        ...
+
+    def on_close(self, session: Session) -> None:
+        """The session has ended."""
+
+
+@dataclass(frozen=True)
+class DoorPolicy:
+    """One listener's rules.
+
+    tls: what STARTTLS or implicit TLS uses, None without. offer_requiretls:
+    the whole way to the next hop can keep it. max_line: octets of a message's
+    line; RFC 5321 section 4.5.3.1.6 has 1000, real mail has more. tarpit:
+    seconds after a client's first failed login, doubled with each further one.
+    """
+
+    listener: Listener
+    limits: Limits
+    hostname: str
+    tls: ssl.SSLContext | None = None
+    offer_requiretls: bool = False
+    max_line: int = 65_536
+    tarpit: float = 1.0
+
+    @property
+    def offers_starttls(self) -> bool:
+        """Whether a plain connection may become an encrypted one."""
+        return self.tls is not None and self.listener.tls == "starttls"
+
+    def offers_requiretls(self, session: Session) -> bool:
+        """Whether REQUIRETLS can be kept (RFC 8689 section 2)."""
+        return self.offer_requiretls and session.tls is not None
+
+    def trusts(self, client_ip: str) -> bool:
+        """Whether the client may relay without a login; a local one counts as loopback."""
+        if not self.listener.trusted_networks:
+            return False
+        address = ip_address(client_ip or LOOPBACK)
+        return any(address in network for network in self.listener.trusted_networks)
+
+    @cached_property
+    def _greetings(self) -> dict[tuple[bool, bool], Reply]:
+        return {
+            (tls, kept): Reply(250, "", "\n".join([self.hostname, *self._keywords(tls, kept)]))
+            for tls in (False, True)
+            for kept in (False, True)
+        }
+
+    def ehlo(self, session: Session) -> Reply:
+        """EHLO's answer: what is offered to this client now."""
+        return self._greetings[session.tls is not None, self.offers_requiretls(session)]
+
+    def _keywords(self, tls: bool, requiretls: bool) -> list[str]:
+        starttls = ["STARTTLS"] if self.offers_starttls and not tls else []
+        auth = ["AUTH PLAIN LOGIN"] if tls and self.listener.auth != "none" else []
+        return [
+            *("PIPELINING", f"SIZE {self.limits.message_size}", "8BITMIME", "SMTPUTF8"),
+            *("ENHANCEDSTATUSCODES", "CHUNKING", "DSN", *starttls, *auth),
+            *(["REQUIRETLS"] if requiretls else []),
+            "HELP",
+        ]
+
+
+class Counters:
+    """The listener's series, looked up once."""
+
+    def __init__(self, metrics: Metrics, listener: str) -> None:
+        self.commands = {
+            name.upper(): metrics.commands.labels(listener, name)
+            for name in COMMANDS
+            if name != "other"
+        }
+        self.other_commands = metrics.commands.labels(listener, "other")
+        self.logins = {name: metrics.logins.labels(listener, name) for name in LOGIN_RESULTS}
+        self.connections = {
+            name: metrics.connections.labels(listener, name) for name in CONNECTION_RESULTS
+        }
+        self.sessions = metrics.sessions.labels(listener)
+        self.accept_seconds = metrics.accept_seconds.labels(listener)
+
+
+@dataclass(frozen=True)
+class Reception:
+    """What a session works with, shared by all of a listener's."""
+
+    policy: DoorPolicy
+    intake: Intake
+    budget: MemoryBudget
+    admission: WorkerAdmission
+    counters: Counters
+    clock: Clock
+    loop: asyncio.AbstractEventLoop

@@ -1,0 +1,198 @@
+"""The door itself: takes connections from a listening socket, and drains."""
+
+import asyncio
+import errno
+import socket
+
+import structlog
+
+from filterrelay.doors import replies
+from filterrelay.doors.admission import Refusal, WorkerAdmission
+from filterrelay.doors.policy import Counters, DoorPolicy, Intake, Reception
+from filterrelay.doors.proxy_protocol import BadProxyHeader, plain_address, read_proxy_header
+from filterrelay.doors.smtp import SmtpSession
+from filterrelay.mail.identifier import new_id
+from filterrelay.mail.session import Session
+from filterrelay.observe.budget import MemoryBudget
+from filterrelay.observe.clock import Clock
+from filterrelay.observe.metrics import Metrics
+
+PROXY_TIMEOUT = 10.0  # seconds for the PROXY header
+HANDSHAKE_TIMEOUT = 30.0  # seconds for implicit TLS
+BREATHER = 0.5  # seconds without accepting when the system has no file or buffer to spare
+SPENT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+SAID = {
+    Refusal.TOO_MANY: replies.TOO_MANY_CONNECTIONS,
+    Refusal.TOO_MANY_FROM_CLIENT: replies.TOO_MANY_FROM_YOU,
+}
+
+log = structlog.get_logger(__name__)
+
+
+class SmtpDoor:
+    """One listener of kind smtp, in one worker."""
+
+    def __init__(
+        self,
+        policy: DoorPolicy,
+        intake: Intake,
+        budget: MemoryBudget,
+        admission: WorkerAdmission,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self._policy = policy
+        self._intake = intake
+        self._budget = budget
+        self._admission = admission
+        self._counters = Counters(metrics, policy.listener.name or policy.listener.kind)
+        self._clock = clock
+        self._sessions: dict[asyncio.Task[None], SmtpSession | None] = {}
+        self._draining = False
+
+    async def start(self, sock: socket.socket) -> None:
+        """Takes connections from a bound, listening socket (TCP or unix) from now on.
+
+        One a wake-up, so that workers that share the socket share the load.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._reception = Reception(
+            policy=self._policy,
+            intake=self._intake,
+            budget=self._budget,
+            admission=self._admission,
+            counters=self._counters,
+            clock=self._clock,
+            loop=self._loop,
+        )
+        sock.setblocking(False)
+        self._sock = sock
+        self._loop.add_reader(sock, self._accept)
+
+    async def drain(self, grace: float) -> None:
+        """Ends: no new connection, 421 to who waits, and grace seconds for who doesn't."""
+        self._draining = True
+        self._loop.remove_reader(self._sock)
+        self._sock.close()
+        for task, session in self._sessions.items():
+            if session is not None:
+                session.drain()
+            else:  # not greeted yet: a handshake or a PROXY header is awaited
+                task.cancel()
+        if not self._sessions:
+            return
+        _, late = await asyncio.wait(self._sessions, timeout=grace)
+        if late:
+            log.warning("sessions_cut", sessions=len(late))
+            for task in late:
+                task.cancel()
+            await asyncio.wait(late)
+
+    def _accept(self) -> None:
+        try:
+            client, address = self._sock.accept()
+        except (BlockingIOError, InterruptedError, ConnectionError):
+            return
+        except OSError as error:
+            if error.errno not in SPENT:
+                raise
+            log.error("cannot_accept", reason=str(error))
+            self._loop.remove_reader(self._sock)
+            self._loop.call_later(BREATHER, self._resume)
+            return
+        client.setblocking(False)
+        client_ip, port = _address_of(address)
+        task = self._loop.create_task(self._serve(client, client_ip, port))
+        self._sessions[task] = None
+        task.add_done_callback(self._ended)
+
+    def _resume(self) -> None:
+        if not self._draining:
+            self._loop.add_reader(self._sock, self._accept)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        del self._sessions[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("session_failed", exc_info=error)
+
+    async def _serve(self, client: socket.socket, client_ip: str, port: int) -> None:
+        """One connection, from its first octet to its last."""
+        counters = self._counters
+        try:
+            if self._policy.listener.proxy_protocol:
+                async with asyncio.timeout(PROXY_TIMEOUT):
+                    client_ip, port = await read_proxy_header(self._loop, client) or (
+                        client_ip,
+                        port,
+                    )
+        except (BadProxyHeader, OSError, TimeoutError) as error:
+            counters.connections["refused"].inc()
+            log.info("connection_refused", client=client_ip, reason=str(error) or "timed out")
+            client.close()
+            return
+        except BaseException:
+            client.close()
+            raise
+        refusal = self._admission.enter(client_ip, self._policy.limits)
+        if refusal is not None:
+            self._turn_away(client, client_ip, refusal)
+            return
+        counters.sessions.inc()
+        try:
+            await self._converse(client, client_ip, port)
+        finally:
+            counters.sessions.dec()
+            self._admission.leave(client_ip)
+
+    async def _converse(self, client: socket.socket, client_ip: str, port: int) -> None:
+        policy = self._policy
+        implicit = policy.tls if policy.listener.tls == "implicit" else None
+        about = Session(
+            id=new_id(self._clock.now()),
+            listener=policy.listener.name or policy.listener.kind,
+            door=policy.listener.kind,
+            client_ip=client_ip,
+            client_port=port,
+            trusted=policy.trusts(client_ip),
+        )
+        session = SmtpSession(self._reception, about)
+        try:
+            await self._loop.connect_accepted_socket(
+                lambda: session,
+                client,
+                ssl=implicit,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT if implicit else None,
+            )
+        except (OSError, TimeoutError) as error:
+            self._counters.connections["refused"].inc()
+            log.info("connection_refused", client=client_ip, reason=str(error) or "timed out")
+            client.close()
+            return
+        except BaseException:
+            client.close()
+            raise
+        self._counters.connections["accepted"].inc()
+        task = asyncio.current_task()
+        assert task is not None  # a coroutine runs in one
+        self._sessions[task] = session
+        if self._draining:
+            session.drain()
+        await session.converse()
+
+    def _turn_away(self, client: socket.socket, client_ip: str, refusal: Refusal) -> None:
+        """Says 421 if that can be said in plain text, and closes."""
+        self._counters.connections["too_many"].inc()
+        log.info("connection_refused", client=client_ip, reason=refusal.value)
+        with client:
+            if self._policy.listener.tls != "implicit":
+                try:
+                    client.send(SAID[refusal].encode())
+                except OSError as error:
+                    log.debug("refusal_unsaid", client=client_ip, reason=str(error))
+
+
+def _address_of(address: object) -> tuple[str, int]:
+    """The peer's address as accept gives it, as text; empty for a unix socket."""
+    if not isinstance(address, tuple):
+        return "", 0
+    return plain_address(str(address[0])), int(address[1])

@@ -1,0 +1,266 @@
+"""The SMTP door's session: MAIL, RCPT, DATA and BDAT, down to the intake."""
+
+from dataclasses import replace
+
+import structlog
+from aiosmtpd.smtp import syntax
+
+from filterrelay.doors import replies
+from filterrelay.doors.connection import HangUp
+from filterrelay.doors.esmtp import BadArgument, Offer, parse_chunk, parse_mail, parse_rcpt
+from filterrelay.doors.login import Login
+from filterrelay.doors.policy import Reception
+from filterrelay.mail.envelope import Envelope
+from filterrelay.mail.reply import NO_MEMORY, RECIPIENT_OK, SENDER_OK, TRY_LATER, Reply
+from filterrelay.mail.session import Session
+from filterrelay.observe.budget import Reservation
+from filterrelay.wire.data import ChunkDecoder, Content, DataDecoder, Fault
+
+FIRST_RESERVATION = 64 * 1024  # octets, when the client didn't announce a size
+WASTE = 1024 * 1024  # octets reserved in vain that are worth giving back
+MEMORY_PATIENCE = 30.0  # seconds to wait for memory
+BLOCK_PATIENCE = 180.0  # seconds for the next block, RFC 5321 section 4.5.3.2.5
+
+FAULTS = {
+    Fault.TOO_LARGE: replies.MESSAGE_TOO_LARGE,
+    Fault.LINE_TOO_LONG: replies.MESSAGE_LINE_TOO_LONG,
+    Fault.BARE_LINE_END: replies.BARE_LINE_END,
+    Fault.NUL: replies.HAS_NUL,
+}
+
+log = structlog.get_logger(__name__)
+
+
+class Arrival:
+    """A message on its way in: its content, and the memory that is kept for it."""
+
+    __slots__ = ("content", "limit", "refused", "reservation")
+
+    def __init__(self, reception: Reception) -> None:
+        self.limit = reception.policy.limits.message_size
+        self.content = Content(self.limit, reception.policy.max_line)
+        self.reservation: Reservation = reception.budget.reservation()
+        self.refused: Reply | None = None
+
+    async def make_room(self, octets: int) -> None:
+        """Reserves memory for that many octets in all; without it the rest isn't kept."""
+        have = self.reservation.octets
+        if octets <= have or self.content.fault is not None or self.refused is not None:
+            return
+        wanted = min(max(octets, 2 * have, FIRST_RESERVATION), max(octets, self.limit))
+        try:
+            await self.reservation.grow(wanted, MEMORY_PATIENCE)
+        except TimeoutError:
+            self.refuse(NO_MEMORY)
+
+    def refuse(self, reply: Reply) -> None:
+        """Keeps nothing any more; the reply is for later."""
+        self.refused = reply
+        self.content.drop()
+        self.reservation.release()
+
+    @property
+    def fault(self) -> Reply | None:
+        """Why the message can't be taken, or None."""
+        if self.refused is not None:
+            return self.refused
+        return FAULTS[self.content.fault] if self.content.fault is not None else None
+
+
+class SmtpSession(Login):
+    """The whole of SMTP as this door speaks it."""
+
+    def __init__(self, reception: Reception, client: Session) -> None:
+        super().__init__(reception, client)
+        self._chunks: tuple[Arrival, ChunkDecoder] | None = None
+        self._messages = 0
+        self._refused_recipients = 0
+
+    def end_transaction(self) -> None:
+        """Forgets the envelope and the chunks that came."""
+        super().end_transaction()
+        self._refused_recipients = 0
+        if self._chunks is not None:
+            self._chunks[0].reservation.release()
+            self._chunks = None
+
+    def _offer(self) -> Offer:
+        client = self.client
+        requiretls = self.policy.offers_requiretls(client)
+        return Offer(client.esmtp, requiretls, self.policy.limits.message_size)
+
+    @syntax("MAIL FROM:<address> [parameters]")
+    async def smtp_MAIL(self, arg: str | None) -> None:
+        """RFC 5321 section 4.1.1.2."""
+        if await self.check_helo_needed():
+            return
+        if self.mail is not None:
+            self.refuse(replies.MAIL_ALREADY)
+            return
+        if self._messages >= self.policy.limits.messages:
+            raise HangUp(replies.TOO_MANY_MESSAGES)
+        try:
+            envelope = parse_mail(arg or "", self._offer())
+        except BadArgument as error:
+            self.refuse(error.reply)
+            return
+        refused = await self._ask(self.reception.intake.on_sender(self.client, envelope))
+        if refused is None:
+            self.mail = envelope
+        self.reply(refused or SENDER_OK)
+
+    @syntax("RCPT TO:<address> [parameters]")
+    async def smtp_RCPT(self, arg: str | None) -> None:
+        """RFC 5321 section 4.1.1.3."""
+        if await self.check_helo_needed():
+            return
+        envelope = self.mail
+        if envelope is None or self._chunks is not None:
+            self.refuse(replies.MAIL_FIRST if envelope is None else replies.CHUNKS_BEGUN)
+            return
+        if len(envelope.recipients) >= self.policy.limits.recipients:
+            self.reply(replies.TOO_MANY_RECIPIENTS)
+            return
+        try:
+            recipient = parse_rcpt(arg or "", self._offer(), utf8=envelope.smtputf8)
+        except BadArgument as error:
+            self._refused_recipients += 1
+            self.refuse(error.reply)
+            return
+        question = self.reception.intake.on_recipient(self.client, envelope, recipient)
+        refused = await self._ask(question)
+        if refused is None:
+            self.mail = replace(envelope, recipients=(*envelope.recipients, recipient))
+        else:
+            self._refused_recipients += 1
+        self.reply(refused or RECIPIENT_OK)
+
+    def _why_no_content(self) -> Reply | None:
+        """Why no message may come now, or None."""
+        if not self.client.helo:
+            return replies.HELO_FIRST
+        if self.mail is None:
+            return replies.MAIL_FIRST
+        if not self.mail.recipients:
+            return replies.NO_RECIPIENTS if self._refused_recipients else replies.RCPT_FIRST
+        return None
+
+    @syntax("DATA")
+    async def smtp_DATA(self, arg: str | None) -> None:
+        """RFC 5321 section 4.1.1.4."""
+        refused = self._why_no_content() or (replies.NO_ARGUMENT if arg else None)
+        if self._chunks is not None:
+            refused = replies.CHUNKS_BEGUN
+        if refused is not None:
+            (self.reply if refused is replies.NO_RECIPIENTS else self.refuse)(refused)
+            return
+        envelope, arrival = self._begin_content()
+        try:
+            await arrival.make_room(envelope.size or FIRST_RESERVATION)
+            if arrival.refused is not None:
+                self.end_transaction()
+                self.reply(arrival.refused)
+                return
+            self.reply(replies.START_INPUT)
+            await self._read_content(arrival)
+            await self._hand_over(envelope, arrival)
+        except BaseException:
+            arrival.reservation.release()
+            raise
+
+    def _begin_content(self) -> tuple[Envelope, Arrival]:
+        assert self.mail is not None  # _why_no_content has looked
+        self.allow(None)
+        return self.mail, Arrival(self.reception)
+
+    async def _read_content(self, arrival: Arrival) -> None:
+        """Reads up to the final dot."""
+        decoder = DataDecoder(arrival.content)
+        until = self.loop.time() + self.policy.limits.data_timeout.total_seconds()
+        self._in_content = True
+        ended = False
+        while not ended:
+            self.allow(min(BLOCK_PATIENCE, until - self.loop.time()))
+            ended = decoder.feed(await self.read_block())
+            self.allow(None)
+            await arrival.make_room(arrival.content.octets)
+        self._in_content = False
+        if decoder.rest:
+            self.put_back(decoder.rest)
+
+    async def _hand_over(self, envelope: Envelope, arrival: Arrival) -> None:
+        """Gives a complete message to the intake, and its reply to the client.
+
+        Nothing cancels this when the client goes away: a commit under way ends.
+        """
+        clock, counters = self.reception.clock, self.reception.counters
+        begun = clock.monotonic()
+        reply = arrival.fault
+        reservation = arrival.reservation
+        if reply is None:
+            if reservation.octets > arrival.content.octets + WASTE:
+                reservation.shrink(arrival.content.octets)
+            raw = arrival.content.take()
+            receiving = self.reception.intake.receive(self.client, envelope, raw, reservation)
+            del raw
+            reply = await self._ask(receiving) or TRY_LATER
+            if reply is TRY_LATER:
+                reservation.release()
+        else:
+            reservation.release()
+            log.info("content_refused", client=self.client.client_ip, reply=str(reply))
+        self._messages += 1
+        self._since_message = 0
+        self.end_transaction()
+        self.reply(reply)
+        counters.accept_seconds.observe(clock.monotonic() - begun)
+
+    @syntax("BDAT <octets> [LAST]")
+    async def smtp_BDAT(self, arg: str | None) -> None:
+        """RFC 3030 section 2: the octets follow the command at once, wanted or not."""
+        chunk = parse_chunk(arg or "")
+        if chunk is None:
+            raise HangUp(replies.BAD_CHUNK)
+        octets, last = chunk
+        if octets > self.policy.limits.message_size:
+            raise HangUp(replies.MESSAGE_TOO_LARGE)
+        refused = self._why_no_content()
+        if refused is not None:
+            await self._read_chunk(octets, None)
+            (self.reply if refused is replies.NO_RECIPIENTS else self.refuse)(refused)
+            return
+        if self._chunks is None:
+            envelope, arrival = self._begin_content()
+            self._chunks = arrival, ChunkDecoder(arrival.content)
+            await arrival.make_room(min(envelope.size or octets, arrival.limit))
+        arrival, decoder = self._chunks
+        await self._read_chunk(octets, self._chunks)
+        if last:
+            decoder.finish()
+            assert self.mail is not None  # _why_no_content has looked
+            self._chunks = None
+            try:
+                await self._hand_over(self.mail, arrival)
+            except BaseException:
+                arrival.reservation.release()
+                raise
+        else:
+            self.reply(arrival.fault or Reply(250, "2.0.0", f"{octets} octets received"))
+
+    async def _read_chunk(self, octets: int, into: tuple[Arrival, ChunkDecoder] | None) -> None:
+        """Reads that many octets, also when they are not wanted, to stay in step."""
+        until = self.loop.time() + self.policy.limits.data_timeout.total_seconds()
+        self._in_content = True
+        while octets:
+            self.allow(min(BLOCK_PATIENCE, until - self.loop.time()))
+            block = await self.read_block()
+            self.allow(None)
+            if len(block) > octets:
+                self.put_back(block[octets:])
+                del block[octets:]
+            octets -= len(block)
+            if into is not None:
+                arrival, decoder = into
+                decoder.feed(block)
+                await arrival.make_room(arrival.content.octets)
+        self._in_content = False

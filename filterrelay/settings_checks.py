@@ -170,12 +170,10 @@ def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
             yield "hosts", str(error)
     if upstream.rate and not _RATE.match(upstream.rate):
         yield "rate", f'{upstream.rate!r} is no rate; write one like "100/s", "500/m" or "2000/h"'
-    given = {"password", "password_file"} & upstream.model_fields_set
-    if len(given) > 1:
-        yield "password_file", "give password or password_file, not both"
-    if given and not upstream.username:
-        yield given.pop(), "a password needs a username beside it"
-    if upstream.username and not given:
+    has_password = upstream.password is not None or upstream.password_file is not None
+    if has_password and not upstream.username:
+        yield "username", "the password needs a username beside it"
+    if upstream.username and not has_password:
         yield "username", "a username needs password_file or password beside it"
     if upstream.ca_file is not None and not upstream.ca_file.is_file():
         yield "ca_file", f"there is no file {upstream.ca_file}"
@@ -261,7 +259,7 @@ def _secret_files(settings: Settings) -> Iterator[tuple[Path, str]]:
     for upstream in settings.upstream:
         if upstream.password_file is not None:
             yield upstream.password_file, "the password file"
-    if any("password" in upstream.model_fields_set for upstream in settings.upstream):
+    if any(one.password is not None and one.password_file is None for one in settings.upstream):
         yield settings.source.file, "the configuration file with a password in it,"
 
 

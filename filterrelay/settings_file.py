@@ -42,8 +42,8 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         problems += source.explain(error, Settings)
         raise SettingsError(tuple(problems)) from None
     settings = settings.with_source(source)
-    settings, unreadable = _completed(settings)
-    problems += [source.problem(at, why) for at, why in unreadable]
+    settings, unusable = _completed(settings)
+    problems += [source.problem(at, why) for at, why in unusable]
     problems += [source.problem(at, why) for at, why in cross_check(settings)]
     if problems:
         raise SettingsError(tuple(sorted(problems, key=lambda problem: problem.line)))
@@ -111,10 +111,10 @@ class _Expansion:
 
 
 def _completed(settings: Settings) -> tuple[Settings, list[tuple[KeyPath, str]]]:
-    """The settings with defaults, absolute paths and secrets, and what couldn't be read."""
+    """The settings with defaults, absolute paths and secrets, and what is wrong with files."""
     base = settings.base_dir
     state_dir = resolve_path(base, settings.state_dir)
-    upstreams, unreadable = _upstreams(settings.upstream, base)
+    upstreams, unusable = _upstreams(settings.upstream, base)
     complete = settings.model_copy(
         update={
             "hostname": settings.hostname or socket.getfqdn(),
@@ -131,7 +131,7 @@ def _completed(settings: Settings) -> tuple[Settings, list[tuple[KeyPath, str]]]
             },
         }
     )
-    return complete, unreadable
+    return complete, unusable
 
 
 def _tls(files: TlsFiles, base: Path) -> TlsFiles:
@@ -173,7 +173,7 @@ def _upstreams(
     upstreams: tuple[Upstream, ...], base: Path
 ) -> tuple[tuple[Upstream, ...], list[tuple[KeyPath, str]]]:
     complete = []
-    unreadable: list[tuple[KeyPath, str]] = []
+    unusable: list[tuple[KeyPath, str]] = []
     for index, upstream in enumerate(upstreams):
         update: dict[str, Any] = {
             "hosts": tuple(_absolute_socket(host, base) for host in upstream.hosts)
@@ -182,12 +182,15 @@ def _upstreams(
             update["ca_file"] = resolve_path(base, upstream.ca_file)
         if upstream.password_file is not None:
             update["password_file"] = resolve_path(base, upstream.password_file)
+            if upstream.password is not None:
+                both = "give password or password_file, not both"
+                unusable.append((("upstream", index, "password_file"), both))
             try:
                 update["password"] = SecretStr(read_secret_file(base, upstream.password_file))
             except UnreadableSecret as error:
-                unreadable.append((("upstream", index, "password_file"), str(error)))
+                unusable.append((("upstream", index, "password_file"), str(error)))
         complete.append(upstream.model_copy(update=update))
-    return tuple(complete), unreadable
+    return tuple(complete), unusable
 
 
 def _named(use: PluginUse) -> PluginUse:

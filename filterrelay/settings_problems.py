@@ -80,10 +80,14 @@ class Source:
 
         prefix: the path of the table that was validated as model.
         """
-        problems = (
+        found = error.errors(include_url=False)
+        inside = {details["loc"][:1] for details in found if len(details["loc"]) > 1}
+        problems = [
             self.problem((*prefix, *details["loc"]), _explanation(details, model))
-            for details in error.errors(include_url=False)
-        )
+            for details in found
+            # pydantic takes an array whose elements are all wrong for an empty one
+            if not (details["type"] == "too_short" and details["loc"] in inside)
+        ]
         return sorted(problems, key=lambda problem: problem.line)
 
 
@@ -112,6 +116,8 @@ def _explanation(details: ErrorDetails, root: type[BaseModel]) -> str:
             return message + (close if "did you mean" in close else "")
         case "missing":
             return "is required"
+        case "too_short":
+            return "at least one is required"
         case _:
             return message
 

@@ -63,7 +63,8 @@ class _Scanner:
         is_array = self._text.startswith("[[", self._at)
         self._at += 2 if is_array else 1
         names = self._keys()
-        self._at = self._text.find("]", self._at) + (2 if is_array else 1)
+        closed = self._text.find("]", self._at)
+        self._at = closed + (2 if is_array else 1) if closed >= 0 else len(self._text)
         path: Path = ()
         for name in names[:-1]:
             path = self._inside((*path, name))

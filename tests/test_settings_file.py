@@ -1,0 +1,201 @@
+"""filterrelay.toml from the disk to settings, and every way in which it may be wrong."""
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from filterrelay.settings import Settings
+from filterrelay.settings_file import SettingsError, load
+
+SMTP = """
+[[listener]]
+kind = "smtp"
+address = "127.0.0.1:2525"
+trusted_networks = ["127.0.0.0/8"]
+"""
+UPSTREAM = """
+[[upstream]]
+name = "provider"
+hosts = ["smtp.provider.example:587"]
+"""
+
+
+@dataclass
+class Office:
+    """A directory with a configuration file."""
+
+    directory: Path
+
+    def load(self, text: str, environ: Mapping[str, str] | None = None) -> Settings:
+        """The settings that the text gives."""
+        file = self.directory / "filterrelay.toml"
+        file.write_text(text)
+        return load(file, environ or {})
+
+    def problems(self, text: str, environ: Mapping[str, str] | None = None) -> list[str]:
+        """The problems without the directory's name."""
+        with pytest.raises(SettingsError) as caught:
+            self.load(text, environ)
+        return [str(problem).replace(f"{self.directory}/", "") for problem in caught.value.problems]
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Office:
+    """A directory to write configurations to."""
+    return Office(tmp_path)
+
+
+def test_names_and_paths_are_completed(office: Office) -> None:
+    """Relative paths are relative to the file, the spool's to the state directory."""
+    settings = office.load(
+        'state_dir = "state"\n'
+        + SMTP
+        + SMTP.replace("2525", "2526")
+        + '[[listener]]\nkind = "milter"\naddress = "unix:run/milter.sock"\n'
+        + UPSTREAM
+        + '[[filter]]\nuse = "clamav"\n'
+    )
+    here = office.directory
+    assert settings.state_dir == here / "state"
+    assert settings.spool.url == f"sqlite:///{here}/state/spool.sqlite"
+    assert [one.name for one in settings.listener] == ["smtp", "smtp-2", "milter"]
+    assert settings.listener[2].address == f"unix:{here}/run/milter.sock"
+    assert settings.filter[0].name == "clamav"
+    assert settings.base_dir == here
+
+
+def test_an_absolute_spool_stays_where_it_is(office: Office) -> None:
+    """A fourth slash makes the path absolute."""
+    settings = office.load(SMTP + UPSTREAM + '[spool]\nurl = "sqlite:////srv/spool.sqlite"\n')
+    assert settings.spool.url == "sqlite:////srv/spool.sqlite"
+
+
+def test_the_relay_is_called_as_the_machine_when_unsaid(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """hostname defaults to the machine's full name."""
+    monkeypatch.setattr(socket, "getfqdn", lambda: "box.office.example")
+    assert office.load(SMTP + UPSTREAM).hostname == "box.office.example"
+
+
+def test_variables_are_read_from_the_environment(office: Office) -> None:
+    """`${NAME}` stands for the variable, anywhere in a text and in plugins' options too."""
+    settings = office.load(
+        'hostname = "relay.${DOMAIN}"\n'
+        + SMTP
+        + UPSTREAM
+        + '[[filter]]\nuse = "spf"\n[filter.options]\nlist = ["x-${DOMAIN}"]\n',
+        {"DOMAIN": "office.example"},
+    )
+    assert settings.hostname == "relay.office.example"
+    assert settings.filter[0].options == {"list": ["x-office.example"]}
+
+
+def test_a_missing_variable_is_named(office: Office) -> None:
+    """A variable that isn't set never becomes an empty text unnoticed."""
+    found = office.problems('hostname = "${NOWHERE}"\n' + SMTP + UPSTREAM)
+    assert found == ["filterrelay.toml:1: hostname: the environment has no variable NOWHERE"]
+
+
+def test_a_password_comes_from_its_file(office: Office) -> None:
+    """`password_file` is read without its final line end, and never shown."""
+    (office.directory / "secret").write_text("hunter2 \n")
+    settings = office.load(SMTP + UPSTREAM + 'username = "office"\npassword_file = "secret"\n')
+    password = settings.upstream[0].password
+    assert password is not None
+    assert password.get_secret_value() == "hunter2 "
+    assert "hunter2" not in repr(settings)
+
+
+def test_a_password_file_that_is_not_there_is_named(office: Office) -> None:
+    """The relay doesn't start without the password it was told of."""
+    found = office.problems(SMTP + UPSTREAM + 'username = "office"\npassword_file = "secret"\n')
+    assert found == [
+        "filterrelay.toml:11: upstream[0].password_file: secret can't be read: "
+        "No such file or directory"
+    ]
+
+
+def test_secrets_never_show_in_problems(office: Office) -> None:
+    """A secret put in the wrong place is shown as the variable that held it."""
+    found = office.problems(SMTP + '[delivery]\nretry = "${TOKEN}"\n', {"TOKEN": "hun'ter\\2"})
+    assert found == [
+        'filterrelay.toml:7: delivery.retry: "${TOKEN}" is no duration; '
+        'write one like "30s", "15m", "4h" or "5d"'
+    ]
+
+
+def test_a_password_of_the_wrong_type_never_shows(office: Office) -> None:
+    """Not even a password that isn't written as text."""
+    found = office.problems(SMTP + UPSTREAM + 'username = "office"\npassword = 271828\n')
+    assert found == ["filterrelay.toml:11: upstream[0].password: should be a valid string"]
+
+
+def test_all_problems_come_at_once(office: Office) -> None:
+    """A file with several faults is mended in one go."""
+    found = office.problems(
+        'mesage_size = "1 MiB"\n[limits]\nrecipients = "many"\n'
+        '[[listener]]\nkind = "smtp"\naddress = "x:1"\ntls = "startls"\n'
+        '[[filter]]\nuse = "spf"\naplies_to = [\n"x"]\n[filter.optoins]\n'
+        "[metrics]\nretry = 1\n"
+    )
+    assert found == [
+        "filterrelay.toml:1: mesage_size: there is no such key here; "
+        "did you mean message_size in [limits]?",
+        "filterrelay.toml:3: limits.recipients: should be a valid integer, "
+        "unable to parse string as an integer",
+        "filterrelay.toml:7: listener[0].tls: should be 'none', 'starttls' or 'implicit'; "
+        "did you mean starttls?",
+        "filterrelay.toml:10: filter[0].aplies_to: there is no such key; did you mean applies_to?",
+        "filterrelay.toml:12: filter[0].optoins: there is no such key; did you mean options?",
+        "filterrelay.toml:14: metrics.retry: there is no such key here; "
+        "did you mean retry in [delivery]?",
+    ]
+
+
+def test_a_missing_key_is_shown_at_its_table(office: Office) -> None:
+    """What is required and absent is asked for where it belongs."""
+    assert office.problems('[[listener]]\nkind = "smtp"\n' + UPSTREAM) == [
+        "filterrelay.toml:1: listener[0].address: is required"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("a = 1\nb = = 2\n", 2), ("a = 1\n[b\n", 2), ('a = 1\n\nb = """x\n', 3)]
+)
+def test_a_syntax_error_has_its_line(office: Office, text: str, line: int) -> None:
+    """TOML that isn't TOML is shown where it goes wrong."""
+    (found,) = office.problems(text)
+    assert found.startswith(f"filterrelay.toml:{line}: no valid TOML: ")
+
+
+def test_a_file_that_is_not_there_is_said_so(tmp_path: Path) -> None:
+    """The operator reads which file was looked for."""
+    with pytest.raises(SettingsError, match=r"absent\.toml: can't be read: No such file"):
+        load(tmp_path / "absent.toml", {})
+
+
+def test_a_file_in_another_encoding_is_said_so(tmp_path: Path) -> None:
+    """TOML is UTF-8; Latin-1 is shown at its line."""
+    (tmp_path / "f.toml").write_bytes(b'a = "x"\nb = "\xe4"\n')
+    with pytest.raises(SettingsError, match=r"f\.toml:2: is not UTF-8 text"):
+        load(tmp_path / "f.toml", {})
+
+
+def test_a_file_without_listener_is_told_to_have_one(office: Office) -> None:
+    """An appliance that listens nowhere serves nobody."""
+    assert office.problems(UPSTREAM) == ["filterrelay.toml: listener: is required"]
+
+
+def test_a_password_is_given_in_one_way_only(office: Office) -> None:
+    """Which of two passwords was meant is not for the program to guess."""
+    (office.directory / "secret").write_text("hunter2")
+    found = office.problems(
+        SMTP + UPSTREAM + 'username = "a"\npassword = "b"\npassword_file = "secret"\n'
+    )
+    assert found == [
+        "filterrelay.toml:12: upstream[0].password_file: give password or password_file, not both"
+    ]

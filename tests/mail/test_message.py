@@ -1,11 +1,11 @@
 """A message keeps its bytes, and its views are right."""
 
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test import test_email
 
 from filterrelay.mail.message import Message
 

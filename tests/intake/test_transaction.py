@@ -1,0 +1,266 @@
+"""The one way in: what becomes of a message, and what 250 promises."""
+
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from filterrelay.chain.chain import Chain
+from filterrelay.chain.loader import PluginSet
+from filterrelay.chain.step import Policy, Step
+from filterrelay.intake.relaying import RelayRules
+from filterrelay.intake.transaction import AuthUnavailable, Intake, IntakeRules
+from filterrelay.mail.edits import AddHeader
+from filterrelay.mail.message import Message
+from filterrelay.mail.reply import NO_SPACE, TRY_LATER, Reply
+from filterrelay.mail.session import Credentials, Session
+from filterrelay.mail.verdict import Discard, Quarantine, Reject
+from filterrelay.observe.budget import MemoryBudget, Reservation
+from filterrelay.observe.metrics import Metrics
+from filterrelay.plugin import Defer, Options, hook
+from filterrelay.plugin.discovery import check
+from filterrelay.plugin.testing import FakeClock, a_message, a_session, an_envelope
+from filterrelay.settings import Listener
+from filterrelay.spool.memory import MemorySpool
+from filterrelay.spool.store import Deposit, Selection, SpoolFull, SpoolUnavailable, State
+
+RAW = a_message("Hello.\n").raw
+USER = a_session(login="alice@office.example")
+
+
+class Bench:
+    """An intake over a spool in memory, with plugins that do as they are told."""
+
+    def __init__(self, *filters: type[Any], signers: tuple[type[Any], ...] = ()) -> None:
+        self.clock, self.metrics = FakeClock(), Metrics(CollectorRegistry())
+        self.spool = MemorySpool(self.clock)
+        self.delivered: list[Deposit] = []
+        self.budget = MemoryBudget(10**6)
+        self.work: list[Coroutine[Any, Any, None]] = []
+        plugins = PluginSet(
+            filters=tuple(self._step(f) for f in filters),
+            signers=tuple(self._step(s) for s in signers),
+        )
+        listener = Listener(kind="smtp", address="127.0.0.1:25", name="smtp")
+        rules = {"smtp": RelayRules(listener, "relay.office.example")}
+        self.intake = Intake(
+            IntakeRules("relay.office.example", rules, received_headers=10),
+            Chain(plugins, 10),
+            self.spool,
+            "owner",
+            self._deliver,
+            self.clock,
+            self.metrics,
+            self.work.append,
+        )
+
+    def _step(self, cls: type[Any]) -> Step:
+        plugin = check(cls.__name__, cls.__name__, cls, {})
+        return Step(plugin, Policy(), self.clock, self.metrics)
+
+    def _deliver(self, deposit: Deposit, reservation: Reservation) -> None:
+        self.delivered.append(deposit)
+        reservation.release()
+
+    async def send(self, raw: bytes = RAW, session: Session = USER, **envelope: Any) -> Reply:
+        """One message in, and what nobody waits for done."""
+        reservation = self.budget.reservation()
+        await reservation.grow(len(raw), timeout=0)
+        reply = await self.intake.receive(session, an_envelope(**envelope), raw, reservation)
+        for work in self.work:
+            await work
+        self.work.clear()
+        assert self.budget.used == 0
+        return reply
+
+    async def stored(self, state: State) -> list[Any]:
+        """What lies in the spool."""
+        return await self.spool.select(Selection(states=(state,)), self.clock.now())
+
+
+def says(verdict: Any, hook_name: str = "on_message") -> type[Any]:
+    """A plugin that answers one hook with that verdict."""
+
+    class Says:
+        def __init__(self, options: Options) -> None: ...
+
+    async def answer(self: Any) -> Any:
+        if isinstance(verdict, Exception):
+            raise verdict
+        return verdict
+
+    setattr(Says, hook_name, hook(answer))
+    return Says
+
+
+REJECTS = says(Reject(Reply(550, "5.7.1", "We do not like it")))
+
+
+async def test_250_names_an_id_and_the_message_is_in_the_spool() -> None:
+    """What was acknowledged is kept, with its trace, before delivery hears of it."""
+    bench = Bench()
+    reply = await bench.send()
+    assert (reply.code, reply.enhanced) == (250, "2.0.0")
+    (stored,) = await bench.stored(State.QUEUED)
+    assert stored.id in reply.text
+    assert stored.lease.owner == "owner"
+    assert [deposit.message.id for deposit in bench.delivered] == [stored.id]
+    (event,) = await bench.spool.events(stored.id)
+    assert event.data["verdict"] == "pass"
+
+
+async def test_the_spooled_message_has_our_received_field_and_is_else_unchanged() -> None:
+    """Every byte behind the trace fields is the client's own."""
+    bench = Bench()
+    await bench.send()
+    body = bench.delivered[0].body
+    assert body.startswith(b"Received: by relay.office.example with ESMTPA id ")
+    assert body.endswith(RAW)
+
+
+async def test_a_refusal_names_the_id_and_keeps_nothing_but_the_trace() -> None:
+    """The sender can quote the ID, and the postmaster finds why."""
+    bench = Bench(REJECTS)
+    reply = await bench.send()
+    assert (reply.code, reply.enhanced) == (550, "5.7.1")
+    message_id = reply.text.partition("[")[2].rstrip("]")
+    assert not bench.delivered
+    (event,) = await bench.spool.events(message_id)
+    assert (event.data["verdict"], event.data["by"]) == ("reject", "Says")
+
+
+async def test_quarantined_mail_is_kept_whole_and_not_delivered() -> None:
+    """The client hears 250; the message is as it came, with why it was set aside."""
+    bench = Bench(says(Quarantine("looks odd")))
+    assert (await bench.send()).code == 250
+    (stored,) = await bench.stored(State.QUARANTINED)
+    assert (stored.reason, stored.by) == ("looks odd", "Says")
+    assert await bench.spool.body(stored.id) == RAW
+    assert not bench.delivered
+
+
+async def test_discarded_mail_is_acknowledged_and_gone() -> None:
+    """Only its trace stays."""
+    bench = Bench(says(Discard("trap")))
+    reply = await bench.send()
+    assert reply.code == 250
+    assert not bench.delivered
+    assert await bench.spool.events(reply.text.split()[-1])
+
+
+async def test_a_verdict_on_the_client_counts_for_its_messages() -> None:
+    """A plugin may quarantine before it has seen a message."""
+    bench = Bench(says(Quarantine("odd client"), "on_connect"))
+    assert await bench.intake.on_connect(USER) is None
+    await bench.send()
+    (stored,) = await bench.stored(State.QUARANTINED)
+    assert stored.reason == "odd client"
+    bench.intake.on_close(USER)
+    await bench.send()
+    assert len(bench.delivered) == 1
+
+
+@pytest.mark.parametrize("name", ["on_connect", "on_helo"])
+async def test_plugins_may_refuse_a_client(name: str) -> None:
+    """The plugin's own reply is given."""
+    bench = Bench(says(Defer(Reply(450, "4.7.1", "Later")), name))
+    assert await getattr(bench.intake, name)(USER) == Reply(450, "4.7.1", "Later")
+
+
+async def test_a_message_that_goes_in_circles_is_refused() -> None:
+    """RFC 5321 section 6.3."""
+    looping = b"Received: by a\r\n" * 11 + RAW
+    reply = await Bench().send(looping)
+    assert (reply.code, reply.enhanced) == (554, "5.4.6")
+
+
+class FullSpool(MemorySpool):
+    """A spool without room."""
+
+    async def commit(self, deposit: Deposit) -> None:
+        """Has none."""
+        raise SpoolFull(free=0)
+
+
+class BrokenSpool(MemorySpool):
+    """A spool that can't be written."""
+
+    async def commit(self, deposit: Deposit) -> None:
+        """Can't."""
+        raise SpoolUnavailable("disk I/O error")
+
+
+@pytest.mark.parametrize(("spool", "reply"), [(FullSpool, NO_SPACE), (BrokenSpool, TRY_LATER)])
+async def test_without_a_spool_nothing_is_acknowledged(
+    spool: type[MemorySpool], reply: Reply
+) -> None:
+    """A full or broken disk is our own fault: the client tries again later."""
+    bench = Bench()
+    bench.intake._spool = bench.spool = spool(bench.clock)
+    assert await bench.send() == reply
+    assert not bench.delivered
+
+
+class Signs:
+    """Signs with a header that tells what it saw."""
+
+    def __init__(self, options: Options) -> None: ...
+
+    @hook
+    async def sign(self, message: Message) -> tuple[AddHeader, ...]:
+        return (AddHeader("X-Signature", message.headers[0].name),)
+
+
+async def test_signing_comes_after_every_other_edit() -> None:
+    """The signer sees the message with its trace fields, as it will leave."""
+    bench = Bench(signers=(Signs,))
+    await bench.send()
+    assert bench.delivered[0].body.startswith(b"X-Signature: Received\r\n")
+
+
+async def test_mail_that_can_not_be_signed_is_not_accepted() -> None:
+    """Better a 4xx than a message without the signature that the postmaster asked for."""
+    bench = Bench(signers=(says(OSError("no key"), "sign"),))
+    assert await bench.send() == TRY_LATER
+
+
+async def test_a_submission_is_completed_and_a_strangers_mail_is_not() -> None:
+    """RFC 6409 is for our own users."""
+    bare = a_message("Hello", date="").raw
+    bench = Bench()
+    await bench.send(bare)
+    await bench.send(bare, session=a_session())
+    submitted, relayed = [Message("ID", deposit.body) for deposit in bench.delivered]
+    assert submitted.all("date")
+    assert not relayed.all("date")
+    assert "192.0.2.1" not in submitted.get("received")
+    assert "192.0.2.1" in relayed.get("received")
+
+
+async def test_a_login_that_nobody_can_check_is_said_to_be_so() -> None:
+    """The door then answers 454 rather than 535."""
+    bench = Bench()
+    step = bench._step(says(OSError("down"), "authenticate"))
+    bench.intake._chain = Chain(PluginSet(authenticators=(step,)), 10)
+    with pytest.raises(AuthUnavailable):
+        await bench.intake.authenticate(a_session(), Credentials("PLAIN", "a", "b"))
+
+
+async def test_a_report_of_our_own_is_signed_and_due_at_once() -> None:
+    """Bounces pass no filter."""
+    bench = Bench(REJECTS, signers=(Signs,))
+    message_id = await bench.intake.submit(an_envelope(""), RAW)
+    (stored,) = await bench.spool.lease("x", bench.clock.now(), bench.clock.now(), 10)
+    assert stored.id == message_id
+    assert (await bench.spool.body(message_id)).startswith(b"X-Signature")
+
+
+async def test_messages_are_counted_by_listener_and_verdict() -> None:
+    """The figures on the first panel of every dashboard."""
+    bench = Bench(REJECTS)
+    await bench.send()
+    labels = {"listener": "smtp", "verdict": "reject"}
+    registry = bench.metrics.registry
+    assert registry.get_sample_value("filterrelay_messages_total", labels) == 1
+    assert registry.get_sample_value("filterrelay_message_bytes_total", labels) == len(RAW)

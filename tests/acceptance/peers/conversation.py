@@ -116,6 +116,10 @@ class Conversation:
             answer = await self.read(60)
         return answer
 
+    def half_close(self) -> None:
+        """Says that nothing more will be said, and goes on listening."""
+        self._writer.write_eof()
+
     async def is_closed(self, seconds: float = 10.0) -> bool:
         """Whether the server closes within that time; replies on the way are passed over."""
         try:

@@ -18,18 +18,20 @@ from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.route import Routes
 from filterrelay.delivery.scheduler import Scheduler
-from filterrelay.delivery.upstream import Upstream
+from filterrelay.delivery.upstream import upstreams
 from filterrelay.doors.admission import WorkerAdmission
+from filterrelay.doors.policy import DoorPolicy
 from filterrelay.doors.server import SmtpDoor
 from filterrelay.intake.relaying import RelayRules
 from filterrelay.intake.transaction import Intake, IntakeRules
+from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.outcome import Attempt
 from filterrelay.observe.budget import MemoryBudget
 from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.resolver import DnsResolver
 from filterrelay.plugin.services import Resolver, Services
-from filterrelay.settings import Listener, Settings, TlsFiles
+from filterrelay.settings import Settings, TlsFiles
 from filterrelay.spool.opening import open_spool
 from filterrelay.spool.store import Spool
 
@@ -125,27 +127,29 @@ async def running_chain(
     settings: Settings, *, metrics: Metrics, clock: Clock
 ) -> AsyncIterator[Chain]:
     """The chain with every plugin inside its lifespan."""
-    chain = Chain(
-        load_plugins(settings, clock, metrics), settings.limits.chain_timeout.total_seconds()
-    )
-    resolver = DnsResolver(settings.dns.servers, settings.dns.timeout.total_seconds())
+    plugins = load_plugins(settings, clock, metrics)
+    chain = Chain(plugins, settings.limits.chain_timeout.total_seconds())
+    resolver = DnsResolver(settings.dns.servers, settings.dns.timeout, clock)
     threads: dict[str, PluginThreads] = {}
     try:
         async with chain.running(services_for(settings, clock, resolver, threads)):
             yield chain
     finally:
+        await resolver.close()
         for pool in threads.values():
             pool.close()
 
 
 @asynccontextmanager
 async def running_core(
-    settings: Settings, *, owner: str, metrics: Metrics, clock: Clock
+    settings: Settings, *, owner: str, metrics: Metrics, clock: Clock, processes: int = 1
 ) -> AsyncIterator[Core]:
-    """Everything between the doors and the next hop. owner: whom fresh mail is leased to."""
+    """Everything between the doors and the next hop.
+
+    owner: whom fresh mail is leased to. processes: how many share the memory budget.
+    """
     spool = spool_of(settings, metrics, clock)
-    workers = settings.workers or 1
-    budget = MemoryBudget(settings.limits.in_flight_memory // workers, metrics.memory)
+    budget = MemoryBudget(settings.limits.in_flight_memory // processes, metrics.memory)
     background = Background()
     async with running_chain(settings, metrics=metrics, clock=clock) as chain:
         await spool.open()
@@ -154,3 +158,91 @@ async def running_core(
             await background.finish(timeout=10)
         finally:
             await spool.close()
+
+
+def _core(
+    settings: Settings,
+    chain: Chain,
+    spool: Spool,
+    owner: str,
+    budget: MemoryBudget,
+    background: Background,
+    metrics: Metrics,
+    clock: Clock,
+) -> Core:
+    """Delivery needs the intake for its reports, and the intake delivery for its mail."""
+
+    async def submit(envelope: Envelope, raw: bytes) -> None:
+        await intake.submit(envelope, raw)
+        scheduler.nudge()
+
+    def told(attempt: Attempt) -> None:
+        background(chain.tell_attempt(attempt))
+
+    hops = upstreams(settings.upstream, settings.hostname, metrics)
+    default = settings.upstream[0].name if settings.upstream else ""
+    scheduler = Scheduler(
+        spool=spool,
+        owner=owner,
+        routes=Routes(settings.route, hops, default, chain.route if chain.routes else None),
+        upstreams=hops,
+        schedule=RetrySchedule(
+            first=settings.delivery.retry,
+            longest=settings.delivery.retry_max,
+            warn_after=settings.delivery.warn_after,
+            give_up_after=settings.delivery.give_up_after,
+        ),
+        reports=Reports(settings.hostname, submit, clock),
+        clock=clock,
+        metrics=metrics,
+        memory=budget,
+        on_attempt=told if chain.observed("on_attempt") else None,
+    )
+    rules = {each.name: RelayRules(each, settings.hostname) for each in settings.listener}
+    intake = Intake(
+        IntakeRules(settings.hostname, rules, settings.limits.received_headers),
+        chain,
+        spool,
+        owner,
+        scheduler.submit,
+        clock,
+        metrics,
+        background,
+    )
+    return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget)
+
+
+def server_tls(files: TlsFiles) -> ssl.SSLContext | None:
+    """What the doors encrypt with, if there is a certificate."""
+    if files.certificate is None or files.key is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = (
+        ssl.TLSVersion.TLSv1_3 if files.minimum_version == "1.3" else ssl.TLSVersion.TLSv1_2
+    )
+    context.load_cert_chain(files.certificate, files.key)
+    return context
+
+
+async def open_doors(
+    core: Core,
+    sockets: Mapping[str, socket.socket],
+    admission: WorkerAdmission,
+    tls: ssl.SSLContext | None,
+) -> list[SmtpDoor]:
+    """Every listener's door, taking connections. sockets: by the listeners' addresses."""
+    settings = core.settings
+    keeps_tls = all(hop.tls in ("required", "implicit", "dane") for hop in settings.upstream)
+    doors = []
+    for listener in settings.listener:
+        policy = DoorPolicy(
+            listener=listener,
+            limits=settings.limits,
+            hostname=settings.hostname,
+            tls=None if listener.tls == "none" else tls,
+            offer_requiretls=listener.requiretls and keeps_tls,
+        )
+        door = SmtpDoor(policy, core.intake, core.budget, admission, core.metrics, core.clock)
+        await door.start(sockets[listener.address])
+        doors.append(door)
+    return doors

@@ -114,7 +114,11 @@ def test_no_plugin_imports_another(file: Path) -> None:
 
 @pytest.mark.parametrize(
     "file",
-    [f for f in (*modules(CORE), *modules(PLUGINS)) if f.name not in ("__init__.py", "__main__.py")],
+    [
+        f
+        for f in (*modules(CORE), *modules(PLUGINS))
+        if f.name not in ("__init__.py", "__main__.py")
+    ],
     ids=lambda f: str(f.relative_to(ROOT)),
 )
 def test_tests_mirror_the_tree(file: Path) -> None:

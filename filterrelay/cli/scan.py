@@ -86,11 +86,10 @@ async def _judge(
     from filterrelay.mail.message import Message
     from filterrelay.observe.clock import SystemClock
     from filterrelay.observe.metrics import Metrics
-    from filterrelay.wire.data import with_crlf
 
     async with running_chain(settings, metrics=Metrics(), clock=SystemClock()) as chain:
         return [
-            await chain.judge(session, envelope, Message(file.name, with_crlf(file.read_bytes())))
+            await chain.judge(session, envelope, Message.stored(file.name, file.read_bytes()))
             for file in files
         ]
 

@@ -1,10 +1,13 @@
 """A message as bytes that never change, with parsed views made when first asked for."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from filterrelay.mail.mime import Part, parse_parts
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,11 @@ class Message:
 
     id: str
     raw: bytes = field(repr=False)
+
+    @classmethod
+    def stored(cls, name: str, content: bytes) -> "Message":
+        """A message from a file, with CRLF line ends whatever it had."""
+        return cls(name, _LINE_END.sub(b"\r\n", content))
 
     def __len__(self) -> int:
         return len(self.raw)

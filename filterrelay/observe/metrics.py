@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 VERDICTS = ("pass", "reject", "defer", "quarantine", "discard")
 STEP_RESULTS = (*VERDICTS, "error", "timeout", "skipped")
@@ -195,3 +195,8 @@ def summed_registry(directory: Path) -> CollectorRegistry:
     registry = CollectorRegistry()
     MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]  # untyped there
     return registry
+
+
+def forget_gauges(directory: Path, process: str) -> None:
+    """Drops what a dead process said of the present; what it counted stays."""
+    mark_process_dead(process, str(directory))  # type: ignore[no-untyped-call]  # untyped there

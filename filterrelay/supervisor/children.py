@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
@@ -37,13 +38,14 @@ class Child:
 
     process: its name among the metrics. owner: the name it leases mail to.
     slot: the worker's number. life: a pipe that ends when the parent dies;
-    ready: one to say that it works.
+    ready: one to say that it works. tls: read before privileges are dropped.
     """
 
     settings: Settings
     sockets: Mapping[str, socket.socket]
     admission: Admission
     board: Board
+    tls: ssl.SSLContext | None
     metrics_dir: Path
     process: str
     owner: str
@@ -105,8 +107,11 @@ async def work(child: Child) -> None:
     settings, clock = child.settings, SystemClock()
     metrics = worker_metrics(child.metrics_dir, child.process)
     grace = settings.delivery.drain.total_seconds()
-    async with running_core(settings, owner=child.owner, metrics=metrics, clock=clock) as core:
-        doors = await open_doors(core, child.sockets, child.admission.for_worker(child.slot))
+    async with running_core(
+        settings, owner=child.owner, metrics=metrics, clock=clock, processes=child.board.slots
+    ) as core:
+        admission = child.admission.for_worker(child.slot)
+        doors = await open_doors(core, child.sockets, admission, child.tls)
         child.board.mark(child.slot, ready=True)
         child.say_ready()
         try:

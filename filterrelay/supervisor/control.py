@@ -159,5 +159,5 @@ class _Handler(WSGIRequestHandler):
 
     timeout = REQUEST_TIMEOUT
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base's name
+    def log_message(self, format: str, *args: Any) -> None:  # the base's name
         """Says nothing."""

@@ -14,18 +14,18 @@ import select
 import shutil
 import signal
 import socket
+import ssl
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import structlog
-from prometheus_client.multiprocess import mark_process_dead
 
+from filterrelay.app import server_tls
 from filterrelay.doors.admission import Admission
 from filterrelay.errors import FilterRelayError
-from filterrelay.observe.metrics import worker_metrics
+from filterrelay.observe.metrics import forget_gauges, worker_metrics
 from filterrelay.settings import Settings
 from filterrelay.supervisor.board import Board
 from filterrelay.supervisor.children import Child, control, fork, janitor, work
@@ -65,6 +65,7 @@ class Generation:
     sockets: dict[str, socket.socket]
     admission: Admission
     board: Board
+    tls: ssl.SSLContext | None
     children: dict[int, tuple[Child, float]] = field(default_factory=dict)
     until: float = 0.0
 
@@ -121,6 +122,7 @@ class Supervisor:
             sockets={},
             admission=Admission.create(workers),
             board=Board(workers),
+            tls=server_tls(settings.tls),
         )
         try:
             for address in _addresses(settings):
@@ -155,6 +157,7 @@ class Supervisor:
             sockets=generation.sockets,
             admission=generation.admission,
             board=generation.board,
+            tls=generation.tls,
             metrics_dir=self._metrics_dir,
             process=process,
             owner=f"{self._boot}-{self._forks}",
@@ -208,7 +211,7 @@ class Supervisor:
                 if pid not in generation.children:
                     continue
                 child, started = generation.children.pop(pid)
-                mark_process_dead(child.process, str(self._metrics_dir))  # type: ignore[no-untyped-call]  # untyped there
+                forget_gauges(self._metrics_dir, child.process)
                 if generation is self._present:
                     self._replace(generation, child, time.monotonic() - started)
                 break

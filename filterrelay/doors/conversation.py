@@ -264,7 +264,6 @@ class Conversation(Connection):
             raise HangUp
         self.end_transaction()
         self.client = replace(self.client, helo="", esmtp=False)
-        self._buffer.clear()
         self.transport = self._stream = encrypted
         self._read_paused = False
         self._note_tls()

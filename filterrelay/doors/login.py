@@ -15,7 +15,7 @@ from filterrelay.intake.transaction import AuthUnavailable
 from filterrelay.mail.reply import TRY_LATER, Reply
 from filterrelay.mail.session import Credentials
 
-MOST_TARPIT = 15.0  # seconds
+MOST_TARPIT = 8.0  # seconds
 _PROMPTS = {"user": b"Username:", "password": b"Password:"}
 
 log = structlog.get_logger(__name__)
@@ -72,11 +72,11 @@ class Login(Conversation):
     async def _plain(self, initial: str | None) -> Credentials:
         """authzid NUL authcid NUL password, RFC 4616 section 2."""
         answer = _decoded(initial) if initial is not None else await self._challenge(b"")
-        parts = _text(answer).split("\0")
+        parts = answer.split(b"\0")
         if len(parts) != 3:
             raise CannotRead(replies.BAD_CREDENTIALS)
         authorization, login, password = parts
-        return Credentials("PLAIN", login, password, authorization)
+        return Credentials("PLAIN", _text(login), _text(password), _text(authorization))
 
     async def _login(self, initial: str | None) -> Credentials:
         """The name, then the password, each asked for."""
@@ -85,8 +85,6 @@ class Login(Conversation):
         else:
             name = _decoded(initial)
         password = await self._challenge(_PROMPTS["password"])
-        if b"\0" in name or b"\0" in password:
-            raise CannotRead(replies.BAD_CREDENTIALS)
         return Credentials("LOGIN", _text(name), _text(password))
 
     async def _challenge(self, prompt: bytes) -> bytes:
@@ -109,6 +107,9 @@ class Login(Conversation):
         if reception.admission.locked(client.client_ip, credentials.login, limits, now):
             self._count("locked", credentials)
             self.refuse(replies.LOCKED_OUT)
+            return
+        if not (credentials.login and credentials.password):
+            await self._login_failed(credentials)  # to some directories no password is a good one
             return
         self.allow(None)
         try:
@@ -138,6 +139,7 @@ class Login(Conversation):
         now = self.reception.clock.monotonic()
         self._count("bad", credentials)
         failures = admission.login_failed(client_ip, credentials.login, self.policy.limits, now)
+        self.allow(None)
         await self.pause(min(MOST_TARPIT, self.policy.tarpit * 2.0 ** min(failures - 1, 10)))
         self.refuse(replies.WRONG_PASSWORD)
 
@@ -164,7 +166,11 @@ def _decoded(answer: str) -> bytes:
 
 
 def _text(octets: bytes) -> str:
+    """A name or password; control characters have no place in either (RFC 4013 section 2.3)."""
     try:
-        return octets.decode()
+        text = octets.decode()
     except UnicodeDecodeError:
         raise CannotRead(replies.BAD_CREDENTIALS) from None
+    if not text.isprintable():
+        raise CannotRead(replies.BAD_CREDENTIALS)
+    return text

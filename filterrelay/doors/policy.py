@@ -65,7 +65,7 @@ class DoorPolicy:
     tls: ssl.SSLContext | None = None
     offer_requiretls: bool = False
     max_line: int = 65_536
-    tarpit: float = 1.0
+    tarpit: float = 0.5
 
     @property
     def offers_starttls(self) -> bool:

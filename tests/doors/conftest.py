@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 from filterrelay.doors.admission import Admission
 from filterrelay.doors.policy import DoorPolicy
 from filterrelay.doors.server import SmtpDoor
+from filterrelay.doors.smtp import SmtpSession
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.reply import Reply
 from filterrelay.mail.session import Credentials, Identity, Session
@@ -177,6 +178,20 @@ class RunningDoor:
         if greeted:
             assert (await client.answer()).startswith("220 ")
         return client
+
+    def sessions(self) -> list[SmtpSession]:
+        """The sessions that are open."""
+        return [session for session in self.door._sessions.values() if session is not None]
+
+    def read_ahead(self) -> int:
+        """Octets that have come and were not yet looked at."""
+        return sum(len(session._buffer) for session in self.sessions())
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Waits for something to be so."""
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0)
 
     def count(self, series: str, **labels: str) -> float:
         """A series' value."""

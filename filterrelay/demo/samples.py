@@ -42,7 +42,7 @@ def _message(sender: str, recipient: str, subject: str, text: str) -> EmailMessa
     message["From"] = sender
     message["To"] = recipient
     message["Subject"] = subject
-    message["Date"] = "Mon, 05 Jan 2026 08:12:44 +0100"
+    message["Date"] = "{date}"
     message["Message-ID"] = f"<{abs(hash(subject)) % 10**12}.demo@{sender.rpartition('@')[2]}>"
     message.set_content(text)
     return message
@@ -54,7 +54,8 @@ def _clean() -> EmailMessage:
         "bob@partner.example",
         "Offer 2026-014: two workstations",
         "Dear Bob,\n\nthank you for asking. Two workstations with three years of service come\n"
-        "to 4,180.00, delivered in the second week of January. The offer stands\nuntil the 31st.\n\n"
+        "to 4,180.00, delivered in the second week of January. The offer stands\n"
+        "until the 31st.\n\n"
         "Best wishes from Zürich\nAlice\n",
     )
     message.add_alternative(

@@ -1,0 +1,286 @@
+"""`filterrelay demo`: the whole appliance on loopback, with sample mail."""
+
+import asyncio
+import re
+import ssl
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from filterrelay.cli.common import Exit, JsonOption, command, print_json, run
+
+if TYPE_CHECKING:
+    from filterrelay.demo.office import Office
+    from filterrelay.demo.samples import Sample
+    from filterrelay.demo.upstream import Arrival
+
+READY_WITHIN = 20.0  # seconds
+ARRIVED_WITHIN = 10.0  # seconds
+_ID = re.compile(r"\b[0-9A-Z]{17}\b")
+
+app = command()
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of one sample. why: the reply, or the plugin's reason."""
+
+    sample: "Sample"
+    verdict: str
+    by: str
+    why: str
+    message_id: str
+
+
+@app.command()
+def demo(
+    stay: Annotated[bool, typer.Option("--stay", help="Keep it running until Ctrl-C.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the whole appliance: mail accepted, caught, signed and delivered."""
+    try:
+        good = run(_demo(stay=stay, as_json=as_json))
+    except KeyboardInterrupt:
+        good = True
+    raise typer.Exit(Exit.DONE if good else Exit.BAD)
+
+
+async def _demo(*, stay: bool, as_json: bool) -> bool:
+    from filterrelay.demo.dns import name_server
+    from filterrelay.demo.office import keys, write
+    from filterrelay.demo.samples import samples
+    from filterrelay.demo.upstream import upstream
+    from filterrelay.observe.clock import SystemClock
+    from filterrelay.wire.certificate import self_signed
+
+    began, clock = time.monotonic(), SystemClock()
+    with TemporaryDirectory(prefix="filterrelay-demo-") as directory:
+        office = keys(Path(directory))
+        certificate, key = self_signed(["relay.office.example", "127.0.0.1"], clock.now())
+        async with (
+            name_server(office.zone()) as dns,
+            upstream() as (provider, address),
+        ):
+            write(office, address, dns, certificate, key)
+            async with _relay(office):
+                sent = samples()
+                replies = [await _send(office, each, office.ready(each, clock)) for each in sent]
+                results = await _results(office, sent, replies)
+                passed = sum(result.verdict == "pass" for result in results)
+                await provider.wait_for(passed, ARRIVED_WITHIN)
+                signed = [_signature_is_good(office, each) for each in provider.arrivals]
+                took = time.monotonic() - began
+                show = _print_json if as_json else _show
+                show(office, results, provider.arrivals, signed, took)
+                if stay:
+                    await asyncio.Event().wait()
+    return len(signed) == passed and all(r.verdict == r.sample.expected for r in results)
+
+
+@asynccontextmanager
+async def _relay(office: "Office") -> AsyncIterator[None]:
+    """The real program, as a process of its own."""
+    log = office.directory / "log"
+    command_line = ("-m", "filterrelay", "serve", "-c", str(office.configuration))
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *command_line, stdout=output, stderr=output
+        )
+    try:
+        await _until_ready(office, process, log)
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+
+
+async def _until_ready(office: "Office", process: asyncio.subprocess.Process, log: Path) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while time.monotonic() < deadline and process.returncode is None:
+        if await _asks_ready(office.ports.metrics):
+            return
+        await asyncio.sleep(0.05)
+    typer.echo(log.read_text(), err=True)  # noqa: ASYNC240  # the relay is dead, nobody waits
+    typer.echo("filterrelay: the relay did not start; its log stands above", err=True)
+    raise typer.Exit(Exit.BAD)
+
+
+async def _asks_ready(port: int) -> bool:
+    try:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    try:
+        writer.write(b"GET /readyz HTTP/1.0\r\n\r\n")
+        return b" 200 " in await reader.readline()
+    finally:
+        writer.close()
+
+
+async def _send(office: "Office", sample: "Sample", raw: bytes) -> str:
+    """Sends one sample as its sender would; returns the last reply."""
+    from aiosmtplib import SMTP, SMTPResponseException
+
+    from filterrelay.demo.office import PASSWORD, USER
+
+    trusting = ssl.create_default_context(cafile=office.directory / "tls.pem")
+    port = office.ports.submission if sample.login else office.ports.inbound
+    client = SMTP(hostname="127.0.0.1", port=port, start_tls=False)
+    async with client:
+        if sample.login:
+            await client.starttls(tls_context=trusting)
+            await client.login(USER, PASSWORD)
+        await client.mail(sample.sender)
+        await client.rcpt(sample.recipient)
+        try:
+            reply = await client.data(raw)
+        except SMTPResponseException as refused:
+            return f"{refused.code} {refused.message}"
+        return f"{reply.code} {reply.message}"
+
+
+async def _results(
+    office: "Office", sent: "tuple[Sample, ...]", replies: list[str]
+) -> list[Result]:
+    """Each sample's verdict, from the trace that the relay keeps."""
+    import os
+
+    from filterrelay.app import spool_of
+    from filterrelay.observe.clock import SystemClock
+    from filterrelay.settings_file import load
+
+    spool = spool_of(load(office.configuration, os.environ), None, SystemClock())
+    await spool.open()
+    try:
+        results = []
+        for sample, reply in zip(sent, replies, strict=True):
+            found = _ID.search(reply)
+            message_id = found.group() if found else ""
+            received = await _received(spool, message_id)
+            steps = received.get("steps", ())
+            why = next((_why(s) for s in steps if s["plugin"] == received["by"]), "")
+            verdict = received.get("verdict", "unknown")
+            results.append(
+                Result(sample, verdict, received.get("by", ""), why or _remarks(steps), message_id)
+            )
+        return results
+    finally:
+        await spool.close()
+
+
+async def _received(spool: Any, message_id: str) -> Any:
+    """The message's first event; a refused one's is written a moment after the reply."""
+    for _ in range(100):
+        events = await spool.events(message_id)
+        if events:
+            return events[0].data
+        await asyncio.sleep(0.02)
+    return {"by": ""}
+
+
+def _why(step: Any) -> str:
+    return str(step.get("finding", {}).get("text") or step.get("text", ""))
+
+
+def _remarks(steps: Any) -> str:
+    """What the checks found on a message that passed."""
+    found = [(step["plugin"], step.get("finding", {}).get("result", "")) for step in steps]
+    return ", ".join(f"{plugin} {result}" for plugin, result in found if result)
+
+
+def _signature_is_good(office: "Office", arrival: "Arrival") -> bool:
+    """Whether an independent verifier, dkimpy, finds the office's signature valid."""
+    import dkim
+
+    record = office.own_key.public.record.encode()
+    verifier = dkim.DKIM(arrival.raw)
+    return bool(verifier.verify(dnsfunc=lambda _name, **_: record))
+
+
+def _print_json(
+    office: "Office",
+    results: list[Result],
+    arrivals: "list[Arrival]",
+    signed: list[bool],
+    took: float,
+) -> None:
+    print_json(
+        {
+            "seconds": round(took, 2),
+            "messages": [
+                {
+                    "title": result.sample.title,
+                    "verdict": result.verdict,
+                    "expected": result.sample.expected,
+                    "by": result.by,
+                    "why": result.why,
+                    "id": result.message_id,
+                }
+                for result in results
+            ],
+            "arrived": len(arrivals),
+            "signatures_valid": sum(signed),
+            "metrics": _metrics(office),
+        }
+    )
+
+
+def _metrics(office: "Office") -> str:
+    return f"http://127.0.0.1:{office.ports.metrics}/metrics"
+
+
+def _show(
+    office: "Office",
+    results: list[Result],
+    arrivals: "list[Arrival]",
+    signed: list[bool],
+    took: float,
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    styles = {"pass": "green", "reject": "red", "quarantine": "yellow", "defer": "magenta"}
+    console = Console(highlight=False)
+    table = Table(title=f"{len(results)} messages through the whole appliance, {took:.1f} s")
+    for title in ("message", "came from", "verdict", "by", "why", "ID"):
+        table.add_column(title)
+    for result in results:
+        table.add_row(
+            result.sample.title,
+            "a user, TLS + AUTH" if result.sample.login else "a stranger",
+            Text(result.verdict, styles.get(result.verdict, "bold red")),
+            result.by,
+            Text(result.why),
+            result.message_id,
+        )
+    console.print(table)
+    console.print(
+        f"\n[bold]{len(arrivals)} arrived upstream[/bold], "
+        f"{sum(signed)} of them with a DKIM signature that dkimpy finds valid:"
+    )
+    for arrival in arrivals:
+        subject = re.search(rb"^Subject: (.*?)\r$", arrival.raw, re.MULTILINE)
+        title = subject.group(1).decode(errors="replace") if subject else ""
+        console.print(
+            f"  {arrival.sender} to {', '.join(arrival.recipients)}: {title}", markup=False
+        )
+    configuration = office.configuration
+    console.print(
+        f"\nWhere to look:\n"
+        f"  metrics        {_metrics(office)}\n"
+        f"  one message    filterrelay trace {results[0].message_id} -c {configuration}\n"
+        f"  set aside      filterrelay quarantine list -c {configuration}\n"
+        f"  the log        {configuration.parent / 'log'}\n"
+        f"These are there while `filterrelay demo --stay` runs. "
+        f"For your own: filterrelay init DIR",
+        markup=False,
+    )

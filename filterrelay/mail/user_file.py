@@ -92,7 +92,11 @@ class UserFile:
     @property
     def users(self) -> Mapping[str, User]:
         """The accounts by login; of two with one login the first counts."""
-        return {line.login: line for line in reversed(self.lines) if isinstance(line, User)}
+        users: dict[str, User] = {}
+        for line in self.lines:
+            if isinstance(line, User):
+                users.setdefault(line.login, line)
+        return users
 
     def with_user(self, user: User) -> "UserFile":
         """The file with that account in the place of the one it replaces, or at the end."""

@@ -67,17 +67,27 @@ def listens(port: int) -> bool:
         return probe.connect_ex((LOOPBACK, port)) == 0
 
 
-def members(group: int) -> list[int]:
-    """The processes of a process group, those that wait to be reaped not counted."""
-    found = []
+def _processes() -> Iterator[tuple[int, int, int]]:
+    """Number, parent and group of every process but those that wait to be reaped."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-            if int(fields[2]) == group and fields[0] not in "ZX":
-                found.append(int(entry.name))
-    return found
+            state, parent, group = (
+                (entry / "stat").read_text().rpartition(")")[2].split(maxsplit=3)[:3]
+            )
+            if state not in "ZX":
+                yield int(entry.name), int(parent), int(group)
+
+
+def members(group: int) -> list[int]:
+    """The processes of a process group."""
+    return [number for number, _, its_group in _processes() if its_group == group]
+
+
+def children(parent: int) -> list[int]:
+    """The processes that a process has started and not yet reaped."""
+    return [number for number, its_parent, _ in _processes() if its_parent == parent]
 
 
 class Process:

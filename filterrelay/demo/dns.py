@@ -23,7 +23,7 @@ class _Server(asyncio.DatagramProtocol):
         self._zone = {(name.lower().rstrip("."), kind): text for (name, kind), text in zone.items()}
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         try:

@@ -19,11 +19,12 @@ from filterrelay.wire.dkim_signing import FIELD, Signer, names_to_sign, signatur
 from filterrelay.wire.dkim_verifying import Unacceptable, Verification, parse_signature
 
 BIG = 256 * 1024  # octets from which hashing would hold up other sessions
+MAX_FROM = 4096  # characters of a From field that are worth parsing
 
 _DOMAIN = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\Z")
 _FIELD_NAME = re.compile(r"[a-z0-9-]{1,60}\Z")
 # The usual forms of From, read without the whole grammar: a@b and Name <a@b>.
-_PLAIN_FROM = re.compile(r'(?:[^"()<>@,:;\\]*<)?[^\s"()<>@,:;\\]+@([^\s"()<>@,:;\\]+?)>?\Z')
+_PLAIN_FROM = re.compile(r'(?:[^"()<>,:;\\]*<)?[^\s"()<>@,:;\\]+@([^\s"()<>@,:;\\]+?)>?\Z')
 
 
 def _domain(text: str) -> str:
@@ -168,6 +169,8 @@ def _check(finished: Message, signers: Sequence[Signer], at: int) -> None:
 
 def _from_domain(value: str) -> str:
     """The domain of the first address in a From field, in lower case; empty when there is none."""
+    if len(value) > MAX_FROM:
+        return ""
     plain = _PLAIN_FROM.match(value)
     domain = plain[1] if plain else parseaddr(value)[1].rpartition("@")[2]
     return _ascii_domain(domain)

@@ -14,6 +14,7 @@ from filterrelay.mail.edits import (
     RemoveRecipient,
     ReplaceBody,
 )
+from filterrelay.mail.endpoint import Endpoint, parse_endpoint
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.finding import AuthResult, Finding
 from filterrelay.mail.message import Header, Message
@@ -40,6 +41,7 @@ __all__ = [
     "Discard",
     "Duration",
     "Edit",
+    "Endpoint",
     "Envelope",
     "Finding",
     "Header",
@@ -66,4 +68,5 @@ __all__ = [
     "Verdict",
     "any_matches",
     "hook",
+    "parse_endpoint",
 ]

@@ -134,7 +134,7 @@ def check(use: str, name: str, cls: type[Any], options: Mapping[str, Any]) -> Pl
         raise BadPlugin(name, f"its constructor must take its options alone: {error}") from error
     hooks = _hooks(name, instance)
     needs = tuple(getattr(cls, "needs", ()))
-    return Plugin(name, use, instance, needs, bool(getattr(cls, "edits", False)), hooks)
+    return Plugin(name, use, instance, needs, bool(getattr(instance, "edits", False)), hooks)
 
 
 def _hooks(name: str, instance: Any) -> dict[str, BoundHook]:

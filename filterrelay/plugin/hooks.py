@@ -5,7 +5,20 @@ point in the group `filterrelay.plugins`; its constructor takes its validated
 options, and it may say:
 
     needs: tuple[str, ...] = ()    names of the plugins whose findings it reads
-    edits: bool = False            whether its verdicts may carry edits
+    edits: bool = False            whether its verdicts may carry edits; an instance
+                                   may set it as its options have it
+
+Three more members serve the command line, where they make sense:
+
+    user_file_option: str          the option with the path of accounts that
+                                   `filterrelay user` keeps (mail/user_file.py)
+    async def probe(self) -> str   asks what the plugin depends on, inside its
+                                   lifespan, for `filterrelay check`: a few words
+                                   about it, or an exception that says what is wrong
+    @classmethod
+    def found_here(cls) -> dict[str, Any] | None
+                                   the options to use when what it depends on runs
+                                   on this machine, for `filterrelay init`
 """
 
 from collections.abc import Mapping

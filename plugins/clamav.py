@@ -1,0 +1,253 @@
+"""Virus scanning by clamd."""
+
+import asyncio
+import socket
+import struct
+import warnings
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, assert_never
+
+from pydantic import BeforeValidator, Field
+
+from filterrelay.plugin import (
+    AddHeader,
+    Defer,
+    Discard,
+    Duration,
+    Endpoint,
+    Finding,
+    Message,
+    Options,
+    Pass,
+    Quarantine,
+    Reject,
+    Reply,
+    Services,
+    Size,
+    Verdict,
+    hook,
+    parse_endpoint,
+)
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # clamd asks setuptools for its own version
+    import clamd
+
+PORT = 3310  # clamd's usual one
+SOCKETS = (  # where Debian, Fedora and clamd's own sample configuration put it
+    "/run/clamav/clamd.ctl",
+    "/run/clamd.scan/clamd.sock",
+    "/var/run/clamav/clamd.sock",
+    "/tmp/clamd.socket",  # noqa: S108  # only looked for, never written
+)
+
+_CHUNK = 1024 * 1024  # octets; one chunk may be as long as clamd's StreamMaxLength
+_VECTORS = 512  # buffers handed to the kernel at once; it takes 1024
+_PROBE_TIMEOUT = 2.0  # seconds, when looking for a clamd on this machine
+
+INFECTED = "Virus found: {signature}"
+TOO_BIG = Reply(552, "5.3.4", "Message too big to be scanned for viruses")  # RFC 3463 3.4
+TOO_BIG_NOW = Reply(452, "4.3.4", "Message too big to be scanned for viruses")
+
+
+def _endpoint(value: Any) -> Any:
+    return parse_endpoint(value, PORT) if isinstance(value, str) else value
+
+
+class ClamAvOptions(Options):
+    """What `clamav` can be told."""
+
+    socket: Annotated[Endpoint, BeforeValidator(_endpoint)] = Endpoint(path=SOCKETS[0])
+    """clamd's address: `unix:/run/clamav/clamd.ctl` or `host:port`."""
+    action: Literal["reject", "quarantine", "discard", "tag"] = "reject"
+    """What becomes of an infected message; `tag` adds the header `X-Virus-Found`."""
+    max_size: Size | None = None
+    """Larger messages aren't sent to clamd; unset leaves it to clamd's StreamMaxLength."""
+    on_too_big: Literal["accept", "defer", "reject"] = "accept"
+    """What becomes of a message that is too big to be scanned."""
+    connect_timeout: Duration = Field(timedelta(seconds=5), gt=timedelta(0))
+    """How long clamd may take to accept a connection."""
+    read_timeout: Duration = Field(timedelta(seconds=60), gt=timedelta(0))
+    """How long clamd may be silent; the filter's own `timeout` ends the whole scan."""
+
+
+class ClamAv:
+    """Has clamd scan each message for viruses, and refuses what is infected.
+
+    A clamd that doesn't answer is an error: the filter's `on_error` decides. Its
+    findings are `clean`, `infected` and `too-big`.
+    """
+
+    options_type = ClamAvOptions
+
+    def __init__(self, options: ClamAvOptions) -> None:
+        """Connects to nothing yet."""
+        self._options = options
+        self.edits = options.action == "tag"
+
+    @hook
+    @asynccontextmanager
+    async def lifespan(self, services: Services) -> AsyncIterator[None]:
+        """Keeps what scans need; each scan has a connection of its own."""
+        self._services = services
+        yield
+
+    @hook
+    async def on_message(self, message: Message) -> Verdict:
+        """Clean, infected, or too big for clamd."""
+        limit = self._options.max_size
+        if limit is not None and len(message) > limit:
+            return self._too_big()
+        scanner = Scanner(self._options)
+        try:
+            signature = await self._services.in_thread(scanner.scan_bytes, message.raw)
+        except clamd.BufferTooLongError:
+            return self._too_big()
+        except asyncio.CancelledError:
+            scanner.abort()
+            raise
+        if not signature:
+            return Pass(Finding("clean"))
+        return self._infected(signature)
+
+    async def probe(self) -> str:
+        """clamd's version."""
+        version: str = await self._services.in_thread(Scanner(self._options).version)
+        return version.partition("/")[0]
+
+    @classmethod
+    def found_here(cls) -> dict[str, Any] | None:
+        """The socket of a clamd that answers on this machine."""
+        for path in SOCKETS:
+            timeout = timedelta(seconds=_PROBE_TIMEOUT)
+            options = ClamAvOptions(
+                socket=Endpoint(path=path), connect_timeout=timeout, read_timeout=timeout
+            )
+            with suppress(clamd.ClamdError, OSError):
+                if Path(path).is_socket() and Scanner(options).ping() == "PONG":
+                    return {"socket": f"unix:{path}"}
+        return None
+
+    def _infected(self, signature: str) -> Verdict:
+        finding = Finding("infected", signature, details=(("signature", signature),))
+        text = INFECTED.format(signature=signature)
+        match self._options.action:
+            case "reject":
+                return Reject(Reply(550, "5.7.1", text), finding)
+            case "quarantine":
+                return Quarantine(text, finding)
+            case "discard":
+                return Discard(text, finding)
+            case "tag":
+                return Pass(finding, (AddHeader("X-Virus-Found", signature),))
+            case _:
+                assert_never(self._options.action)
+
+    def _too_big(self) -> Verdict:
+        finding = Finding("too-big", "too big to be scanned")
+        match self._options.on_too_big:
+            case "accept":
+                return Pass(finding)
+            case "defer":
+                return Defer(TOO_BIG_NOW, finding)
+            case "reject":
+                return Reject(TOO_BIG, finding)
+            case _:
+                assert_never(self._options.on_too_big)
+
+
+class Scanner(clamd.ClamdNetworkSocket):  # type: ignore[misc]  # clamd ships no types
+    """clamd's own client without its gaps, for both kinds of socket; one conversation each.
+
+    It would connect before it sets its timeout, by IPv4 only, might send half of
+    a chunk, and make chunks of 1 KiB.
+    """
+
+    clamd_socket: socket.socket | None = None
+
+    def __init__(self, options: ClamAvOptions) -> None:
+        """Connects when something is to be said."""
+        self.timeout = options.read_timeout.total_seconds()
+        self._connect_timeout = options.connect_timeout.total_seconds()
+        self._address = options.socket
+
+    def _init_socket(self) -> None:
+        try:
+            self.clamd_socket = self._connect()
+            self.clamd_socket.settimeout(self.timeout)
+        except OSError as error:
+            raise clamd.ConnectionError(f"{self._address}: {error}") from error
+
+    def _connect(self) -> socket.socket:
+        address = self._address
+        if not address.is_unix:
+            return socket.create_connection((address.host, address.port), self._connect_timeout)
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(self._connect_timeout)
+        try:
+            connection.connect(address.path)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+
+    def scan_bytes(self, content: bytes) -> str:
+        """The signature that clamd found, or nothing. Raises clamd.ClamdError."""
+        self._init_socket()
+        assert self.clamd_socket is not None
+        try:
+            # clamd stops reading when its limit is passed, and says so in its answer
+            with suppress(BrokenPipeError, ConnectionResetError):
+                _send(self.clamd_socket, list(_instream(content)))
+            return self._signature(self._recv_response())
+        except OSError as error:
+            raise clamd.ConnectionError(f"{self._address}: {error}") from error
+        finally:
+            self.clamd_socket.close()
+
+    def _signature(self, answer: str) -> str:
+        if answer.startswith("INSTREAM size limit exceeded"):
+            raise clamd.BufferTooLongError(answer)
+        if not answer:
+            raise clamd.ConnectionError(f"{self._address}: hung up without an answer")
+        _, signature, status = self._parse_response(answer)
+        match status:
+            case "OK":
+                return ""
+            case "FOUND":
+                return str(signature)
+            case _:
+                raise clamd.ResponseError(answer)
+
+    def abort(self) -> None:
+        """Ends a scan that another thread waits for."""
+        if self.clamd_socket is not None:
+            with suppress(OSError):
+                self.clamd_socket.shutdown(socket.SHUT_RDWR)
+
+
+def _instream(content: bytes) -> Iterator[bytes | memoryview]:
+    """clamd's INSTREAM command: chunks with their length before each, an empty one last."""
+    yield b"nINSTREAM\n"
+    view = memoryview(content)
+    for start in range(0, len(content), _CHUNK):
+        chunk = view[start : start + _CHUNK]
+        yield struct.pack("!L", len(chunk))
+        yield chunk
+    yield struct.pack("!L", 0)
+
+
+def _send(connection: socket.socket, buffers: Sequence[bytes | memoryview]) -> None:
+    """Sends all buffers, without joining them first."""
+    views = [memoryview(buffer) for buffer in buffers]
+    first = 0
+    while first < len(views):
+        sent = connection.sendmsg(views[first : first + _VECTORS])
+        while first < len(views) and sent >= len(views[first]):
+            sent -= len(views[first])
+            first += 1
+        if sent:
+            views[first] = views[first][sent:]

@@ -179,6 +179,22 @@ def _no_service(conversation: Conversation, lost: ConversationLost) -> HostUnava
     return HostUnavailable(host, Stage.GREETING, reply, answered=lost.reply is not None)
 
 
+class Nowhere:
+    """The next hop of recipients that no route is known for: they wait."""
+
+    name = ""
+    connections = 1
+
+    def outage(self, recipients: int) -> Sent | None:
+        """Always: there is nothing to try."""
+        reply = Reply(451, "4.3.5", "No route to this recipient now")  # RFC 3463 section 3.4
+        return Sent([reply] * recipients, "", answered=False)
+
+    async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
+        """Never called, because of the outage."""
+        raise AssertionError("there is no way to nowhere")
+
+
 def upstreams(
     configured: Sequence[settings.Upstream], hostname: str, metrics: Metrics
 ) -> Mapping[str, Upstream]:

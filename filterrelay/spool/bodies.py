@@ -11,19 +11,21 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+_FOLDERS = 32
+
 
 class BodyFiles:
-    """The directory `spool.bodies`, with 256 below it so that none grows long."""
+    """The directory `spool.bodies`, with a few below it so that none grows long."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
     def open(self) -> None:
         """Makes the directories, once and durably. Raises OSError."""
-        if (self._root / "ff").is_dir():
+        if (self._root / f"{_FOLDERS - 1:02x}").is_dir():
             return
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for number in range(256):
+        for number in range(_FOLDERS):
             (self._root / f"{number:02x}").mkdir(mode=0o700, exist_ok=True)
         _sync_directory(self._root)
         _sync_directory(self._root.parent)
@@ -31,7 +33,7 @@ class BodyFiles:
     def write(self, message_id: str, body: bytes) -> str:
         """Writes the bytes durably; returns the file's name. Raises OSError."""
         quoted = quote(message_id, safe="")
-        name = f"{zlib.crc32(quoted.encode()) & 0xFF:02x}/{quoted}.{os.urandom(4).hex()}"
+        name = f"{zlib.crc32(quoted.encode()) % _FOLDERS:02x}/{quoted}.{os.urandom(4).hex()}"
         path = self._root / name
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:

@@ -2,11 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from filterrelay.errors import FilterRelayError
 from filterrelay.observe.clock import Clock
@@ -21,21 +19,20 @@ from filterrelay.spool.store import (
     Deposit,
     Depth,
     Event,
-    NoSuchMessage,
     Selection,
     Settlement,
+    SpoolUnavailable,
     StoredMessage,
 )
+from filterrelay.spool.threads import Threads
 from filterrelay.spool.writer import Writer
 
-LARGE = 128 * 1024  # octets from which a file costs less CPU than pages of the database
+LARGE = 256 * 1024  # octets from which a file costs less CPU than pages of the database
 
 _FILE_THREADS = 4
 _LEFT_OVER = timedelta(hours=1)  # a file that no row names by then never gets one
 _KEEP_FREE = 4096  # pages that stay with the file for the next messages: 16 MiB
 _SHRINK_STEP = 256  # pages given back in one transaction: 1 MiB
-
-T = TypeVar("T")
 
 
 class SqliteSpool:
@@ -61,25 +58,31 @@ class SqliteSpool:
         self._steps = steps
         self._space = FreeSpace(path.parent, free_space, clock, metrics)
         self._bodies = BodyFiles(path.with_suffix(".bodies"))
-        self._files = ThreadPoolExecutor(_FILE_THREADS, "spool-files")
+        self._files = Threads(_FILE_THREADS, "spool-files", path)
         self._lookups = Reader(path, "spool-lookups")
         self._listings = Reader(path, "spool-listings")
         self._writer = Writer(path, clock, metrics, self._forget_files)
 
     async def open(self) -> None:
         """Makes file and schema ready, starts the writer and removes left-over bodies."""
-        await self._in_file_thread(database.create, self._path, self._steps)
-        await self._in_file_thread(self._bodies.open)
-        with translated(self._path):
-            self._writer.start()
-        await self._sweep()
+        for threads in (self._files, self._lookups, self._listings):
+            threads.open()
+        try:
+            await self._files.run(database.create, self._path, self._steps)
+            await self._files.run(self._bodies.open)
+            with translated(self._path):
+                self._writer.start()
+            await self._sweep()
+        except FilterRelayError:
+            await self.close()
+            raise
 
     async def close(self) -> None:
         """Writes what waits and closes."""
         await self._writer.close()
         await self._lookups.close()
         await self._listings.close()
-        await asyncio.to_thread(self._files.shutdown)
+        await self._files.close()
 
     async def commit(self, deposit: Deposit) -> None:
         """Makes the message durable; large bodies first and on their own."""
@@ -87,7 +90,7 @@ class SqliteSpool:
         if len(deposit.body) < self._large:
             await self._writer.submit(Insertion.of(deposit, None))
             return
-        file = await self._in_file_thread(self._bodies.write, deposit.message.id, deposit.body)
+        file = await self._files.run(self._bodies.write, deposit.message.id, deposit.body)
         await self._naming(file, Insertion.of(deposit, file))
 
     async def _naming(self, file: str, change: Change) -> None:
@@ -95,7 +98,7 @@ class SqliteSpool:
         try:
             await asyncio.shield(self._writer.submit(change))
         except FilterRelayError:
-            await self._in_file_thread(self._bodies.remove, [file])
+            await self._files.run(self._bodies.remove, [file])
             raise
 
     async def lease(
@@ -120,17 +123,15 @@ class SqliteSpool:
 
     async def body(self, message_id: str) -> bytes:
         """The message's bytes. Raises NoSuchMessage."""
-        body, file = await self._lookups.ask(partial(questions.body, message_id))
-        if file is None:
-            return body or b""
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._files, self._bodies.read, file
-            )
-        except OSError as error:
-            if await self._lookups.ask(partial(questions.names_file, message_id, file)):
-                raise database.spool_error(error, self._path) from error
-            raise NoSuchMessage(message_id) from None
+        while True:
+            body, file = await self._lookups.ask(partial(questions.body, message_id))
+            if file is None:
+                return body or b""
+            try:
+                return await self._files.run(self._bodies.read, file)
+            except SpoolUnavailable:
+                if await self._lookups.ask(partial(questions.names_file, message_id, file)):
+                    raise
 
     async def begin_attempt(
         self, message_id: str, indexes: Sequence[int], next_attempt: datetime
@@ -169,7 +170,7 @@ class SqliteSpool:
             change = operations.Replacement(message_id, len(body), body, None)
             await self._writer.submit(change)
             return
-        file = await self._in_file_thread(self._bodies.write, message_id, body)
+        file = await self._files.run(self._bodies.write, message_id, body)
         await self._naming(file, operations.Replacement(message_id, len(body), None, file))
 
     async def retry(self, ids: Sequence[str], at: datetime) -> int:
@@ -222,18 +223,11 @@ class SqliteSpool:
     async def _sweep(self) -> None:
         """Removes body files that a crash left behind before their row was committed."""
         before = (self._clock.now() - _LEFT_OVER).timestamp()
-        for name, message_id in await self._in_file_thread(
+        for name, message_id in await self._files.run(
             lambda: list(self._bodies.older_than(before))
         ):
             if not await self._lookups.ask(partial(questions.names_file, message_id, name)):
-                await self._in_file_thread(self._bodies.remove, [name])
+                await self._files.run(self._bodies.remove, [name])
 
     def _forget_files(self, names: Sequence[str]) -> None:
-        self._files.submit(self._bodies.remove, names)
-
-    async def _in_file_thread(self, work: Callable[..., T], *args: object) -> T:
-        def translating() -> T:
-            with translated(self._path):
-                return work(*args)
-
-        return await asyncio.get_running_loop().run_in_executor(self._files, translating)
+        self._files.leave(self._bodies.remove, names)

@@ -6,6 +6,7 @@ process and, by the turn lock, in all that share the file.
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from filterrelay.spool.database import TurnLock, connect, rollback, spool_error
 from filterrelay.spool.store import SpoolUnavailable
 
 PATIENCE = 0.05  # seconds that a change without haste waits for company
+_COMPANY = 0.001  # seconds that one with haste waits for as many as came along last time
 
 _PAGES_A_GROUP = 64 * 1024  # octets of index pages that a commit writes, whatever its size
 _A_CHANGE = 1024  # octets beside the body
@@ -95,16 +97,22 @@ class Writer:
             self._bell.release()
 
     def _run(self, session: "_Session") -> None:
+        company = 0
         while not self._closing:
             self._bell.acquire()
-            self._write(session)
+            if len(self._waiting) < company:
+                time.sleep(_COMPANY)  # a transaction of its own costs more CPU than ten messages
+            company = self._write(session)
         self._write(session)
         session.close()
 
-    def _write(self, session: "_Session") -> None:
+    def _write(self, session: "_Session") -> int:
+        """Returns how many changes to expect in the next group: none after a lone message."""
         group, results = session.write(self._waiting)
         if group and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_resolve, group, results)
+        messages = sum(isinstance(change, Insertion) for change, _ in group)
+        return len(group) if messages > 1 else 0
 
 
 def _resolve(group: Sequence[_Waiting], results: Sequence[Any]) -> None:

@@ -1,6 +1,7 @@
 """What the supervisor's children do, from the fork to their exit code."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -55,8 +56,9 @@ class Child:
     account: Account | None
 
     def say_ready(self) -> None:
-        """Tells the parent, once."""
-        os.write(self.ready, b"1")
+        """Tells the parent, once; it listens at the start of a generation only."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.ready, b"1")
         os.close(self.ready)
 
 
@@ -77,7 +79,7 @@ def fork(child: Child, main: Callable[[Child], Coroutine[Any, Any, None]]) -> in
             drop_to(child.account)
         uvloop.run(main(child))
         code = 0
-    except FilterRelayError as error:
+    except (FilterRelayError, OSError) as error:
         log.error("process_failed", process=child.process, reason=str(error))
         code = FAILED
     except Exception:  # the seam: whatever it was, the parent must see an exit code

@@ -1,0 +1,137 @@
+"""A real relay of one worker on free ports, as a process of its own."""
+
+import getpass
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+CONFIGURATION = """\
+hostname = "relay.office.example"
+state_dir = "state"
+workers = 1
+user = "{user}"
+[[listener]]
+kind = "smtp"
+address = "127.0.0.1:{smtp}"
+trusted_networks = ["127.0.0.0/8"]
+[[upstream]]
+name = "provider"
+hosts = ["127.0.0.1:{upstream}"]
+tls = "none"
+[delivery]
+drain = "2s"
+[metrics]
+address = "127.0.0.1:{metrics}"
+[log]
+format = "json"
+"""
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Waits for a condition; fails when it doesn't come true."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+@dataclass
+class Relay:
+    """The program, its files and ports."""
+
+    directory: Path
+    smtp: int
+    metrics: int
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def configuration(self) -> Path:
+        """Its file."""
+        return self.directory / "filterrelay.toml"
+
+    def log(self) -> str:
+        """What it has logged."""
+        return (self.directory / "log").read_text()
+
+    def start(self) -> None:
+        """Starts it and waits until it is ready."""
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "filterrelay", "serve", "-c", str(self.configuration)],
+                stdout=log,
+                stderr=log,
+            )
+        wait_until(lambda: self.ask("/readyz")[0] == 200 or self.exited())
+        assert not self.exited(), self.log()
+
+    def exited(self) -> bool:
+        """Whether it is gone."""
+        return self.process is None or self.process.poll() is not None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends the supervisor a signal."""
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def stop(self) -> int:
+        """Ends it with SIGTERM; returns the exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(timeout=20)
+
+    def ask(self, path: str) -> tuple[int, str]:
+        """Status and text of an HTTP answer; 0 when nobody listens."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics}{path}", timeout=5) as r:
+                return r.status, r.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def children(self) -> list[int]:
+        """The processes of the relay but for the supervisor."""
+        assert self.process is not None
+        pid = self.process.pid
+        return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def greeting(self) -> bytes:
+        """What the door says first."""
+        with socket.create_connection(("127.0.0.1", self.smtp), timeout=10) as client:
+            return client.recv(1000)
+
+
+@pytest.fixture
+def relay(tmp_path: Path) -> Iterator[Relay]:
+    """A relay that is not started yet; ended in any case."""
+    made = Relay(tmp_path, free_port(), free_port())
+    made.configuration.write_text(
+        CONFIGURATION.format(
+            user=getpass.getuser(),
+            smtp=made.smtp,
+            upstream=free_port(),
+            metrics=made.metrics,
+        )
+    )
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.process.kill()
+        made.process.wait()

@@ -1,0 +1,62 @@
+"""Listening sockets."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from filterrelay.supervisor.sockets import CantListen, listen
+
+
+def connected(address: object, family: socket.AddressFamily = socket.AF_INET) -> None:
+    """Fails unless somebody listens there."""
+    with socket.socket(family) as client:
+        client.connect(address)
+
+
+def test_a_port_is_listened_on() -> None:
+    """A client connects before any worker accepts: the kernel keeps it waiting."""
+    with listen("127.0.0.1:0") as sock:
+        connected(sock.getsockname())
+        assert not sock.getblocking()
+
+
+def test_ipv6_is_listened_on() -> None:
+    """`[::1]:port` as the configuration writes it."""
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    with listen("[::1]:0") as sock:
+        connected(sock.getsockname(), socket.AF_INET6)
+
+
+def test_a_unix_socket_replaces_one_left_by_a_crash(tmp_path: Path) -> None:
+    """A stale socket file doesn't keep the relay from starting."""
+    path = tmp_path / "door.sock"
+    listen(f"unix:{path}").close()
+    with listen(f"unix:{path}"):
+        connected(str(path), socket.AF_UNIX)
+
+
+def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+    """A typing error in the configuration deletes nothing."""
+    path = tmp_path / "precious"
+    path.write_text("keep me")
+    with pytest.raises(CantListen):
+        listen(f"unix:{path}", pause=lambda _: None)
+    assert path.read_text() == "keep me"
+
+
+def test_an_address_in_use_is_named() -> None:
+    """The operator reads which address and why."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(CantListen, match="in use") as caught:
+            listen(address, pause=lambda _: None)
+    assert address in str(caught.value)
+
+
+def test_an_address_comes_free_while_it_is_waited_for() -> None:
+    """A predecessor that was killed gets a moment to let go."""
+    taken = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{taken.getsockname()[1]}"
+    listen(address, pause=lambda _: taken.close()).close()

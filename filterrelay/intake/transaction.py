@@ -14,7 +14,7 @@ import structlog
 from filterrelay.chain.chain import Chain, Judgement, NotAnswered
 from filterrelay.errors import FilterRelayError
 from filterrelay.intake.early import EarlyVerdicts
-from filterrelay.intake.record import received_event
+from filterrelay.intake.record import received_event, steps_facts
 from filterrelay.intake.relaying import RelayRules
 from filterrelay.intake.submission import completed
 from filterrelay.intake.trace import authentication_results, received, without_forged_results
@@ -217,15 +217,39 @@ class Intake:
         Returns it with the signers' records. Raises NotAnswered.
         """
         now, hostname = self._clock.now(), self._rules.hostname
-        message, rules = judged.message, self._rules.listeners[session.listener]
+        message, rules = judged.message, self._rules.listeners.get(session.listener)
         edits: list[Edit] = list(without_forged_results(hostname, message))
         if session.may_relay:
             edits.extend(completed(message, hostname, now))
         edits.extend(authentication_results(hostname, judged.findings.values()))
-        client = not session.may_relay or rules.listener.client_in_received
+        client = not session.may_relay or (rules is not None and rules.listener.client_in_received)
         edits.append(received(session, judged.envelope, hostname, message.id, now, client=client))
         message, _, records = await self._chain.sign(judged.envelope, edit_message(message, edits))
         return message, records
+
+    async def release(self, stored: StoredMessage, raw: bytes) -> Verdict:
+        """Sends on what was set aside, signed, unless another filter has something against it.
+
+        The plugin that caught it, and those overruled before, are not asked again. The
+        verdict says whether it is on its way (Pass) or stays where it is.
+        """
+        session, now = Session.from_facts(stored.session), self._clock.now()
+        overruled = (*stored.passed, stored.by)
+        message = Message(stored.id, raw)
+        judged = await self._chain.judge(session, stored.envelope, message, overruled)
+        if isinstance(judged.verdict, Pass):
+            signed, signatures = await self.finish(session, judged)
+            judged = replace(judged, steps=(*judged.steps, *signatures))
+            await self._spool.replace_body(stored.id, signed.raw)
+            await self._spool.release([stored.id], now, passed=stored.by)
+        data = {
+            "verdict": name_of(judged.verdict),
+            "by": judged.by,
+            "overruled": list(overruled),
+            "steps": steps_facts(judged.steps),
+        }
+        await self._spool.record([Event(stored.id, now, "judged-again", data)])
+        return judged.verdict
 
     async def submit(self, envelope: Envelope, raw: bytes) -> str:
         """Signs and spools a message of the relay's own, such as a bounce; returns its ID."""

@@ -15,7 +15,7 @@ from filterrelay.mail.edits import AddHeader
 from filterrelay.mail.message import Message
 from filterrelay.mail.reply import NO_SPACE, TRY_LATER, Reply
 from filterrelay.mail.session import Credentials, Session
-from filterrelay.mail.verdict import Discard, Quarantine, Reject
+from filterrelay.mail.verdict import Discard, Pass, Quarantine, Reject
 from filterrelay.observe.budget import MemoryBudget, Reservation
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin import Defer, Options, hook
@@ -55,8 +55,8 @@ class Bench:
             self.work.append,
         )
 
-    def _step(self, cls: type[Any]) -> Step:
-        plugin = check(cls.__name__, cls.__name__, cls, {})
+    def _step(self, cls: type[Any], name: str = "") -> Step:
+        plugin = check(name or cls.__name__, name or cls.__name__, cls, {})
         return Step(plugin, Policy(), self.clock, self.metrics)
 
     def _deliver(self, deposit: Deposit, reservation: Reservation) -> None:
@@ -264,3 +264,27 @@ async def test_messages_are_counted_by_listener_and_verdict() -> None:
     registry = bench.metrics.registry
     assert registry.get_sample_value("filterrelay_messages_total", labels) == 1
     assert registry.get_sample_value("filterrelay_message_bytes_total", labels) == len(RAW)
+
+
+async def test_released_mail_is_signed_and_due_and_not_caught_again() -> None:
+    """The operator's word stands above the plugin that caught it."""
+    bench = Bench(says(Quarantine("looks odd")), signers=(Signs,))
+    await bench.send()
+    (stored,) = await bench.stored(State.QUARANTINED)
+    verdict = await bench.intake.release(stored, await bench.spool.body(stored.id))
+    assert verdict == Pass()
+    (leased,) = await bench.spool.lease("x", bench.clock.now(), bench.clock.now(), 10)
+    body = await bench.spool.body(leased.id)
+    assert body.startswith(b"X-Signature: Received")
+    assert body.endswith(RAW)
+
+
+async def test_released_mail_is_still_seen_by_the_other_filters() -> None:
+    """Overruling one filter doesn't let a virus pass."""
+    bench = Bench(says(Quarantine("looks odd")))
+    await bench.send()
+    (stored,) = await bench.stored(State.QUARANTINED)
+    bench.intake._chain = Chain(PluginSet(filters=(bench._step(REJECTS, "scanner"),)), 10)
+    verdict = await bench.intake.release(stored, await bench.spool.body(stored.id))
+    assert isinstance(verdict, Reject)
+    assert await bench.stored(State.QUARANTINED)

@@ -16,6 +16,7 @@ from filterrelay.mail.reply import Reply
 HIGH_WATER = 128 * 1024  # octets read ahead; beyond, the client has to wait
 MOST_IN_A_LINE = 12_288 + 2  # octets with CRLF, RFC 4954 section 4.3
 LINGER = 5.0  # seconds for a client to read the last reply
+PARTINGS = (None, replies.BYE, replies.SHUTTING_DOWN, replies.TIMED_OUT)  # said into silence
 
 
 class HangUp(Exception):
@@ -202,7 +203,7 @@ class Connection(SMTP):
         self._buffer[:0] = octets
 
     async def farewell(self, reply: Reply | None) -> None:
-        """Sends the last reply and closes; a client that didn't QUIT has a moment to read it.
+        """Sends the last reply and closes; who may still be talking has a moment to read it.
 
         Closing with octets unread would make the kernel reset the connection, and
         the reply be lost: so what still comes is read and thrown away.
@@ -215,14 +216,14 @@ class Connection(SMTP):
         self._ending = None
         self.allow(LINGER)
         try:
-            if reply not in (None, replies.BYE) and self._stream.can_write_eof():
+            if reply not in PARTINGS and self._stream.can_write_eof():
                 self._stream.write_eof()
                 while not self._at_eof:
                     await self._discard()
             self._stream.close()
             while not self._lost:
                 await self._discard()
-        except HangUp:
+        except (HangUp, OSError):  # out of time, or the client was gone already
             self._stream.abort()
 
     async def _discard(self) -> None:

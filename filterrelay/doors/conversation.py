@@ -61,7 +61,7 @@ class Conversation(Connection):
         self._errors = 0
         self._since_message = 0  # commands
         self._draining = False
-        self._awaits_command = False
+        self._idle = False  # waiting, with nothing begun
         self._in_content = False  # what comes are octets of a message, not commands
         self._patience = self.policy.limits.command_timeout.total_seconds()
 
@@ -98,7 +98,7 @@ class Conversation(Connection):
     def drain(self) -> None:
         """Says 421 as soon as no command and no transaction is under way."""
         self._draining = True
-        if self._awaits_command and self.mail is None:
+        if self._idle and self.mail is None:
             self.hang_up(replies.SHUTTING_DOWN)
 
     def end_transaction(self) -> None:
@@ -109,14 +109,15 @@ class Conversation(Connection):
         refused = await self._ask(self.reception.intake.on_connect(self.client))
         if refused is not None:
             raise HangUp(refused)
-        if self._buffer.startswith(CLIENT_HELLO):
-            raise HangUp
-        if self._buffer:
+        if self._draining:
+            raise HangUp(replies.SHUTTING_DOWN)
+        if self._buffer and not self._buffer.startswith(CLIENT_HELLO):
             raise HangUp(replies.TALKS_TOO_SOON)
         self.reply(Reply(220, "", f"{self.policy.hostname} ESMTP"))
         self.allow(self._patience)
-        self._awaits_command = True
-        await self._more()
+        self._idle = True
+        if not self._buffer:
+            await self._more()
         if self._buffer.startswith(CLIENT_HELLO):
             log.info("tls_where_none_is", client=self.client.client_ip)
             self._replies.clear()
@@ -138,13 +139,13 @@ class Conversation(Connection):
         if self._draining and self.mail is None:
             raise HangUp(replies.SHUTTING_DOWN)
         self.allow(self._patience)
-        self._awaits_command = True
+        self._idle = True
         try:
             line = await self.read_line()
         except LineTooLong:
             self.refuse(replies.LINE_TOO_LONG)
             return
-        self._awaits_command = False
+        self._idle = False
         self._since_message += 1
         if self._since_message > self.policy.limits.commands:
             raise HangUp(replies.TOO_MANY_COMMANDS)
@@ -244,6 +245,7 @@ class Conversation(Connection):
 
     async def _start_tls(self, context: ssl.SSLContext) -> None:
         self._stream.pause_reading()
+        self._read_paused = True
         if self._buffer:  # CVE-2011-0411: a command smuggled in before the handshake
             raise HangUp(replies.TALKS_BEFORE_TLS)
         self.reply(replies.START_TLS)

@@ -140,6 +140,7 @@ class Login(Conversation):
         self._count("bad", credentials)
         failures = admission.login_failed(client_ip, credentials.login, self.policy.limits, now)
         self.allow(None)
+        self._idle = True
         await self.pause(min(MOST_TARPIT, self.policy.tarpit * 2.0 ** min(failures - 1, 10)))
         self.refuse(replies.WRONG_PASSWORD)
 

@@ -71,9 +71,10 @@ class SmtpDoor:
 
     async def drain(self, grace: float) -> None:
         """Ends: no new connection, 421 to who waits, and grace seconds for who doesn't."""
-        self._draining = True
-        self._loop.remove_reader(self._sock)
-        self._sock.close()
+        if not self._draining:
+            self._draining = True
+            self._loop.remove_reader(self._sock)
+            self._sock.close()
         for task, session in self._sessions.items():
             if session is not None:
                 session.drain()

@@ -1,10 +1,10 @@
 """A door on loopback with an intake that remembers, and a client that speaks raw octets."""
 
 import asyncio
-import datetime
+import datetime as dt
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from structlog.testing import capture_logs
 
 from filterrelay.doors.admission import Admission
 from filterrelay.doors.policy import DoorPolicy
@@ -63,13 +64,13 @@ class RememberingIntake:
             return await answer
         return answer
 
-    async def on_connect(self, session: Session) -> Reply | None:
+    async def on_connect(self, session: Session) -> Any:
         return await self._answer("on_connect")
 
-    async def on_helo(self, session: Session) -> Reply | None:
+    async def on_helo(self, session: Session) -> Any:
         return await self._answer("on_helo")
 
-    async def authenticate(self, session: Session, credentials: Credentials) -> Identity | None:
+    async def authenticate(self, session: Session, credentials: Credentials) -> Any:
         self.credentials.append(credentials)
         answer = await self._answer("authenticate")
         if answer is not None:
@@ -77,12 +78,10 @@ class RememberingIntake:
         good = (credentials.login, credentials.password) == ("anna", "sesame")
         return Identity("anna", source="test") if good else None
 
-    async def on_sender(self, session: Session, envelope: Envelope) -> Reply | None:
+    async def on_sender(self, session: Session, envelope: Envelope) -> Any:
         return await self._answer("on_sender")
 
-    async def on_recipient(
-        self, session: Session, envelope: Envelope, recipient: Recipient
-    ) -> Reply | None:
+    async def on_recipient(self, session: Session, envelope: Envelope, recipient: Recipient) -> Any:
         if recipient.address.local == "refused":
             return Reply(550, "5.1.1", "No such user")
         return await self._answer("on_recipient")
@@ -169,6 +168,7 @@ class RunningDoor:
     budget: MemoryBudget
     metrics: Metrics
     address: tuple[str, int]
+    logs: list[MutableMapping[str, Any]] = field(default_factory=list)
     clients: list[RawClient] = field(default_factory=list)
 
     async def connect(self, *, greeted: bool = True, **options: Any) -> RawClient:
@@ -190,8 +190,15 @@ class RunningDoor:
     async def until(self, condition: Callable[[], bool]) -> None:
         """Waits for something to be so."""
         async with asyncio.timeout(10):
-            while not condition():
+            while not condition():  # noqa: ASYNC110  # a condition of any kind
                 await asyncio.sleep(0)
+
+    async def drain(self, grace: float) -> list[str]:
+        """Drains the door; returns the events that were logged so far, and forgets them."""
+        await self.door.drain(grace)
+        events = [entry["event"] for entry in self.logs]
+        self.logs.clear()
+        return events
 
     def count(self, series: str, **labels: str) -> float:
         """A series' value."""
@@ -206,15 +213,15 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate and its key in one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "relay.example")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
         .sign(key, hashes.SHA256())
     )
     path = tmp_path_factory.mktemp("tls") / "relay.pem"
@@ -255,6 +262,7 @@ async def open_door(server_tls: ssl.SSLContext) -> AsyncIterator[OpenDoor]:
         limits: dict[str, Any] | None = None,
         memory: int = 1 << 28,
         policy: dict[str, Any] | None = None,
+        sock: socket.socket | None = None,
         **listener: Any,
     ) -> RunningDoor:
         intake, metrics, budget = RememberingIntake(), Metrics(), MemoryBudget(memory)
@@ -269,17 +277,20 @@ async def open_door(server_tls: ssl.SSLContext) -> AsyncIterator[OpenDoor]:
             metrics,
             SystemClock(),
         )
-        sock = listening_socket()
-        running = RunningDoor(door, intake, budget, metrics, sock.getsockname())
+        sock = sock or listening_socket()
+        running = RunningDoor(door, intake, budget, metrics, sock.getsockname(), logs)
         await door.start(sock)
         opened.append(running)
         return running
 
-    yield opening
-    for running in opened:
-        for client in running.clients:
-            await client.close()
-        await running.door.drain(2)
+    with capture_logs() as logs:
+        yield opening
+        for running in opened:
+            for client in running.clients:
+                await client.close()
+            await running.door.drain(2)
+    events = {entry["event"] for entry in logs}
+    assert not events & {"session_failed", "sessions_cut"}, logs
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ LIMIT = 1 << 20
 
 
 def decode(*blocks: bytes, most: int = LIMIT, line: int = 1000) -> DataDecoder:
+    """The blocks decoded; the last one must bring the end."""
     decoder = DataDecoder(Content(most, line))
     ended = [decoder.feed(block) for block in blocks]
     assert ended == [False] * (len(blocks) - 1) + [True]
@@ -94,7 +95,9 @@ def test_a_long_line_is_found_whatever_the_packets(size: int, length: int, good:
 
 def test_a_long_line_at_the_end_of_a_block_counts_on() -> None:
     """A line that goes on in the next packet is one line."""
-    assert decode(b"a" * 60, b"b" * 60 + b"\r\n.\r\n", line=100).content.fault is Fault.LINE_TOO_LONG
+    assert (
+        decode(b"a" * 60, b"b" * 60 + b"\r\n.\r\n", line=100).content.fault is Fault.LINE_TOO_LONG
+    )
 
 
 @given(st.lists(st.sampled_from([b".", b"\r\n", b"a", b"..", b"text "]), max_size=60), st.data())

@@ -1,0 +1,46 @@
+"""What a listener's rules make of a client."""
+
+import pytest
+
+from filterrelay.doors.policy import Counters, DoorPolicy
+from filterrelay.mail.session import Session
+from filterrelay.observe.metrics import Metrics
+from filterrelay.settings import Limits, Listener
+
+
+def policy(**listener: object) -> DoorPolicy:
+    """A listener's rules, without a certificate."""
+    rules = Listener.model_validate({"kind": "smtp", "address": "127.0.0.1:0", **listener})
+    return DoorPolicy(rules, Limits(), "relay.example")
+
+
+@pytest.mark.parametrize(
+    ("networks", "client", "trusted"),
+    [
+        (["192.0.2.0/24"], "192.0.2.7", True),
+        (["192.0.2.0/24"], "198.51.100.7", False),
+        (["192.0.2.0/24"], "2001:db8::1", False),
+        (["2001:db8::/32"], "2001:db8::1", True),
+        (["127.0.0.0/8"], "", True),
+        (["192.0.2.0/24"], "", False),
+        ([], "", False),
+    ],
+)
+def test_trust_follows_the_networks(networks: list[str], client: str, trusted: bool) -> None:
+    """A client on a unix socket is trusted where loopback is."""
+    assert policy(trusted_networks=networks).trusts(client) is trusted
+
+
+def test_starttls_needs_a_certificate() -> None:
+    """Without a TLS context nothing is offered that can't be kept."""
+    assert not policy(tls="starttls").offers_starttls
+    session = Session("id", "smtp", "smtp", "")
+    assert "STARTTLS" not in policy(tls="starttls").ehlo(session).text
+
+
+def test_series_exist_from_the_start() -> None:
+    """A counter that was never counted up is 0, not missing."""
+    metrics = Metrics()
+    Counters(metrics, "smtp")
+    labels = {"listener": "smtp", "result": "locked"}
+    assert metrics.registry.get_sample_value("filterrelay_logins_total", labels) == 0

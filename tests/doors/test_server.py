@@ -1,0 +1,226 @@
+"""The door takes connections one by one, turns too many away, and drains in bounded time."""
+
+import asyncio
+import errno
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+
+from filterrelay.doors import server
+from tests.doors.conftest import OpenDoor, held
+
+
+async def test_implicit_tls_greets_inside_tls(open_door: OpenDoor) -> None:
+    """At an implicit TLS listener AUTH is offered at once and STARTTLS never."""
+    running = await open_door(tls="implicit", auth="required")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    client = await running.connect(ssl=context)
+    offered = await client.say("EHLO client.example")
+    assert "AUTH PLAIN LOGIN" in offered
+    assert "STARTTLS" not in offered
+    assert (await client.say("STARTTLS")).startswith("503 ")
+
+
+async def test_plain_text_at_an_implicit_tls_listener_is_cut_off(open_door: OpenDoor) -> None:
+    """Who doesn't speak TLS there gets no session."""
+    running = await open_door(tls="implicit")
+    client = await running.connect(greeted=False)
+    client.send(b"EHLO client.example\r\n")
+    assert b"220" not in await client.reader.read()
+    await running.until(lambda: any(e["event"] == "connection_refused" for e in running.logs))
+
+
+async def test_trusted_networks_are_trusted(open_door: OpenDoor) -> None:
+    """A client from there may relay without a login."""
+    running = await open_door(trusted_networks=("127.0.0.0/8",))
+    client = await running.connect()
+    await client.begin()
+    await client.say("DATA", "a: b\r\n\r\n.")
+    assert running.intake.messages[0].session.trusted
+    assert running.intake.messages[0].session.client_ip == "127.0.0.1"
+
+
+async def test_a_unix_socket_serves_local_clients(open_door: OpenDoor, tmp_path: Path) -> None:
+    """A client on a unix socket has no address."""
+    running = await open_door()
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(str(tmp_path / "smtp.sock"))
+    sock.listen()
+    await running.drain(1)
+    again = await open_door(sock=sock)
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "smtp.sock"))
+    assert (await reader.readline()).startswith(b"220 ")
+    (session,) = again.sessions()
+    assert session.client.client_ip == ""
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_too_many_connections_are_turned_away(open_door: OpenDoor) -> None:
+    """limits.connections counts all; when one goes there is room again."""
+    running = await open_door(limits={"connections": 2})
+    first = await running.connect()
+    await running.connect()
+    third = await running.connect(greeted=False)
+    assert (await third.answer()).startswith("421 4.7.0 ")
+    assert await third.ended()
+    await first.say("QUIT")
+    await running.until(lambda: len(running.sessions()) == 1)
+    await running.connect()
+    name = "filterrelay_connections_total"
+    assert running.count(name, listener="submission", result="too_many") == 1
+    assert running.count(name, listener="submission", result="accepted") == 3
+
+
+async def test_one_client_may_not_take_all_connections(open_door: OpenDoor) -> None:
+    """limits.connections_per_client leaves room for the others."""
+    running = await open_door(limits={"connections_per_client": 1})
+    await running.connect()
+    second = await running.connect(greeted=False)
+    assert "from you" in await second.answer()
+    await running.connect(local_addr=("127.0.0.2", 0))
+
+
+async def test_proxied_clients_are_known_by_their_own_address(open_door: OpenDoor) -> None:
+    """The PROXY header's address counts for limits, trust and trace."""
+    running = await open_door(
+        proxy_protocol=True,
+        trusted_networks=("192.0.2.0/24",),
+        limits={"connections_per_client": 1},
+    )
+    for last in (1, 2):
+        client = await running.connect(greeted=False)
+        client.send(b"PROXY TCP4 192.0.2.%d 198.51.100.1 4711 25\r\n" % last)
+        assert (await client.answer()).startswith("220 ")
+    addresses = {session.client.client_ip for session in running.sessions()}
+    assert addresses == {"192.0.2.1", "192.0.2.2"}
+    assert all(session.client.trusted for session in running.sessions())
+
+
+async def test_the_proxy_header_comes_before_tls(open_door: OpenDoor) -> None:
+    """Also ahead of implicit TLS the header is plain."""
+    running = await open_door(proxy_protocol=True, tls="implicit")
+    client = await running.connect(greeted=False)
+    client.send(b"PROXY TCP6 2001:db8::1 2001:db8::2 4711 465\r\n")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    await client.writer.start_tls(context)
+    assert (await client.answer()).startswith("220 ")
+    assert running.sessions()[0].client.client_ip == "2001:db8::1"
+
+
+async def test_without_a_proxy_header_there_is_no_session(open_door: OpenDoor) -> None:
+    """A client that comes around the proxy is not served."""
+    running = await open_door(proxy_protocol=True)
+    client = await running.connect(greeted=False)
+    client.send(b"EHLO client.example\r\n")
+    assert await client.ended()
+
+
+async def test_a_silent_proxy_is_hung_up_on(
+    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The header has to come soon."""
+    monkeypatch.setattr(server, "PROXY_TIMEOUT", 0.01)
+    running = await open_door(proxy_protocol=True)
+    client = await running.connect(greeted=False)
+    assert await client.ended()
+
+
+async def test_accepting_pauses_when_files_are_spent(
+    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a file to spare the door waits a moment instead of spinning or dying."""
+    monkeypatch.setattr(server, "BREATHER", 0.01)
+    running = await open_door()
+    real, tries = running.door._sock, []
+
+    class Spent:
+        def accept(self) -> object:
+            tries.append(1)
+            if len(tries) == 1:
+                raise OSError(errno.EMFILE, "too many open files")
+            return real.accept()
+
+        def fileno(self) -> int:
+            return int(real.fileno())
+
+        def close(self) -> None:
+            real.close()
+
+    monkeypatch.setattr(running.door, "_sock", Spent())
+    await running.connect()
+    assert len(tries) == 2
+    assert any(entry["event"] == "cannot_accept" for entry in running.logs)
+
+
+async def test_idle_sessions_hear_421_when_the_door_drains(open_door: OpenDoor) -> None:
+    """Who has nothing under way is sent elsewhere at once."""
+    running = await open_door()
+    client = await running.connect()
+    await client.say("EHLO client.example")
+    assert "sessions_cut" not in await running.drain(5)
+    assert (await client.answer()).startswith("421 4.3.2 ")
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*running.address)
+
+
+async def test_a_transaction_under_way_is_finished(open_door: OpenDoor) -> None:
+    """A slow sender may end its message within the grace, and hears 421 after the 250."""
+    running = await open_door()
+    client = await running.connect()
+    await client.begin()
+    draining = asyncio.create_task(running.drain(10))
+    assert (await client.say("DATA")).startswith("354 ")
+    assert (await client.say("a: b\r\n\r\n.")).startswith("250 ")
+    assert (await client.answer()).startswith("421 4.3.2 ")
+    assert "sessions_cut" not in await draining
+    assert len(running.intake.messages) == 1
+
+
+async def test_what_takes_too_long_is_cut(open_door: OpenDoor) -> None:
+    """The grace is kept, whatever clients do."""
+    running = await open_door()
+    client = await running.connect()
+    await client.begin()
+    await client.say("DATA")
+    assert "sessions_cut" in await running.drain(0.01)
+    assert await client.ended()
+    assert running.budget.used == 0
+
+
+async def test_a_handshake_under_way_does_not_hold_up_the_drain(open_door: OpenDoor) -> None:
+    """A client that never speaks TLS is gone at once."""
+    running = await open_door(tls="implicit")
+    client = await running.connect(greeted=False)
+    await running.until(lambda: bool(running.door._sessions))
+    assert "sessions_cut" not in await running.drain(5)
+    assert await client.ended()
+
+
+async def test_a_session_without_a_greeting_yet_is_drained(open_door: OpenDoor) -> None:
+    """A client that a plugin still looks at hears 421 in place of more."""
+    running = await open_door()
+    async with held(running.intake, "on_connect") as greeting:
+        client = await running.connect(greeted=False)
+        await running.until(lambda: bool(running.sessions()))
+        draining = asyncio.create_task(running.drain(5))
+        await running.until(lambda: running.door._draining)
+        greeting.set_result(None)
+        assert (await client.answer()).startswith("421 4.3.2 ")
+        assert "sessions_cut" not in await draining
+
+
+async def test_open_sessions_are_counted(open_door: OpenDoor) -> None:
+    """The gauge goes up and down with the connections."""
+    running = await open_door()
+    client = await running.connect()
+    assert running.count("filterrelay_sessions", listener="submission") == 1
+    await client.say("QUIT")
+    await running.until(lambda: not running.sessions())
+    assert running.count("filterrelay_sessions", listener="submission") == 0

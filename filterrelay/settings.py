@@ -72,8 +72,11 @@ class TlsFiles(Section):
     """The certificate chain and its key, as PEM files."""
 
     certificate: Path | None = None
+    """The chain, the own certificate first."""
     key: Path | None = None
+    """Its private key."""
     minimum_version: Literal["1.2", "1.3"] = "1.2"
+    """The oldest TLS version that is spoken."""
 
 
 class Dns(Section):
@@ -89,12 +92,15 @@ class Listener(Section):
     """One address to listen on."""
 
     kind: Literal["smtp", "proxy", "milter"]
+    """What is spoken there; this version serves smtp."""
     address: str
     """`host:port`, `[v6]:port` or `unix:/path`."""
     name: str = ""
     """What filters' applies_to, the logs and the metrics call it; its kind when not said."""
     tls: Literal["none", "starttls", "implicit"] = "none"
+    """Whether the connection can become, or is from its start, an encrypted one."""
     auth: Literal["required", "optional", "none"] = "none"
+    """Whether clients must, may or can't log in; always over TLS."""
     trusted_networks: tuple[Network, ...] = ()
     """Clients that may relay without AUTH."""
     relay_domains: tuple[Pattern, ...] = ()
@@ -102,7 +108,9 @@ class Listener(Section):
     senders: Literal["own", "any"] = "own"
     """Whether a login sends as itself and its listed senders only."""
     proxy_protocol: bool = False
+    """Whether each connection begins with a PROXY header (v1 or v2) of a load balancer."""
     xclient_from: tuple[Network, ...] = ()
+    """Networks that may say XCLIENT and XFORWARD."""
     upstream: str = ""
     """proxy only: the next hop's name."""
     client_in_received: bool = False
@@ -119,14 +127,18 @@ class PluginUse(Section):
     name: str = ""
     """The instance's name, `use` when not said; unique."""
     timeout: Duration = timedelta(seconds=30)
+    """How long one call may take."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """`filterrelay plugins NAME` lists them."""
 
 
 class Filter(PluginUse):
     """One plugin in the chain."""
 
     on_error: Literal["defer", "accept", "quarantine"] = "defer"
+    """What becomes of mail that the plugin can't judge."""
     mode: Literal["enforce", "shadow"] = "enforce"
+    """shadow: verdicts are logged, counted and traced, and mail passes."""
     applies_to: tuple[str, ...] = ()
     """Listener names; empty means all."""
 
@@ -135,20 +147,29 @@ class Upstream(Section):
     """A next hop: hosts in the order of failover, and how to speak with them."""
 
     name: str
+    """What routes, the logs and the metrics call it."""
     hosts: tuple[str, ...] = Field(min_length=1)
+    """`host:port`, in the order of failover."""
     protocol: Literal["smtp", "lmtp"] = "smtp"
+    """What is spoken there; this version speaks smtp."""
     tls: Literal["none", "opportunistic", "required", "implicit", "dane"] = "opportunistic"
+    """required: a verified certificate or no mail; opportunistic: encrypted if it can be."""
     username: str = ""
+    """Whom to log in as; empty for nobody."""
     password: Secret | None = None
+    """The password; better in a file."""
     password_file: Path | None = None
+    """A file whose first line is the password."""
     connections: int = Field(20, ge=1)
     """Connections at once from each worker, kept and reused."""
     rate: str = ""
     """Messages in a time, like `100/s`; empty for no limit."""
     xforward: bool = False
+    """Whether the client's particulars are passed on with XFORWARD."""
     ca_file: Path | None = None
     """Authorities to trust instead of the system's."""
     connect_timeout: Duration = timedelta(seconds=30)
+    """How long connecting, TLS and the greeting may take."""
     timeout: Duration = timedelta(minutes=5)
     """How long a reply may take (RFC 5321 section 4.5.3.2)."""
 
@@ -157,13 +178,16 @@ class RouteRule(Section):
     """Which recipients go to which upstream."""
 
     recipients: tuple[Pattern, ...] = ()
+    """`*@partner.example`, `*.partner.example` or whole addresses; none means everybody."""
     upstream: str
+    """An upstream's name."""
 
 
 class SpoolSettings(Section):
     """Where accepted mail is kept."""
 
     url: str = "sqlite:///spool.sqlite"
+    """Relative to state_dir; a fourth slash makes it absolute."""
     history: Duration = timedelta(days=7)
     """How long the trace of messages that are gone is kept."""
     free_space: Size = 100 * 1024**2
@@ -174,9 +198,13 @@ class Delivery(Section):
     """The retry schedule and its reports."""
 
     retry: Duration = timedelta(minutes=15)
+    """Until the second attempt; it doubles with each further one."""
     retry_max: Duration = timedelta(hours=4)
+    """The longest time between two attempts."""
     warn_after: Duration = timedelta(hours=4)
+    """When the sender is told of a delay."""
     give_up_after: Duration = timedelta(days=5)
+    """When mail is returned to its sender."""
     drain: Duration = timedelta(seconds=30)
     """How long sessions and deliveries under way may take to finish after SIGTERM."""
 
@@ -185,19 +213,23 @@ class QuarantineSettings(Section):
     """How long what filters set aside is kept."""
 
     keep: Duration = timedelta(days=30)
+    """How long a message is kept."""
 
 
 class HttpService(Section):
     """An address that answers HTTP; empty switches it off."""
 
     address: str = ""
+    """`host:port`."""
 
 
 class Log(Section):
     """How the log is written."""
 
     format: Literal["auto", "console", "json"] = "auto"
+    """auto: for a person's eyes on a terminal, else JSON."""
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
 
 
 class Settings(Section):
@@ -206,6 +238,7 @@ class Settings(Section):
     hostname: str = ""
     """The relay's name; the machine's when not said."""
     state_dir: Path = Path("/var/lib/filterrelay")
+    """Where the spool, the quarantine and what plugins learn are kept."""
     workers: int = Field(0, ge=0, le=256)
     """Worker processes; 0 means one a CPU."""
     user: str = "filterrelay"

@@ -76,6 +76,7 @@ class Conversation(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = math.inf
         self._needs_reset = False
+        self._heard = False
         self._after_dot = False
         self._ended = ""
         self.opened = self._loop.time()
@@ -96,8 +97,7 @@ class Conversation(asyncio.Protocol):
         mail, recipients: whole commands. Raises ConversationLost.
         """
         self.transactions += 1
-        self._after_dot = False
-        self._replies = []
+        self._heard = self._after_dot = False
         try:
             sender_reply, answers, go = await self._envelope(mail, recipients)
             if sender_reply.code // 100 != 2:
@@ -202,7 +202,9 @@ class Conversation(asyncio.Protocol):
         if replies[-1].code == _CLOSING:
             self._spoil("closed by the server (421)")
             if not self._after_dot:
-                raise ConversationLost(self._ended, replies[-1], heard=len(replies) > 1)
+                heard = self._heard or len(replies) > 1
+                raise ConversationLost(self._ended, replies[-1], heard=heard)
+        self._heard = True
         return replies
 
     def data_received(self, data: bytes) -> None:
@@ -261,11 +263,8 @@ class Conversation(asyncio.Protocol):
     def _fail(self, reason: str) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            waiter.set_exception(
-                ConversationLost(
-                    reason, heard=bool(self._replies) or self._after_dot, after_dot=self._after_dot
-                )
-            )
+            heard = self._heard or bool(self._replies)
+            waiter.set_exception(ConversationLost(reason, None, heard, self._after_dot))
             waiter.exception()  # seen, even if a cancelled transaction no longer awaits it
 
     def _watch(self) -> None:

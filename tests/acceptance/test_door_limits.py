@@ -156,14 +156,13 @@ async def test_guessing_on_one_connection_is_bounded(program: Program) -> None:
 
 
 async def test_too_many_errors_end_the_session(program: Program) -> None:
-    """The third bad command is the last one: 421 4.7.0."""
+    """Three bad commands are borne, the next one is answered 421 4.7.0."""
     port = start(program, errors=3)
     async with greeted(port) as conversation:
-        answers = [await conversation.ask(b"FROBNICATE") for _ in range(3)]
-        assert [answer.code // 100 for answer in answers[:2]] == [5, 5]
-        if answers[2].code != 421:  # the error itself may be answered first
-            answers[2] = await conversation.read()
-        assert (answers[2].code, answers[2].enhanced) == (421, "4.7.0")
+        for _ in range(3):
+            assert (await conversation.ask(b"FROBNICATE")).code // 100 == 5
+        answer = await conversation.ask(b"FROBNICATE")
+        assert (answer.code, answer.enhanced) == (421, "4.7.0")
         assert await conversation.is_closed()
 
 
@@ -174,8 +173,10 @@ async def test_too_many_commands_without_a_message_end_the_session(program: Prog
         for _ in range(3):
             for _ in range(10):
                 assert (await useful.ask(b"NOOP")).code == 250
-            answer = await useful.deliver("ann@office.example", ["user@partner.example"], b"\r\n.")
-            assert answer.code in {250, 550}
+            answer = await useful.deliver(
+                "ann@office.example", ["user@partner.example"], b"\r\nText.\r\n"
+            )
+            assert answer.code == 250
     async with greeted(port) as useless:
         answers = [await useless.ask(b"NOOP")]
         while answers[-1].code == 250 and len(answers) < 40:

@@ -76,7 +76,7 @@ async def test_one_id_leads_through_reply_log_header_and_trace(
     told = [event for event in program.log_events() if message_id in str(event)]
     assert len(told) >= 2, "the log tells of its arrival and of its delivery"
     for event in told:
-        assert datetime.fromisoformat(event["timestamp"]).tzinfo is not None
+        assert datetime.fromisoformat(event["at"]).tzinfo is not None
     assert program.command("trace", message_id).stdout.count(message_id) >= 1
 
 

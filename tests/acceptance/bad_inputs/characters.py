@@ -156,6 +156,7 @@ def _folding() -> list[Case]:
         "a bare CR begins a second header": b"Subject: a\rBcc: evil-{tag}@partner.example\r\n\r\nb",
         "two bare LF begin the body": b"Subject: a\n\nbody\r\n\r\nb",
         "two bare CR begin the body": b"Subject: a\r\rbody\r\n\r\nb",
+        "a bare CR and a bare LF with text between": b"Subject: a\rb\nc\r\n\r\nb",
         "only bare LF in the whole message": b"Subject: a\n\nbody\nmore",
         "only bare CR in the whole message": b"Subject: a\r\rbody\rmore",
     }

@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ..peers.certificates import Certificates
+from ..peers.certificates import Certificates, make_dkim_key
 from ..peers.dovecot import run_dovecot
 from ..peers.postfix import login_settings, run_postfix, tls_settings
 from ..peers.process import LOOPBACK
 from ..peers.program import USERS, run_program
 from ..peers.sink import Sink
+from ..peers.stub_dns import run_dns
 from .messages import LARGEST
 
 CHOICE = "FILTERRELAY_DOOR"  # `postfix` plays the bad inputs against Postfix instead
@@ -42,15 +43,20 @@ def _filterrelay(certificates: Certificates, sink: Sink) -> Iterator[Door]:
     with run_program(certificates, sink.port) as program:
         program.config["limits"] = {
             "message_size": LARGEST,
-            "commands": 100,
+            "commands": 200,
+            "login_failures": 1000,  # the cases share two logins; lock-outs have tests of their own
             "command_timeout": "60s",
             "data_timeout": "60s",
         }
-        # Each filter that reads messages reads the absurd ones, too.
-        program.config["filter"] = [{"use": "attachments"}, {"use": "spam", "mode": "shadow"}]
-        program.start()
-        yield Door(program.ports, lambda: program.json_command("queue", "list") == [])
-        assert program.stop() == 0
+        # Each filter that reads messages reads the absurd ones, too; what it thinks is its own.
+        filters = ("spf", "dkim", "attachments", "spam")
+        program.config["filter"] = [{"use": name, "mode": "shadow"} for name in filters]
+        program.sign_with(make_dkim_key("office.example"))
+        with run_dns({}) as dns:
+            program.config["dns"] = {"servers": [dns.address]}
+            program.start()
+            yield Door(program.ports, lambda: program.json_command("queue", "list") == [])
+            assert program.stop() == 0
 
 
 @contextmanager

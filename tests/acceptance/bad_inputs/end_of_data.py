@@ -57,6 +57,8 @@ _LOOKALIKES = {
     "a one-dot leader": b"\r\n\xe2\x80\xa4\r\n",
     "a soft line end of quoted-printable": b"=\r\n.=\r\n",
     "an encoded line end": b"=0D=0A.=0D=0A",
+    "CR, a letter, LF around the dot": b"\ra\n.\rb\n",
+    "CR, the dot, LF again and again": b"\r.\n" * 5,
     "the eighth bit set": b"\x8d\x8a\xae\x8d\x8a",
     "record separators": b"\x1e.\x1e",
 }
@@ -102,6 +104,7 @@ def _in_the_header() -> list[Case]:
             "LF, dot, CRLF": b"\n.\r\n",
             "CRLF, dot, LF": b"\r\n.\n",
             "CR, dot, CR": b"\r.\r",
+            "CR, dot, LF": b"\r.\n",
         }.items()
     ]
 
@@ -168,6 +171,7 @@ def _by_chunks() -> list[Case]:
         "LF, dot, LF": b"\n.\n",
         "LF, dot, CRLF": b"\n.\r\n",
         "CR, dot, CR": b"\r.\r",
+        "CR, dot, LF": b"\r.\n",
         "CRLF, dot, LF": b"\r\n.\n",
         "CRLF NUL dot CRLF": b"\r\n\x00.\r\n",
     }

@@ -109,7 +109,7 @@ class Conversation:
             if answer.code == 250:
                 answer = await self.ask(f"RCPT TO:<{recipient}>".encode())
         if answer.code == 250:
-            answer = await self.ask(b"DATA")
+            answer = await self.ask(b"DATA", 60)
         if answer.code == 354:
             stuffed = (b"\r\n" + message).replace(b"\r\n.", b"\r\n..")[2:]
             await self.send(stuffed + b".\r\n")

@@ -16,7 +16,7 @@ import signal
 import socket
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,8 +35,9 @@ from filterrelay.supervisor.sockets import listen
 
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 READY_WITHIN = 60.0  # seconds for a new generation
-QUICK_DEATH = 5.0  # seconds; a worker that lived less is started again after a pause
-PAUSE = 1.0  # seconds
+QUICK_DEATH = 5.0  # seconds; a process that lived less is started again after a pause
+PAUSE = 1.0  # seconds at first, doubled with each quick death
+LONGEST_PAUSE = 30.0  # seconds
 MARGIN = 5.0  # seconds beyond the drain time before SIGKILL
 
 log = structlog.get_logger(__name__)
@@ -58,7 +59,11 @@ class CantReload(FilterRelayError):
 
 @dataclass(slots=True)
 class Generation:
-    """One configuration's processes and sockets. until: when a draining one is killed."""
+    """One configuration's processes and sockets.
+
+    missing: processes that died, and when each is started again. quick_deaths:
+    how many died young in a row. until: when a draining generation is killed.
+    """
 
     number: int
     settings: Settings
@@ -67,6 +72,8 @@ class Generation:
     board: Board
     tls: ssl.SSLContext | None
     children: dict[int, tuple[Child, float]] = field(default_factory=dict)
+    missing: list[tuple[Child, float]] = field(default_factory=list)
+    quick_deaths: int = 0
     until: float = 0.0
 
     def owners(self) -> list[str]:
@@ -128,7 +135,7 @@ class Supervisor:
             for address in _addresses(settings):
                 known = before.sockets.get(address) if before else None
                 generation.sockets[address] = known.dup() if known else listen(address)
-            self._clean_up_after(generation, settings)
+            self._clean_up_after(generation)
             gc.collect()
             gc.freeze()
             pipes = [self._fork_worker(generation, slot) for slot in range(workers)]
@@ -139,7 +146,7 @@ class Supervisor:
             raise
         return generation
 
-    def _clean_up_after(self, generation: Generation, settings: Settings) -> None:
+    def _clean_up_after(self, generation: Generation) -> None:
         """Opens the spool once, and frees the mail whose process is gone."""
         alive = [owner for other in self._generations for owner in other.owners()]
         run = janitor(alive)
@@ -195,8 +202,9 @@ class Supervisor:
     def _watch(self) -> None:
         """Handles signals until told to stop."""
         while True:
-            received = signal.sigtimedwait(SIGNALS, 1.0)
+            received = signal.sigtimedwait(SIGNALS, 0.2 if self._present.missing else 1.0)
             self._reap()
+            self._replace_missing()
             self._end_overdue()
             match received.si_signo if received else None:
                 case signal.SIGTERM | signal.SIGINT:
@@ -205,7 +213,7 @@ class Supervisor:
                     self._reload()
 
     def _reap(self) -> None:
-        """Takes note of children that ended; those of the present generation start again."""
+        """Takes note of children that ended; the present generation's will start again."""
         for pid in _ended():
             for generation in self._generations:
                 if pid not in generation.children:
@@ -213,27 +221,42 @@ class Supervisor:
                 child, started = generation.children.pop(pid)
                 forget_gauges(self._metrics_dir, child.process)
                 if generation is self._present:
-                    self._replace(generation, child, time.monotonic() - started)
+                    self._miss(generation, child, time.monotonic() - started)
                 break
         for generation in [g for g in self._generations[:-1] if not g.children]:
             _close(generation)
             self._generations.remove(generation)
             log.info("drained", generation=generation.number)
 
-    def _replace(self, generation: Generation, child: Child, lived: float) -> None:
+    def _miss(self, generation: Generation, child: Child, lived: float) -> None:
+        """Plans the start of another in its place: at once, or later if it keeps dying."""
         log.error("process_died", process=child.process, lived_seconds=round(lived, 1))
         self._restarts.inc()
+        pause = 0.0
         if lived < QUICK_DEATH:
-            time.sleep(PAUSE)
-        if child.slot < 0:
-            _, ready = self._fork(generation, child.process, control, slot=-1)
+            pause = min(PAUSE * 2**generation.quick_deaths, LONGEST_PAUSE)
+            generation.quick_deaths = min(generation.quick_deaths + 1, 10)
         else:
+            generation.quick_deaths = 0
+        if child.slot >= 0:
             generation.board.mark(child.slot, ready=False)
             generation.admission.clear_worker(child.slot)
+        generation.missing.append((child, time.monotonic() + pause))
+
+    def _replace_missing(self) -> None:
+        """Starts those again whose time has come."""
+        generation, now = self._present, time.monotonic()
+        due = [child for child, at in generation.missing if at <= now]
+        generation.missing = [(child, at) for child, at in generation.missing if at > now]
+        if any(child.slot >= 0 for child in due):
             with contextlib.suppress(CantStart):  # the janitor said why; the worker may do better
-                self._clean_up_after(generation, generation.settings)
-            _, ready = self._fork_worker(generation, child.slot)
-        os.close(ready)
+                self._clean_up_after(generation)
+        for child in due:
+            if child.slot >= 0:
+                _, ready = self._fork_worker(generation, child.slot)
+            else:
+                _, ready = self._fork(generation, child.process, control, slot=child.slot)
+            os.close(ready)
 
     def _reload(self) -> None:
         """The next generation, if its configuration is good; else all stays as it is."""
@@ -306,16 +329,13 @@ def _await_ready(pipes: list[tuple[str, int]]) -> None:
             os.close(pipe)
 
 
-def _ended() -> Iterator[int]:
+def _ended() -> list[int]:
     """The children that ended since the last look."""
-    while True:
-        try:
-            pid, _ = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if not pid:
-            return
-        yield pid
+    ended = []
+    with contextlib.suppress(ChildProcessError):
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            ended.append(pid)
+    return ended
 
 
 def _close(generation: Generation) -> None:

@@ -137,3 +137,13 @@ def test_an_address_in_use_ends_the_start_with_a_sentence(relay: Relay) -> None:
     assert "Traceback" not in relay.log()
     assert relay.process is not None
     assert relay.process.returncode == 1
+
+
+def test_processes_that_keep_dying_do_not_keep_it_from_stopping(relay: Relay) -> None:
+    """SIGTERM is heard however often something crashes."""
+    relay.start()
+    for _ in range(3):
+        for pid in relay.children():
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: len(relay.children()) == 2)
+    assert relay.stop() == 0

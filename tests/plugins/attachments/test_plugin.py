@@ -1,0 +1,183 @@
+"""The plugin `attachments` as mail meets it."""
+
+import threading
+from email.message import EmailMessage
+from hashlib import sha256
+
+import pytest
+
+from filterrelay.plugin import AddHeader, Message, Pass, Quarantine, Reject
+from filterrelay.plugin.discovery import BadOptions
+from filterrelay.plugin.testing import a_message, running, within_cpu_budget
+from tests.acceptance.peers.clamd import EICAR
+
+from .test_archives import zipped
+
+
+def with_file(content: bytes, name: str, kind: str = "application/octet-stream") -> Message:
+    """A message that carries a file."""
+    mail = EmailMessage()
+    mail["Subject"] = "Order"
+    mail.set_content("Please find it attached.")
+    main, _, sub = kind.partition("/")
+    mail.add_attachment(content, main, sub, filename=name)
+    return a_message(mail.as_bytes())
+
+
+async def test_a_message_without_attachments_is_clean() -> None:
+    """Text for reading isn't looked into."""
+    async with running("attachments") as plugin:
+        verdict = await plugin.on_message(message=a_message("Lunch?\n"))
+    assert verdict == Pass(verdict.finding)
+    assert verdict.finding.result == "clean"
+
+
+async def test_a_message_without_attachments_costs_next_to_nothing() -> None:
+    """A tenth of a millisecond at most, parsing included."""
+    messages = [a_message("Lunch at noon?\n" * 700) for _ in range(200)]
+    async with running("attachments") as plugin:
+        with within_cpu_budget(200 * 0.1):
+            for message in messages:
+                await plugin.on_message(message=message)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        with_file(EICAR, "test.bin"),
+        with_file(EICAR + b"\n", "test.txt", "text/plain"),
+        with_file(zipped({"test.txt": EICAR}), "test.zip"),
+        a_message(EICAR.decode() + "\n"),
+    ],
+    ids=["attached", "attached text", "zipped", "body"],
+)
+async def test_the_test_virus_is_refused_without_any_scanner(message: Message) -> None:
+    """So that a new installation can be tried at once."""
+    async with running("attachments") as plugin:
+        verdict = await plugin.on_message(message=message)
+    assert isinstance(verdict, Reject)
+    assert verdict.reply.code == 550
+    assert verdict.reply.text.endswith("it is the EICAR test virus")
+
+
+async def test_a_refusal_names_the_file_and_the_reason() -> None:
+    """The sender's person can mend it."""
+    async with running("attachments") as plugin:
+        verdict = await plugin.on_message(message=with_file(b"x", "setup.exe"))
+    assert str(verdict.reply) == (
+        "550 5.7.1 Attachment not accepted: setup.exe: .exe files are not accepted"
+    )
+    assert verdict.finding.details == (("setup.exe", ".exe files are not accepted"),)
+
+
+async def test_a_document_with_macros_is_set_aside() -> None:
+    """A person decides; that is what happens when nothing else is said."""
+    document = zipped({"word/document.xml": b"<x/>", "word/vbaProject.bin": b"x"})
+    async with running("attachments") as plugin:
+        verdict = await plugin.on_message(message=with_file(document, "offer.docm"))
+    assert isinstance(verdict, Quarantine)
+    assert verdict.reason == "offer.docm: it has macros"
+
+
+@pytest.mark.parametrize(
+    ("action", "kind"),
+    [("allow", Pass), ("tag", Pass), ("quarantine", Quarantine), ("reject", Reject)],
+)
+async def test_the_operator_chooses_what_follows(action: str, kind: type) -> None:
+    """For each kind of objection its own."""
+    async with running("attachments", blocked=action) as plugin:
+        verdict = await plugin.on_message(message=with_file(b"x", "setup.exe"))
+    assert isinstance(verdict, kind)
+    assert verdict.finding.result == "blocked"
+
+
+async def test_a_tag_is_a_header() -> None:
+    """For the recipient's own filters."""
+    async with running("attachments", blocked="tag") as plugin:
+        assert plugin.edits
+        verdict = await plugin.on_message(message=with_file(b"x", "setup.exe"))
+    assert verdict.edits == (
+        AddHeader("X-Attachment-Warning", "blocked; setup.exe: .exe files are not accepted"),
+    )
+
+
+async def test_the_gravest_objection_decides() -> None:
+    """A virus beside macros is refused, in whatever order they come."""
+    content = zipped({"word/vbaProject.bin": b"x", "embedded.bin": EICAR})
+    async with running("attachments") as plugin:
+        verdict = await plugin.on_message(message=with_file(content, "a.docm"))
+    assert isinstance(verdict, Reject)
+    assert verdict.finding.result == "virus"
+
+
+async def test_endings_can_be_allowed_and_blocked() -> None:
+    """With or without a dot, in any letter case."""
+    async with running(
+        "attachments", blocked_extensions=[".PDF", "exe"], allowed_extensions=["EXE"]
+    ) as plugin:
+        exe = await plugin.on_message(message=with_file(b"x", "setup.exe"))
+        pdf = await plugin.on_message(message=with_file(b"x", "a.pdf"))
+    assert (type(exe), type(pdf)) == (Pass, Reject)
+
+
+async def test_a_declared_type_can_be_blocked() -> None:
+    """Whatever the content is."""
+    async with running("attachments", blocked_types=["Audio/MPEG"]) as plugin:
+        verdict = await plugin.on_message(message=with_file(b"x", "a.mp3", "audio/mpeg"))
+    assert isinstance(verdict, Reject)
+
+
+async def test_a_known_file_can_be_blocked_by_its_hash() -> None:
+    """Also inside an archive."""
+    content = b"a circular that nobody wants\n" * 100
+    known = sha256(content).hexdigest()
+    async with running("attachments", blocked_sha256=[known.upper()]) as plugin:
+        verdict = await plugin.on_message(message=with_file(zipped({"a.txt": content}), "a.zip"))
+    assert isinstance(verdict, Reject)
+
+
+async def test_a_name_alone_makes_a_text_a_file() -> None:
+    """An inline script is saved by a click as well."""
+    mail = EmailMessage()
+    mail.set_content("WScript.Echo(1)", subtype="plain", filename="run.js", disposition="inline")
+    async with running("attachments") as plugin:
+        assert isinstance(await plugin.on_message(message=a_message(mail.as_bytes())), Reject)
+
+
+async def test_a_multipart_without_parts_is_judged_as_broken() -> None:
+    """Allowed unless the operator says otherwise."""
+    message = a_message(b"Content-Type: multipart/mixed; boundary=x\n\nno parts here\n")
+    async with running("attachments", broken="reject") as plugin:
+        verdict = await plugin.on_message(message=message)
+    assert isinstance(verdict, Reject)
+    assert verdict.finding.result == "broken"
+
+
+async def test_parts_nested_beyond_looking_are_set_aside() -> None:
+    """What can't be seen may be anything."""
+    head = b"".join(
+        b"Content-Type: multipart/mixed; boundary=b%d\n\n--b%d\n" % (n, n) for n in range(30)
+    )
+    async with running("attachments") as plugin:
+        verdict = await plugin.on_message(message=a_message(head + b"\nx\n"))
+    assert isinstance(verdict, Quarantine)
+    assert verdict.finding.result == "beyond-limits"
+
+
+async def test_archives_are_looked_into_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other sessions don't wait for it."""
+    threads: list[str] = []
+    inspected = "filterrelay_plugins.attachments.plugin.Attachments._inspect"
+    monkeypatch.setattr(inspected, lambda *_: threads.append(threading.current_thread().name) or [])
+    async with running("attachments") as plugin:
+        await plugin.on_message(message=with_file(zipped({"a": b"x"}), "a.zip"))
+        await plugin.on_message(message=with_file(b"small", "a.txt"))
+    assert threads[0] != threading.main_thread().name
+    assert threads[1] == threading.main_thread().name
+
+
+async def test_an_action_that_is_none_is_refused() -> None:
+    """At start, not at the first mail."""
+    with pytest.raises(BadOptions, match="option macros"):
+        async with running("attachments", macros="delete"):
+            pass

@@ -192,7 +192,7 @@ def _stub(servers: Sequence[str], timeout: float) -> StubResolver:
         reason = "the machine's resolv.conf names no DNS server; set dns.servers"
         raise BadDnsServers(reason) from None
     stub.lifetime = timeout
-    stub.timeout = min(TRY_NEXT_SERVER, timeout)
+    stub.timeout = min(TRY_NEXT_SERVER, timeout / len(stub.nameservers))  # each gets its turn
     stub.use_edns(0, 0, UDP_PAYLOAD)
     return stub
 

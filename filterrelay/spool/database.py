@@ -19,6 +19,7 @@ STEPS = ("sqlite_1.sql",)  # PRAGMA user_version counts those that a file has se
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _FOREIGN_WRITER = 10.0  # seconds to wait for one that knows no lock file, such as a backup
+_LONGEST_LOG = 64 * 1024 * 1024  # octets to which a log shrinks that a reader made grow
 _CACHE = 16 * 1024  # KiB of pages a connection keeps
 
 
@@ -84,6 +85,7 @@ def connect(path: Path, *, read_only: bool = False) -> Connection:
         "synchronous = FULL",
         "secure_delete = OFF",  # Debian builds SQLite to zero what is freed: twice the writing
         "temp_store = MEMORY",
+        f"journal_size_limit = {_LONGEST_LOG}",
         "wal_autocheckpoint = 0",  # it would make a commit wait; see checkpoint.py
         f"cache_size = -{_CACHE}",
         f"query_only = {int(read_only)}",

@@ -237,5 +237,7 @@ class Shrinking:
         step = min(self.step, free - self.keep)
         if step <= 0:
             return False
-        connection.execute(f"PRAGMA incremental_vacuum({step})").fetchall()
+        for _ in range(step):
+            # A larger number would need as many steps, and the sqlite3 module makes only one.
+            connection.execute("PRAGMA incremental_vacuum(1)")
         return bool(free - step > self.keep)

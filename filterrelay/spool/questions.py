@@ -52,11 +52,11 @@ def events(message_id: str, connection: Connection) -> list[Event]:
 
 def depth(connection: Connection) -> Depth:
     """How much lies here, and since when."""
-    found = {State(state): (n, since) for state, n, since in connection.execute(SQL["depth"])}
+    rows = connection.execute(SQL["depth"]).fetchall()
     return Depth(
-        messages={state: found.get(state, (0,))[0] for state in State},
+        messages={State(state): messages for state, messages, _ in rows},
         oldest={
-            state: codec.moment(found[state][1]) if state in found else None for state in State
+            State(state): None if since is None else codec.moment(since) for state, _, since in rows
         },
     )
 
@@ -99,9 +99,11 @@ def _scan(
 def _like(pattern: str) -> str:
     """A LIKE pattern that lets through at least what the address pattern means.
 
-    SQLite ignores the case of ASCII letters only, so that others narrow nothing.
+    SQLite ignores the case of ASCII letters only, so that others narrow nothing; and quoted
+    local parts, which have many spellings, all pass.
     """
-    domain = pattern.rpartition("@")[2]
-    if not pattern or pattern == "*" or not domain.isascii():
+    if not pattern or pattern == "*" or not pattern.isascii():
         return ""
-    return f"%{domain.removeprefix('*')}"
+    if pattern.startswith("*"):
+        return f"%{pattern[1:]}"
+    return pattern if "@" in pattern else f"%@{pattern}"

@@ -207,7 +207,11 @@ class Spool(Protocol):
         ...
 
     async def commit(self, deposit: Deposit) -> None:
-        """Makes the message durable; many waiting commits share one fsync."""
+        """Makes the message durable; many waiting commits share one fsync.
+
+        Each recipient of the envelope needs its StoredRecipient. Once begun it is
+        carried out, also when the caller is cancelled.
+        """
         ...
 
     async def lease(
@@ -235,11 +239,19 @@ class Spool(Protocol):
     async def begin_attempt(
         self, message_id: str, indexes: Sequence[int], next_attempt: datetime
     ) -> None:
-        """Counts an attempt for these recipients and records when the next would be."""
+        """Counts an attempt for these recipients and records when the next would be.
+
+        Raises NoSuchMessage when somebody has deleted it since it was leased.
+        """
         ...
 
     async def settle(self, settlement: Settlement) -> None:
-        """Records an attempt's result; the message goes when no recipient is left."""
+        """Records an attempt's result; the message goes when no recipient is left.
+
+        It may wait a moment for others to share an fsync with: don't hold a
+        connection meanwhile. A recipient that has ended stays so, and the events
+        are noted also when the message is gone.
+        """
         ...
 
     async def select(self, selection: Selection, now: datetime) -> list[StoredMessage]:
@@ -251,7 +263,10 @@ class Spool(Protocol):
         ...
 
     async def hold(self, ids: Sequence[str], reason: str, at: datetime) -> int:
-        """Sets queued messages aside until released; returns how many."""
+        """Sets queued messages aside until released; returns how many.
+
+        Like release, retry and delete it is noted in the trace.
+        """
         ...
 
     async def release(self, ids: Sequence[str], at: datetime, *, passed: str = "") -> int:
@@ -286,5 +301,8 @@ class Spool(Protocol):
         ...
 
     async def expire(self, quarantined_before: datetime, events_before: datetime) -> int:
-        """Drops old quarantined messages and old events of messages that are gone."""
+        """Drops old quarantined messages and old events of messages that are gone.
+
+        Returns how many messages; gives the space back.
+        """
         ...

@@ -476,6 +476,8 @@ async def test_a_listing_shows_only_the_states_asked_for(spool: Spool) -> None:
         (Selection(recipient="*.b.example"), ["M2"]),
         (Selection(recipient="carl@x_y.example"), []),
         (Selection(recipient="*"), ["M1", "M2"]),
+        (Selection(recipient="dora@c.example"), ["M2"]),
+        (Selection(recipient="c.example"), ["M2"]),
         (Selection(recipient="*@bücher.example"), ["M1"]),
         (Selection(upstream="provider"), ["M2"]),
         (Selection(older_than=timedelta(minutes=30)), ["M1"]),
@@ -487,7 +489,9 @@ async def test_a_listing_can_be_narrowed(
 ) -> None:
     """By ID, sender, recipient, upstream and age, alone or together."""
     first = stored("M1", to=("anna@a.example", "jo@BÜCHER.example", "carl@xzy.example"))
-    second = stored("M2", to=("bob@mail.b.example",), received=NOON + 40 * MINUTE)
+    second = stored(
+        "M2", to=("bob@mail.b.example", '"dora"@c.example'), received=NOON + 40 * MINUTE
+    )
     second = replace(second, envelope=replace(second.envelope, sender=None))
     await spool.commit(deposit(first))
     await spool.commit(deposit(second))

@@ -48,7 +48,8 @@ UPDATE recipient SET attempts = attempts + 1, next_attempt = :next
 WHERE message_id = :id AND state = 'queued' AND idx IN (SELECT value FROM json_each(:indexes))
 
 -- :name due
-SELECT id FROM message WHERE state = 'queued' AND wake <= ? ORDER BY wake LIMIT ?
+SELECT id FROM message INDEXED BY message_by_wake
+WHERE state = 'queued' AND wake <= ? ORDER BY wake LIMIT ?
 
 -- :name lease
 UPDATE message SET owner = ?, until = ? WHERE id IN (SELECT value FROM json_each(?))
@@ -132,9 +133,10 @@ ORDER BY message_id, idx
 -- One state's messages after a place in the order; a superset of what the patterns mean.
 SELECT received, id FROM message
 WHERE state = :state AND (received, id) > (:after, :after_id) AND received <= :until
-  AND (:sender = '' OR sender LIKE :sender)
+  AND (:sender = '' OR sender LIKE :sender OR sender LIKE '"%')
   AND (:recipient = '' OR EXISTS (
-      SELECT 1 FROM recipient WHERE message_id = id AND address LIKE :recipient))
+      SELECT 1 FROM recipient
+      WHERE message_id = id AND (address LIKE :recipient OR address LIKE '"%')))
   AND (:upstream = '' OR EXISTS (
       SELECT 1 FROM recipient WHERE message_id = id AND upstream = :upstream))
 ORDER BY received, id LIMIT :limit
@@ -149,4 +151,15 @@ SELECT 1 FROM message WHERE id = ? AND file = ?
 SELECT at, kind, data FROM event WHERE message_id = ? ORDER BY at, seq
 
 -- :name depth
-SELECT state, count(*), min(received) FROM message GROUP BY state
+-- Counting a whole table is many times as fast as counting by group; most mail is queued.
+WITH total(messages) AS (SELECT count(*) FROM message),
+     held(messages) AS (SELECT count(*) FROM message WHERE state = 'held'),
+     quarantined(messages) AS (SELECT count(*) FROM message WHERE state = 'quarantined')
+SELECT 'queued', total.messages - held.messages - quarantined.messages,
+       (SELECT min(received) FROM message WHERE state = 'queued')
+FROM total, held, quarantined
+UNION ALL
+SELECT 'held', messages, (SELECT min(received) FROM message WHERE state = 'held') FROM held
+UNION ALL
+SELECT 'quarantined', messages,
+       (SELECT min(received) FROM message WHERE state = 'quarantined') FROM quarantined

@@ -19,7 +19,8 @@ CREATE TABLE message (
     wake       INTEGER GENERATED ALWAYS AS (max(due, until)) VIRTUAL
 ) WITHOUT ROWID, STRICT;
 
-CREATE INDEX message_by_wake ON message (wake, owner) WHERE state = 'queued';
+-- owner and state make it answer alone which leases there are, without a row a message.
+CREATE INDEX message_by_wake ON message (wake, owner, state) WHERE state = 'queued';
 CREATE INDEX message_by_age ON message (state, received);
 
 -- Wide, and hardly ever rewritten. body is NULL when the bytes are in message.file.

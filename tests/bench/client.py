@@ -128,6 +128,8 @@ class Client(asyncio.Protocol):
     # the conversation
 
     def _write(self, data: bytes | memoryview) -> None:
+        if self._replies:  # unasked for: it says why the relay is about to hang up
+            raise Refused(self._replies.pop(0), "unasked")
         if self._lost is not None or self._transport is None:
             raise self._lost or ConnectionError("not connected")
         self._transport.write(data)

@@ -259,7 +259,7 @@ class Scheduler:
         )
 
     async def _begin(self, flight: Flight, part: Part) -> bytes | None:
-        """Records when the attempt after this one would be; the body, or None for want of memory."""
+        """Records when the following attempt would be; the body, or None for want of memory."""
         assert flight.reading is not None
         async with flight.reading:
             if flight.body is None:

@@ -35,6 +35,11 @@ _STATES = {
     "bounced": RecipientState.BOUNCED,
 }
 
+_ACTIONS = {
+    "delivered": Action.RELAYED,
+    "deferred": Action.DELAYED,
+    "bounced": Action.FAILED,
+}
 _EVENTS = {
     Action.FAILED: "bounce",
     Action.DELAYED: "delay-notice",
@@ -200,14 +205,14 @@ class Settler:
         handed_on = {s.index for t in tried if t.sent.dsn for s in t.recipients}
         due: dict[Action, list[Judged]] = {action: [] for action in Action}
         for each in judged:
-            recipient = each.stored.recipient
-            if each.result == "bounced" and wants(recipient, Action.FAILED):
-                due[Action.FAILED].append(each)
-            elif each.result == "deferred":
-                if late and not each.stored.warned and wants(recipient, Action.DELAYED):
-                    due[Action.DELAYED].append(each)
-            elif each.stored.index not in handed_on and wants(recipient, Action.RELAYED):
-                due[Action.RELAYED].append(each)
+            action = _ACTIONS[each.result]
+            settled = {
+                Action.FAILED: False,
+                Action.DELAYED: each.stored.warned or not late,
+                Action.RELAYED: each.stored.index in handed_on,
+            }[action]
+            if not settled and wants(each.stored.recipient, action):
+                due[action].append(each)
         return due
 
     def _kept(self, concerned: Sequence[Judged], now: datetime) -> dict[int, StoredRecipient]:

@@ -2,12 +2,14 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from filterrelay.delivery.upstream import Sent, Upstream
+from filterrelay.plugin.testing import an_envelope
 from filterrelay.settings import Upstream as UpstreamSettings
 
 LOOPBACK = "127.0.0.1"
@@ -50,19 +52,20 @@ class FarSide:
     """A server on loopback.
 
     answers: by verb, one or a list that is used up, its last one kept; `GREETING`
-    and `.` (the final dot) are verbs too; after a 421 it closes. extensions: for EHLO. extensions_in_tls:
-    those after STARTTLS. certificate: its TLS context; implicit: TLS at once.
+    and `.` (the final dot) are verbs too; after a 421 it closes. extensions: for
+    EHLO. tls: its context for STARTTLS; implicit: TLS at once. hung, closed: set
+    when it has fallen silent, and when a connection has ended.
     """
 
     answers: dict[str, Answer | list[Answer]] = field(default_factory=dict)
     extensions: Sequence[str] = ("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES")
-    extensions_in_tls: Sequence[str] | None = None
     tls: ssl.SSLContext | None = None
     implicit: bool = False
     port: int = 0
     connections: int = 0
     commands: list[str] = field(default_factory=list)
     received: list[Received] = field(default_factory=list)
+    hung: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -160,6 +163,7 @@ class FarSide:
         """Says what it was told to say; empty when that is nothing more."""
         answer = self._told(verb, secure=secure)
         if answer is Act.HANG:
+            self.hung.set()
             return ""
         if answer is Act.DROP:
             raise ConnectionError
@@ -178,9 +182,7 @@ class FarSide:
             return told
         if verb == "EHLO":
             offered = self.extensions
-            if secure and self.extensions_in_tls is not None:
-                offered = self.extensions_in_tls
-            elif secure:
+            if secure:
                 offered = [word for word in offered if word != "STARTTLS"]
             lines = ["mx.provider.example", *offered]
             last = len(lines) - 1
@@ -209,3 +211,18 @@ def upstream_settings(*sides: FarSide, **changes: Any) -> UpstreamSettings:
         "timeout": "200ms",
     }
     return UpstreamSettings(**(values | changes))
+
+
+BODY = b"Subject: Lunch\r\n\r\nHello.\r\n"
+Opener = Callable[[UpstreamSettings], Upstream]
+
+
+async def send(upstream: Upstream, *to: str, body: bytes = BODY) -> Sent:
+    """One message from alice to these, bob if nobody is named."""
+    envelope = an_envelope("alice@office.example", *(to or ("bob@partner.example",)))
+    return await upstream.send(envelope, envelope.recipients, body)
+
+
+def codes(sent: Sent) -> list[str]:
+    """The replies' codes, as `250 2.0.0`."""
+    return [f"{reply.code} {reply.enhanced}" for reply in sent.replies]

@@ -1,0 +1,180 @@
+"""A next hop without a network, and a scheduler around it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from filterrelay.delivery.report import Reports
+from filterrelay.delivery.retry import RetrySchedule
+from filterrelay.delivery.route import Routes
+from filterrelay.delivery.scheduler import Pace, Scheduler
+from filterrelay.delivery.upstream import Sent
+from filterrelay.mail.envelope import Envelope, Recipient
+from filterrelay.mail.outcome import Attempt
+from filterrelay.mail.reply import Reply
+from filterrelay.observe.budget import MemoryBudget, Reservation
+from filterrelay.observe.metrics import Metrics
+from filterrelay.plugin.testing import SOME_TIME, FakeClock, an_envelope
+from filterrelay.settings import RouteRule
+from filterrelay.spool.memory import MemorySpool
+from filterrelay.spool.store import Deposit, Lease, Settlement, StoredMessage, StoredRecipient
+
+TAKEN = Reply(250, "2.0.0", "Queued")
+LATER = Reply(450, "4.2.0", "Greylisted")
+UNKNOWN = Reply(550, "5.1.1", "No such user")
+BODY = b"Subject: Lunch\r\nMessage-ID: <1@office.example>\r\n\r\nHello.\r\n"
+LEASE = timedelta(minutes=10)
+
+
+class Hop:
+    """A next hop that notes what it is asked.
+
+    answer: for the recipient at that place of a transaction. gate: while it is
+    clear, transactions wait. down: what `outage` says.
+    """
+
+    def __init__(
+        self, answer: Callable[[int, Recipient], Reply] = lambda *_: TAKEN, name: str = "provider"
+    ) -> None:
+        self.name = name
+        self.connections = 2
+        self.dsn = False
+        self.down: Reply | None = None
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.reached = asyncio.Event()
+        self.asked: list[list[str]] = []
+        self.bodies: list[bytes] = []
+        self.answer = answer
+
+    def outage(self, recipients: int) -> Sent | None:
+        """As it was told."""
+        return Sent([self.down] * recipients, "mx:25", answered=False) if self.down else None
+
+    async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
+        """Answers, once the gate is open."""
+        self.asked.append([str(r) for r in recipients])
+        self.bodies.append(body)
+        self.reached.set()
+        await self.gate.wait()
+        replies = [self.answer(i, r) for i, r in enumerate(recipients)]
+        return Sent(replies, "mx.provider.example:25", "TLSv1.3", dsn=self.dsn)
+
+
+class NotingSpool(MemorySpool):
+    """A spool that says when something is settled."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self.settled = asyncio.Event()
+        self.settlements: list[Settlement] = []
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Settles."""
+        await super().settle(settlement)
+        self.settlements.append(settlement)
+        self.settled.set()
+
+
+@dataclass
+class Site:
+    """A scheduler at work, and all that it works with."""
+
+    scheduler: Scheduler
+    spool: NotingSpool
+    clock: FakeClock
+    memory: MemoryBudget
+    metrics: Metrics
+    reports: list[tuple[Envelope, bytes]] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+
+    async def submit(self, id_: str = "ID", *to: str, **changes: Any) -> Reservation:
+        """Commits a fresh message and hands it to delivery, as the door does."""
+        deposit = self.deposit(id_, *to, **changes)
+        reservation = self.memory.reservation()
+        await reservation.grow(len(deposit.body), 1)
+        await self.spool.commit(deposit)
+        self.scheduler.submit(deposit, reservation)
+        return reservation
+
+    def deposit(self, id_: str = "ID", *to: str, **changes: Any) -> Deposit:
+        """A fresh message under this process's lease."""
+        message = a_stored_message(id_, *to, now=self.clock.now(), **changes)
+        return Deposit(message, BODY)
+
+    async def submitted(self, id_: str = "ID", *to: str, **changes: Any) -> None:
+        """Submits and waits for the result to be recorded."""
+        await self.submit(id_, *to, **changes)
+        await self.result()
+
+    async def result(self) -> None:
+        """Returns when a result has been recorded."""
+        await asyncio.wait_for(self.spool.settled.wait(), 5)
+        self.spool.settled.clear()
+
+    async def later(self, by: timedelta) -> None:
+        """Lets time pass, has the spool looked at, and waits for the result."""
+        self.clock.advance(by)
+        self.scheduler.nudge()
+        await self.result()
+
+
+def a_stored_message(
+    id_: str = "ID", *to: str, now: datetime = SOME_TIME, **changes: Any
+) -> StoredMessage:
+    """A fresh message; changes are the envelope's, `notify` and `orcpt` every recipient's."""
+    notify, orcpt = changes.pop("notify", ()), changes.pop("orcpt", "")
+    sender = changes.pop("sender", "alice@office.example")
+    envelope = an_envelope(sender, *to, **changes)
+    envelope = replace(
+        envelope,
+        recipients=tuple(replace(r, notify=notify, orcpt=orcpt) for r in envelope.recipients),
+    )
+    recipients = tuple(
+        StoredRecipient(i, r, next_attempt=now + LEASE) for i, r in enumerate(envelope.recipients)
+    )
+    return StoredMessage(
+        id_, now, envelope, {}, len(BODY), recipients, lease=Lease("worker-1", now + LEASE)
+    )
+
+
+@asynccontextmanager
+async def delivering(
+    *hops: Hop,
+    rules: Sequence[RouteRule] = (),
+    pace: Pace | None = None,
+    octets: int = 10_000,
+    submit: Callable[[Envelope, bytes], Any] | None = None,
+) -> AsyncIterator[Site]:
+    """A scheduler over these next hops, the first the default; drained in the end."""
+    clock = FakeClock()
+    spool, memory, metrics = NotingSpool(clock), MemoryBudget(octets), Metrics()
+    reports: list[tuple[Envelope, bytes]] = []
+    attempts: list[Attempt] = []
+
+    async def note(envelope: Envelope, raw: bytes) -> None:
+        reports.append((envelope, raw))
+
+    upstreams: Mapping[str, Hop] = {hop.name: hop for hop in hops}
+    scheduler = Scheduler(
+        spool=spool,
+        owner="worker-1",
+        routes=Routes(rules, upstreams, hops[0].name),
+        upstreams=upstreams,
+        schedule=RetrySchedule(),
+        reports=Reports("relay.office.example", submit or note, clock),
+        clock=clock,
+        metrics=metrics,
+        memory=memory,
+        on_attempt=attempts.append,
+        pace=pace or Pace(poll=3600),
+    )
+    running = asyncio.ensure_future(scheduler.run())
+    try:
+        yield Site(scheduler, spool, clock, memory, metrics, reports, attempts)
+    finally:
+        await scheduler.drain(0.1)
+        await running

@@ -1,0 +1,77 @@
+"""One attempt: recipients in transactions, and what the replies mean."""
+
+import pytest
+
+from filterrelay.delivery.attempt import attempt, result_of
+from filterrelay.mail.reply import Reply
+from filterrelay.plugin.testing import an_envelope
+from filterrelay.spool.store import StoredRecipient
+
+from .hop import TAKEN, Hop
+
+TOO_MANY = Reply(452, "4.5.3", "Too many recipients")
+
+
+async def results(hop: Hop, count: int) -> dict[str, str]:
+    """An attempt for so many recipients: each one's result."""
+    envelope = an_envelope("a@office.example", *(f"r{i}@p.example" for i in range(count)))
+    stored = [StoredRecipient(i, r) for i, r in enumerate(envelope.recipients)]
+    tried = await attempt(hop, envelope, stored, b"")
+    return {
+        str(stored.recipient): result_of(reply)
+        for each in tried
+        for stored, reply in zip(each.recipients, each.sent.replies, strict=True)
+    }
+
+
+async def test_many_recipients_go_in_transactions_of_a_hundred() -> None:
+    """No server must take more at once (RFC 5321 section 4.5.3.1.8)."""
+    hop = Hop(lambda *_: TAKEN)
+    assert set((await results(hop, 250)).values()) == {"delivered"}
+    assert [len(names) for names in hop.asked] == [100, 100, 50]
+
+
+async def test_recipients_beyond_the_far_sides_limit_follow_at_once() -> None:
+    """452 4.5.3 is no deferral but the next transaction."""
+    hop = Hop(lambda place, _: TAKEN if place < 2 else TOO_MANY)
+    assert set((await results(hop, 5)).values()) == {"delivered"}
+    assert [len(names) for names in hop.asked] == [5, 3, 1]
+
+
+async def test_452_for_everybody_is_a_deferral() -> None:
+    """It ends, rather than go round in a circle."""
+    hop = Hop(lambda *_: TOO_MANY)
+    assert set((await results(hop, 3)).values()) == {"deferred"}
+    assert len(hop.asked) == 1
+
+
+async def test_recipients_keep_their_own_replies_beside_a_surplus() -> None:
+    """One taken, one unknown, one too many: the last goes again, the others are settled."""
+    answers = iter([TAKEN, Reply(550, "5.1.1", "Unknown"), TOO_MANY, TAKEN])
+    hop = Hop(lambda *_: next(answers))
+    assert await results(hop, 3) == {
+        "r0@p.example": "delivered",
+        "r1@p.example": "bounced",
+        "r2@p.example": "delivered",
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "result"),
+    [
+        (250, "delivered"),
+        (251, "delivered"),
+        (450, "deferred"),
+        (550, "bounced"),
+        (354, "deferred"),
+    ],
+)
+def test_the_first_digit_decides(code: int, result: str) -> None:
+    """RFC 5321 section 4.2.1."""
+    assert result_of(Reply(code, "", "")) == result
+
+
+@pytest.mark.parametrize("code", [530, 534, 535, 538])
+def test_a_login_or_tls_that_we_lack_bounces_nothing(code: int) -> None:
+    """A configuration of ours is repaired, and the mail goes then."""
+    assert result_of(Reply(code, "5.7.0", "Must issue STARTTLS first")) == "deferred"

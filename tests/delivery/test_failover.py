@@ -1,0 +1,48 @@
+"""Hosts in order, and what a failed one costs."""
+
+import pytest
+
+from .far_side import Opener, codes, far_side, send, upstream_settings
+
+
+async def test_a_greeting_of_554_is_no_bounce(open_upstream: Opener) -> None:
+    """A host that takes no mail at all says nothing about the message (RFC 5321 section 3.1)."""
+    async with far_side(answers={"GREETING": "554 No mail here"}) as side:
+        sent = await send(open_upstream(upstream_settings(side)))
+        assert sent.replies[0].is_temporary
+        assert "554 No mail here" in sent.replies[0].text
+
+
+async def test_421_before_the_message_goes_to_the_next_host(open_upstream: Opener) -> None:
+    """A server about to stop is not waited for."""
+    async with far_side(answers={"MAIL": "421 4.3.2 Stopping"}) as side, far_side() as other:
+        sent = await send(open_upstream(upstream_settings(side, other)))
+        assert codes(sent) == ["250 2.0.0"]
+        assert sent.host == other.host
+
+
+async def test_the_second_host_takes_over_and_the_first_comes_back(
+    open_upstream: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Failover in order; once the first host answers again, it gets the mail again."""
+    monkeypatch.setattr("filterrelay.delivery.failover.FIRST_PAUSE", 0.0)
+    async with far_side() as first, far_side() as second:
+        upstream = open_upstream(upstream_settings(first, second))
+        await first.stop()
+        assert (await send(upstream)).host == second.host
+        assert (await send(upstream)).host == second.host
+        await first.start()
+        assert (await send(upstream)).host == first.host
+
+
+async def test_hosts_that_are_down_are_left_alone(open_upstream: Opener) -> None:
+    """After a failure, messages are deferred with its words, without another connection."""
+    async with far_side(answers={"GREETING": "421 4.3.2 Down"}) as side:
+        upstream = open_upstream(upstream_settings(side))
+        first = await send(upstream)
+        second = await send(upstream)
+        outage = upstream.outage(1)
+    assert side.connections == 1
+    assert codes(first) == codes(second) == ["421 4.3.2"]
+    assert outage is not None
+    assert list(outage.replies) == list(second.replies)

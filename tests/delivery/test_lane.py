@@ -1,0 +1,49 @@
+"""What waits for one next hop."""
+
+import asyncio
+
+from filterrelay.delivery.lane import SETTLING, Flight, Lane, Part
+from filterrelay.delivery.upstream import Nowhere
+from filterrelay.observe.budget import MemoryBudget
+from filterrelay.plugin.testing import SOME_TIME, an_envelope
+from filterrelay.spool.store import StoredMessage
+
+
+def a_part() -> Part:
+    """A part of a message without recipients."""
+    message = StoredMessage("ID", SOME_TIME, an_envelope(), {}, 0, ())
+    return Part(Flight(message, SOME_TIME, True, MemoryBudget(1).reservation()), ())
+
+
+async def test_a_sleeping_sender_is_woken_before_another_is_wanted() -> None:
+    """Senders are few: one that sleeps takes the next part."""
+    lane = Lane(Nowhere())
+    sleeping = asyncio.ensure_future(lane.sleep())
+    await asyncio.sleep(0)
+    assert not lane.put(a_part())
+    await sleeping
+    assert lane.put(a_part())
+
+
+async def test_senders_are_limited() -> None:
+    """As many as there are connections, and some whose result is being written."""
+    lane = Lane(Nowhere())
+    lane.senders = 1 + SETTLING
+    assert not lane.put(a_part())
+    assert len(lane.waiting) == 1
+
+
+async def test_all_sleepers_wake_at_the_end() -> None:
+    """So that they notice that it is the end."""
+    lane = Lane(Nowhere())
+    sleeping = [asyncio.ensure_future(lane.sleep()) for _ in range(3)]
+    await asyncio.sleep(0)
+    lane.wake_all()
+    await asyncio.gather(*sleeping)
+
+
+def test_the_lease_ends_with_the_last_part() -> None:
+    """A message for two next hops stays ours until both results are written."""
+    flight = a_part().flight
+    flight.unsettled = 2
+    assert [flight.settles(), flight.settles()] == [False, True]

@@ -1,0 +1,191 @@
+"""Reports as the sender's mail program reads them."""
+
+from dataclasses import replace
+from datetime import timedelta
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+
+from filterrelay.delivery.report import MOST_RETURNED, Action, Reports, Told, decode_xtext
+from filterrelay.mail.envelope import Envelope
+from filterrelay.mail.reply import Reply
+from filterrelay.plugin.testing import SOME_TIME, FakeClock
+from filterrelay.spool.store import StoredMessage
+
+from .hop import BODY, a_stored_message
+
+REFUSED = Reply(550, "5.1.1", "No such user")
+HOST = "mx.partner.example:25"
+
+
+async def written(
+    message: StoredMessage,
+    action: Action = Action.FAILED,
+    reply: Reply = REFUSED,
+    body: bytes = BODY,
+    host: str = HOST,
+) -> tuple[Envelope, bytes]:
+    """The one report on all recipients."""
+    sent: list[tuple[Envelope, bytes]] = []
+
+    async def submit(envelope: Envelope, raw: bytes) -> None:
+        sent.append((envelope, raw))
+
+    told = [Told(stored.recipient, reply, host) for stored in message.recipients]
+    until = SOME_TIME + timedelta(days=5) if action is Action.DELAYED else None
+    reports = Reports("relay.office.example", submit, FakeClock())
+    assert await reports.send(action, message, told, body, until=until)
+    ((envelope, raw),) = sent
+    return envelope, raw
+
+
+async def parsed(message: StoredMessage, *args: Any, **kwargs: Any) -> EmailMessage:
+    """The report as Python's own parser reads it; whatever it finds wrong fails the test."""
+    _, raw = await written(message, *args, **kwargs)
+    strict = policy.SMTP.clone(raise_on_defect=True)
+    return message_from_bytes(raw, EmailMessage, policy=strict)
+
+
+def status(report: EmailMessage, block: int) -> dict[str, str]:
+    """One block of the machine's part: 0 is about the message, then one a recipient."""
+    part = report.get_payload(1)
+    return dict(part.get_payload(block).items())  # type: ignore[union-attr]  # a status part's payload is its blocks
+
+
+async def test_a_bounce_has_the_three_parts_of_rfc_3464() -> None:
+    """A text for people, fields for programs, and the original's header."""
+    report = await parsed(a_stored_message())
+    assert report.get_content_type() == "multipart/report"
+    assert report.get_param("report-type") == "delivery-status"
+    types = [part.get_content_type() for part in report.iter_parts()]
+    assert types == ["text/plain", "message/delivery-status", "text/rfc822-headers"]
+
+
+async def test_the_fields_say_who_what_and_why() -> None:
+    """RFC 3464 sections 2.2 and 2.3."""
+    report = await parsed(a_stored_message())
+    assert status(report, 0)["Reporting-MTA"] == "dns; relay.office.example"
+    assert status(report, 1) == {
+        "Final-Recipient": "rfc822; bob@partner.example",
+        "Action": "failed",
+        "Status": "5.1.1",
+        "Remote-MTA": "dns; mx.partner.example",
+        "Diagnostic-Code": "smtp; 550 5.1.1 No such user",
+        "Last-Attempt-Date": "Fri, 02 Jan 2026 03:04:05 +0000",
+    }
+
+
+async def test_what_the_client_gave_comes_back_decoded() -> None:
+    """ENVID and ORCPT are what the sender knows its mail by (RFC 3461 sections 4.2 and 4.4)."""
+    message = a_stored_message(envid="QQ+2B17", orcpt="rfc822;bob+2Boffice@partner.example")
+    report = await parsed(message)
+    assert status(report, 0)["Original-Envelope-Id"] == "QQ+17"
+    assert status(report, 1)["Original-Recipient"] == "rfc822; bob+office@partner.example"
+
+
+@pytest.mark.parametrize(
+    ("xtext", "text"),
+    [("a+2Bb", "a+b"), ("a+0D+0ABcc: x", "a  Bcc: x"), ("\\x{2603}", "☃"), ("\\x{D800}", "")],
+)
+def test_decoded_xtext_cannot_start_another_field(xtext: str, text: str) -> None:
+    """Line ends within are blanks, surrogates vanish."""
+    assert decode_xtext(xtext) == text
+
+
+async def test_a_report_answers_its_message() -> None:
+    """Mail programs show it in the same thread; robots don't answer it."""
+    report = await parsed(a_stored_message())
+    assert report["In-Reply-To"] == "<1@office.example>"
+    assert report["Auto-Submitted"] == "auto-replied"
+    assert report["To"] == "alice@office.example" or report["To"] == "<alice@office.example>"
+
+
+async def test_the_text_names_the_subject_as_it_was_written() -> None:
+    """Also when it is an encoded one."""
+    body = b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n\r\nHello.\r\n"
+    report = await parsed(a_stored_message(), body=body)
+    text = next(report.iter_parts()).get_payload(decode=True)
+    assert isinstance(text, bytes)
+    assert '"Grüße"' in text.decode()
+
+
+async def test_only_the_header_comes_back_unless_all_is_asked_for() -> None:
+    """RET=HDRS, or nothing said: the text of a letter isn't copied around."""
+    _, raw = await written(a_stored_message())
+    assert b"Message-ID: <1@office.example>" in raw
+    assert b"Hello." not in raw
+
+
+async def test_ret_full_brings_the_whole_message_back() -> None:
+    """As a message of its own."""
+    report = await parsed(a_stored_message(ret="FULL"))
+    assert [part.get_content_type() for part in report.iter_parts()][2] == "message/rfc822"
+
+
+async def test_a_huge_message_does_not_come_back_whole() -> None:
+    """Nor does a huge header: reports stay small."""
+    body = b"".join(b"X-%06d: %s\r\n" % (i, b"x" * 60) for i in range(20_000))
+    _, raw = await written(a_stored_message(ret="FULL"), body=body + b"\r\n" + b"y" * MOST_RETURNED)
+    assert len(raw) < 20_000
+    assert raw.count(b"x" * 60 + b"\r\n") == raw.count(b"X-0")
+
+
+async def test_a_delay_notice_says_until_when() -> None:
+    """And is no failure, for programs that look."""
+    report = await parsed(a_stored_message(), Action.DELAYED, Reply(451, "4.4.1", "refused"))
+    fields = status(report, 1)
+    assert (fields["Action"], fields["Status"]) == ("delayed", "4.4.1")
+    assert fields["Will-Retry-Until"] == "Wed, 07 Jan 2026 03:04:05 +0000"
+
+
+async def test_relayed_is_a_success() -> None:
+    """Status class 2 (RFC 3464 section 2.3.4)."""
+    report = await parsed(a_stored_message(notify=("SUCCESS",)), Action.RELAYED)
+    assert (status(report, 1)["Action"], status(report, 1)["Status"][0]) == ("relayed", "2")
+
+
+async def test_words_of_our_own_name_no_remote_server() -> None:
+    """When nobody answered, nobody is quoted."""
+    report = await parsed(a_stored_message(), host="")
+    assert "Remote-MTA" not in status(report, 1)
+    assert status(report, 1)["Diagnostic-Code"].startswith("x-filterrelay; ")
+
+
+async def test_addresses_beyond_ascii_make_an_international_report() -> None:
+    """RFC 6533's types, sent with SMTPUTF8."""
+    envelope, raw = await written(a_stored_message("ID", "bøb@partner.example", smtputf8=True))
+    assert envelope.smtputf8
+    assert b"Content-Type: message/global-delivery-status\r\n" in raw
+    assert "Final-Recipient: utf-8; bøb@partner.example\r\n".encode() in raw
+
+
+async def test_a_hostile_reply_writes_no_fields_of_its_own() -> None:
+    """What the far side says is one line in the report, of bounded length."""
+    reply = Reply(550, "5.7.1", "no\r\n\r\n--=_boundary\r\nBcc: x\n" + "y" * 5000)
+    _, raw = await written(a_stored_message(), reply=reply)
+    assert not any(line.startswith((b"Bcc", b"--=_b")) for line in raw.split(b"\r\n"))
+    assert max(map(len, raw.split(b"\r\n"))) < 998
+
+
+async def test_every_line_ends_with_crlf() -> None:
+    """It goes into the spool as it is."""
+    _, raw = await written(a_stored_message())
+    assert raw.replace(b"\r\n", b"").count(b"\n") == raw.replace(b"\r\n", b"").count(b"\r") == 0
+
+
+async def test_nobody_is_told_of_what_nobody_wants_to_hear() -> None:
+    """A null sender, or NOTIFY=NEVER: nothing is handed over."""
+    message = a_stored_message(notify=("NEVER",))
+    calls: list[bytes] = []
+
+    async def submit(envelope: Envelope, raw: bytes) -> None:
+        calls.append(raw)
+
+    reports = Reports("relay.office.example", submit, FakeClock())
+    told = [Told(message.recipients[0].recipient, REFUSED)]
+    bounce = replace(message, envelope=replace(message.envelope, sender=None))
+    assert not await reports.send(Action.FAILED, message, told, BODY)
+    assert not await reports.send(Action.FAILED, bounce, told, BODY)
+    assert calls == []

@@ -1,0 +1,229 @@
+"""What follows an attempt: who is told, what is counted, what stays."""
+
+from datetime import timedelta
+from email import message_from_bytes
+
+import pytest
+import structlog
+
+from filterrelay.mail.envelope import Envelope
+from filterrelay.mail.reply import Reply
+from filterrelay.spool.store import NoSuchMessage, SpoolFull, SpoolUnavailable
+
+from .hop import LATER, TAKEN, UNKNOWN, Hop, Site, delivering
+
+FOUR_HOURS = timedelta(hours=4)
+FIVE_DAYS = timedelta(days=5)
+
+
+async def keep_trying(site: Site, until: timedelta) -> None:
+    """Lets time pass until then, one attempt after the other."""
+    end = site.clock.now() + until
+    while site.clock.now() < end:
+        (waiting,) = (await site.spool.get("ID")).pending()
+        assert waiting.next_attempt is not None
+        await site.later(waiting.next_attempt - site.clock.now())
+
+
+def kinds(site: Site) -> list[str]:
+    """The action of each report sent, in order."""
+    found = []
+    for _, raw in site.reports:
+        status = message_from_bytes(raw).get_payload(1)
+        found.append(str(status.get_payload(1)["Action"]))  # type: ignore[union-attr, index]  # a status part's payload is its blocks
+    return found
+
+
+async def test_a_refused_recipient_bounces_to_the_sender() -> None:
+    """The report is there before the recipient is forgotten."""
+    seen: list[str] = []
+
+    async def submit(envelope: Envelope, raw: bytes) -> None:
+        seen.append(str((await site.spool.get("ID")).recipients[0].state))
+
+    async with delivering(Hop(lambda *_: UNKNOWN), submit=submit) as site:
+        await site.submitted()
+        assert seen == ["queued"]
+        with pytest.raises(NoSuchMessage):
+            await site.spool.get("ID")
+
+
+async def test_a_bounce_goes_from_nobody_to_the_sender() -> None:
+    """With the null sender, and asking for no report on itself."""
+    async with delivering(Hop(lambda *_: UNKNOWN)) as site:
+        await site.submitted()
+        ((envelope, _),) = site.reports
+        assert envelope.sender is None
+        assert [str(r) for r in envelope.recipients] == ["alice@office.example"]
+        assert envelope.recipients[0].notify == ("NEVER",)
+
+
+async def test_two_refused_recipients_make_one_bounce() -> None:
+    """And the delivered third isn't in it."""
+    hop = Hop(lambda place, _: TAKEN if place == 2 else UNKNOWN)
+    async with delivering(hop) as site:
+        await site.submitted("ID", "a@p.example", "b@p.example", "c@p.example")
+        ((_, raw),) = site.reports
+        assert b"a@p.example" in raw
+        assert b"b@p.example" in raw
+        assert b"c@p.example" not in raw
+
+
+async def test_a_bounce_never_bounces() -> None:
+    """Nothing is sent for a null sender (RFC 5321 section 6.1); the message is gone."""
+    async with delivering(Hop(lambda *_: UNKNOWN)) as site:
+        await site.submitted(sender="")
+        assert site.reports == []
+        with pytest.raises(NoSuchMessage):
+            await site.spool.get("ID")
+
+
+@pytest.mark.parametrize(
+    ("notify", "reports"),
+    [((), 1), (("NEVER",), 0), (("SUCCESS",), 0), (("FAILURE", "DELAY"), 1)],
+)
+async def test_notify_decides_about_bounces(notify: tuple[str, ...], reports: int) -> None:
+    """RFC 3461 section 4.1: nothing said means failures."""
+    async with delivering(Hop(lambda *_: UNKNOWN)) as site:
+        await site.submitted(notify=notify)
+        assert len(site.reports) == reports
+
+
+async def test_the_sender_hears_once_of_a_delay_after_4_hours() -> None:
+    """Not before, and not again."""
+    async with delivering(Hop(lambda *_: LATER)) as site:
+        await site.submitted()
+        await keep_trying(site, FOUR_HOURS - timedelta(minutes=1))
+        assert kinds(site) == ["delayed"]
+        assert abs(site.clock.now() - (await site.spool.get("ID")).received - FOUR_HOURS) < (
+            timedelta(minutes=1)
+        )
+        await keep_trying(site, FOUR_HOURS)
+        assert kinds(site) == ["delayed"]
+
+
+async def test_no_delay_notice_for_who_wants_failures_only() -> None:
+    """NOTIFY=FAILURE says so."""
+    async with delivering(Hop(lambda *_: LATER)) as site:
+        await site.submitted(notify=("FAILURE",))
+        await keep_trying(site, FOUR_HOURS)
+        assert site.reports == []
+
+
+async def test_after_5_days_the_message_bounces() -> None:
+    """With the last reason."""
+    async with delivering(Hop(lambda *_: LATER)) as site:
+        await site.submitted()
+        await keep_trying(site, FIVE_DAYS)
+        with pytest.raises(NoSuchMessage):
+            await site.spool.get("ID")
+        assert kinds(site) == ["delayed", "failed"]
+        assert b"Status: 5.4.7\r\n" in site.reports[-1][1]
+        assert b"450 4.2.0 Greylisted" in site.reports[-1][1]
+
+
+async def test_the_bounce_of_a_message_never_in_memory_shows_its_header() -> None:
+    """A next hop down to the end: the bytes are read for the report alone."""
+    hop = Hop()
+    hop.down = Reply(451, "4.4.1", "connect: refused")
+    async with delivering(hop) as site:
+        await site.submitted()
+        await keep_trying(site, FIVE_DAYS)
+        with pytest.raises(NoSuchMessage):
+            await site.spool.get("ID")
+        assert b"Message-ID: <1@office.example>\r\n" in site.reports[-1][1]
+
+
+async def test_a_bounce_that_cannot_be_kept_keeps_its_message() -> None:
+    """On a full disk nothing is forgotten without a word: it is tried once more."""
+    full = [True, False]
+
+    async def submit(envelope: Envelope, raw: bytes) -> None:
+        if full.pop(0):
+            raise SpoolFull(0)
+
+    async with delivering(Hop(lambda *_: UNKNOWN), submit=submit) as site:
+        await site.submitted()
+        assert len((await site.spool.get("ID")).pending()) == 1
+        await site.later(timedelta(minutes=15))
+        with pytest.raises(NoSuchMessage):
+            await site.spool.get("ID")
+
+
+@pytest.mark.parametrize(("dsn", "reports"), [(True, []), (False, ["relayed"])])
+async def test_success_is_reported_by_the_last_server_that_can(
+    dsn: bool, reports: list[str]
+) -> None:
+    """By us as `relayed` when the next hop knows no DSN (RFC 3461 section 6.2.7)."""
+    hop = Hop()
+    hop.dsn = dsn
+    async with delivering(hop) as site:
+        await site.submitted(notify=("SUCCESS",))
+        assert kinds(site) == reports
+
+
+async def test_a_result_is_not_lost_when_the_spool_stumbles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is written when the spool works again; the message isn't sent twice."""
+    monkeypatch.setattr("filterrelay.delivery.settle._PAUSES", (0.0, 0.0))
+    hop = Hop()
+    async with delivering(hop) as site:
+        record, stumbles = site.spool.settle, [1, 2]
+
+        async def settle(settlement: object) -> None:
+            if stumbles:
+                stumbles.pop()
+                raise SpoolUnavailable("disk")
+            await record(settlement)  # type: ignore[arg-type]  # it is passed on as it came
+
+        monkeypatch.setattr(site.spool, "settle", settle)
+        await site.submitted()
+        assert len(hop.asked) == 1
+        with pytest.raises(NoSuchMessage):
+            await site.spool.get("ID")
+
+
+async def test_each_transaction_is_in_the_trace() -> None:
+    """With next hop, host, encryption and each recipient's result."""
+    async with delivering(Hop(lambda place, _: UNKNOWN if place else TAKEN)) as site:
+        await site.submitted("ID", "a@p.example", "b@p.example")
+        event = next(e for e in await site.spool.events("ID") if e.kind == "attempt")
+        assert event.data == {
+            "upstream": "provider",
+            "host": "mx.provider.example:25",
+            "tls": "TLSv1.3",
+            "recipients": [
+                {"address": "a@p.example", "result": "delivered", "reply": "250 2.0.0 Queued"},
+                {"address": "b@p.example", "result": "bounced", "reply": "550 5.1.1 No such user"},
+            ],
+            "seconds": 0.0,
+        }
+
+
+async def test_observers_hear_of_each_recipient() -> None:
+    """One after the other, with the attempt's number."""
+    async with delivering(Hop(lambda *_: LATER)) as site:
+        await site.submitted("ID", "a@p.example", "b@p.example")
+        assert [(str(a.recipient), a.result, a.number) for a in site.attempts] == [
+            ("a@p.example", "deferred", 1),
+            ("b@p.example", "deferred", 1),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("reply", "result", "kind"),
+    [(TAKEN, "delivered", "2xx"), (LATER, "deferred", "4xx"), (UNKNOWN, "bounced", "5xx")],
+)
+async def test_results_are_counted_and_logged(reply: Reply, result: str, kind: str) -> None:
+    """One line and one count a result."""
+    with structlog.testing.capture_logs() as lines:
+        async with delivering(Hop(lambda *_: reply)) as site:
+            await site.submitted()
+            labels = {"upstream": "provider", "result": result, "reply": kind}
+            registry = site.metrics.registry
+            assert registry.get_sample_value("filterrelay_deliveries_total", labels) == 1
+    (line,) = [line for line in lines if line["event"] == result]
+    assert line["id"] == "ID"
+    assert line["recipients"] == ["bob@partner.example"]
+    assert line["reply"] == str(reply)

@@ -167,7 +167,7 @@ class Inspection:
             self._object("macros", path, "it has macros")
         for info in entries:
             self._count_member()
-            if info.is_dir() or _holds_macros(info.filename):
+            if info.filename.endswith("/") or _holds_macros(info.filename):
                 continue
             inner = f"{path}/{info.filename}"
             if info.flag_bits & _ZIP_ENCRYPTED:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 import ssl
 import sys
 import time
@@ -70,18 +71,21 @@ async def _demo(*, stay: bool, as_json: bool) -> bool:
         ):
             write(office, address, dns, certificate, key)
             async with _relay(office):
-                sent = samples()
+                sent = samples(clock.now())
                 replies = [await _send(office, each, office.ready(each, clock)) for each in sent]
                 results = await _results(office, sent, replies)
                 passed = sum(result.verdict == "pass" for result in results)
                 await provider.wait_for(passed, ARRIVED_WITHIN)
-                signed = [_signature_is_good(office, each) for each in provider.arrivals]
+                signed = [_signature(office, each) for each in provider.arrivals]
                 took = time.monotonic() - began
                 show = _print_json if as_json else _show
                 show(office, results, provider.arrivals, signed, took)
                 if stay:
                     await asyncio.Event().wait()
-    return len(signed) == passed and all(r.verdict == r.sample.expected for r in results)
+    spoilt = sum(result.sample.spoilt for result in results)
+    valid = sum(valid for _, valid in signed)
+    as_expected = all(result.verdict == result.sample.expected for result in results)
+    return as_expected and len(signed) == passed and valid == passed - spoilt
 
 
 @asynccontextmanager
@@ -132,11 +136,9 @@ async def _send(office: "Office", sample: "Sample", raw: bytes) -> str:
     from filterrelay.demo.office import PASSWORD, USER
 
     trusting = ssl.create_default_context(cafile=office.directory / "tls.pem")
-    port = office.ports.submission if sample.login else office.ports.inbound
-    client = SMTP(hostname="127.0.0.1", port=port, start_tls=False)
-    async with client:
+    async with SMTP(sock=_connection(office, sample), start_tls=False) as client:
         if sample.login:
-            await client.starttls(tls_context=trusting)
+            await client.starttls(server_hostname="127.0.0.1", tls_context=trusting)
             await client.login(USER, PASSWORD)
         await client.mail(sample.sender)
         await client.rcpt(sample.recipient)
@@ -145,6 +147,18 @@ async def _send(office: "Office", sample: "Sample", raw: bytes) -> str:
         except SMTPResponseException as refused:
             return f"{refused.code} {refused.message}"
         return f"{reply.code} {reply.message}"
+
+
+def _connection(office: "Office", sample: "Sample") -> socket.socket:
+    """A connection to the sample's listener; a stranger's says where it comes from."""
+    from filterrelay.demo.office import STRANGER
+
+    port = office.ports.submission if sample.login else office.ports.inbound
+    sock = socket.create_connection(("127.0.0.1", port))
+    if not sample.login:
+        sock.sendall(f"PROXY TCP4 {STRANGER} 127.0.0.1 40000 {port}\r\n".encode())
+    sock.setblocking(False)
+    return sock
 
 
 async def _results(
@@ -196,20 +210,26 @@ def _remarks(steps: Any) -> str:
     return ", ".join(f"{plugin} {result}" for plugin, result in found if result)
 
 
-def _signature_is_good(office: "Office", arrival: "Arrival") -> bool:
-    """Whether an independent verifier, dkimpy, finds the office's signature valid."""
+def _signature(office: "Office", arrival: "Arrival") -> tuple[str, bool]:
+    """Whose signature arrived, and whether dkimpy, an independent verifier, finds it valid."""
     import dkim
 
-    record = office.own_key.public.record.encode()
-    verifier = dkim.DKIM(arrival.raw)
-    return bool(verifier.verify(dnsfunc=lambda _name, **_: record))
+    from filterrelay.demo.samples import OFFICE, SHOP
+
+    signed = re.search(rb"^DKIM-Signature:.*?\bd=([\w.]+)", arrival.raw, re.MULTILINE | re.DOTALL)
+    domain = signed.group(1).decode() if signed else ""
+    keys = {OFFICE: office.own_key, SHOP: office.shop_key}
+    if domain not in keys:
+        return domain, False
+    record = keys[domain].public.record.encode()
+    return domain, dkim.verify(arrival.raw, dnsfunc=lambda _name, **_: record)
 
 
 def _print_json(
     office: "Office",
     results: list[Result],
     arrivals: "list[Arrival]",
-    signed: list[bool],
+    signed: list[tuple[str, bool]],
     took: float,
 ) -> None:
     print_json(
@@ -227,7 +247,7 @@ def _print_json(
                 for result in results
             ],
             "arrived": len(arrivals),
-            "signatures_valid": sum(signed),
+            "signatures_valid": sum(valid for _, valid in signed),
             "metrics": _metrics(office),
         }
     )
@@ -241,7 +261,7 @@ def _show(
     office: "Office",
     results: list[Result],
     arrivals: "list[Arrival]",
-    signed: list[bool],
+    signed: list[tuple[str, bool]],
     took: float,
 ) -> None:
     from rich.console import Console
@@ -264,15 +284,14 @@ def _show(
         )
     console.print(table)
     console.print(
-        f"\n[bold]{len(arrivals)} arrived upstream[/bold], "
-        f"{sum(signed)} of them with a DKIM signature that dkimpy finds valid:"
+        f"\n[bold]{len(arrivals)} arrived upstream[/bold]; "
+        "their DKIM signatures, checked by dkimpy:"
     )
-    for arrival in arrivals:
+    for arrival, (domain, valid) in zip(arrivals, signed, strict=True):
         subject = re.search(rb"^Subject: (.*?)\r$", arrival.raw, re.MULTILINE)
         title = subject.group(1).decode(errors="replace") if subject else ""
-        console.print(
-            f"  {arrival.sender} to {', '.join(arrival.recipients)}: {title}", markup=False
-        )
+        word = "[green]valid[/green]" if valid else "[yellow]broken before it came[/yellow]"
+        console.print(f"  {word}, by {domain}: {title}, to {', '.join(arrival.recipients)}")
     configuration = office.configuration
     console.print(
         f"\nWhere to look:\n"

@@ -3,7 +3,6 @@
 import getpass
 import socket
 from dataclasses import dataclass
-from email.utils import format_datetime
 from pathlib import Path
 
 from argon2 import PasswordHasher
@@ -18,6 +17,7 @@ from filterrelay.wire.dkim_signing import FIELD, Signer, names_to_sign, signatur
 USER = f"alice@{OFFICE}"
 PASSWORD = "demo"  # noqa: S105  # it opens a relay that lives on loopback for some seconds
 SELECTOR = "demo"
+STRANGER = "203.0.113.7"  # the address that strangers come from (RFC 5737)
 
 _CONFIGURATION = """\
 hostname  = "relay.{office}"
@@ -44,6 +44,7 @@ kind    = "smtp"
 name    = "inbound"
 address = "127.0.0.1:{inbound}"
 relay_domains = ["{office}"]
+proxy_protocol = true              # so that strangers come from where they say
 
 [[auth]]
 use = "auth-file"
@@ -118,15 +119,14 @@ class Office:
         return {
             (OFFICE, "TXT"): '"v=spf1 -all"',
             (BANK, "TXT"): '"v=spf1 -all"',
-            (SHOP, "TXT"): '"v=spf1 ip4:127.0.0.1 -all"',
+            (SHOP, "TXT"): f'"v=spf1 ip4:{STRANGER} -all"',
             (f"{SELECTOR}._domainkey.{OFFICE}", "TXT"): _quoted(self.own_key.public.record),
             (f"{SELECTOR}._domainkey.{SHOP}", "TXT"): _quoted(self.shop_key.public.record),
         }
 
     def ready(self, sample: Sample, clock: Clock) -> bytes:
-        """The sample's bytes as they are sent: dated now, signed and spoilt where it says so."""
-        date = format_datetime(clock.now().replace(microsecond=0)).encode()
-        message = Message("demo", sample.raw.replace(b"{date}", date))
+        """The sample's bytes as they are sent: signed and spoilt where it says so."""
+        message = Message("demo", sample.raw)
         if sample.signed:
             signer = Signer(SHOP, SELECTOR, self.shop_key)
             at = int(clock.now().timestamp())

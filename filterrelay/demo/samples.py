@@ -4,6 +4,7 @@ import io
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 
@@ -42,7 +43,6 @@ def _message(sender: str, recipient: str, subject: str, text: str) -> EmailMessa
     message["From"] = sender
     message["To"] = recipient
     message["Subject"] = subject
-    message["Date"] = "{date}"
     message["Message-ID"] = f"<{abs(hash(subject)) % 10**12}.demo@{sender.rpartition('@')[2]}>"
     message.set_content(text)
     return message
@@ -97,7 +97,7 @@ def _eicar() -> EmailMessage:
     )
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped:
-        zipped.writestr("readme.com", clamd.EICAR)
+        zipped.writestr("readme.txt", clamd.EICAR)
     message.add_attachment(
         archive.getvalue(), maintype="application", subtype="zip", filename="tool.zip"
     )
@@ -143,21 +143,26 @@ def _from_shop(subject: str) -> Callable[[], EmailMessage]:
     )
 
 
-def samples() -> tuple[Sample, ...]:
-    """All of them, in the order in which they are sent."""
+def samples(now: datetime) -> tuple[Sample, ...]:
+    """All of them, in the order in which they are sent. now: their Date."""
+
+    def dated(message: EmailMessage) -> bytes:
+        message["Date"] = now
+        return bytes(message)
+
     own = "alice@office.example"
     return (
-        Sample("clean offer, text and HTML", own, "bob@partner.example", "pass", bytes(_clean())),
-        Sample("scan from a printer", own, "carol@office.example", "pass", bytes(_printer())),
-        Sample("GTUBE", own, "bob@partner.example", "reject", bytes(_gtube())),
-        Sample("EICAR in a zip", own, "bob@partner.example", "reject", bytes(_eicar())),
-        Sample("document with macros", own, "bob@partner.example", "quarantine", bytes(_macro())),
+        Sample("clean offer, text and HTML", own, "bob@partner.example", "pass", dated(_clean())),
+        Sample("scan from a printer", own, "carol@office.example", "pass", dated(_printer())),
+        Sample("GTUBE", own, "bob@partner.example", "reject", dated(_gtube())),
+        Sample("EICAR in a zip", own, "bob@partner.example", "reject", dated(_eicar())),
+        Sample("document with macros", own, "bob@partner.example", "quarantine", dated(_macro())),
         Sample(
             "forged sender (SPF)",
             "service@bank.example",
             "bob@office.example",
             "reject",
-            bytes(_forged()),
+            dated(_forged()),
             login=False,
         ),
         Sample(
@@ -165,7 +170,7 @@ def samples() -> tuple[Sample, ...]:
             "orders@shop.example",
             "bob@office.example",
             "pass",
-            bytes(_from_shop("Order 2231 is on its way")()),
+            dated(_from_shop("Order 2231 is on its way")()),
             login=False,
             signed=True,
         ),
@@ -174,7 +179,7 @@ def samples() -> tuple[Sample, ...]:
             "orders@shop.example",
             "bob@office.example",
             "pass",
-            bytes(_from_shop("Order 2232 is on its way")()),
+            dated(_from_shop("Order 2232 is on its way")()),
             login=False,
             signed=True,
             spoilt=True,

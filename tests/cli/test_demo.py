@@ -1,6 +1,7 @@
 """The demonstration, as a newcomer runs it."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs `filterrelay demo` to its end."""
     return subprocess.run(
         [sys.executable, "-m", "filterrelay", "demo", *arguments],
+        env=os.environ | {"COLUMNS": "150"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -25,7 +27,8 @@ def test_every_sample_gets_the_verdict_that_the_table_promises() -> None:
         assert message["verdict"] == message["expected"], message
         assert len(message["id"]) == 17
     passed = [m for m in document["messages"] if m["verdict"] == "pass"]
-    assert document["arrived"] == document["signatures_valid"] == len(passed)
+    assert document["arrived"] == len(passed)
+    assert document["signatures_valid"] == len(passed) - 1  # one was spoilt before it came
     assert {m["verdict"] for m in document["messages"]} == {"pass", "reject", "quarantine"}
 
 

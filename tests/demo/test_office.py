@@ -8,6 +8,7 @@ import dkim
 from filterrelay.demo.office import keys, write
 from filterrelay.demo.samples import samples
 from filterrelay.observe.clock import SystemClock
+from filterrelay.plugin.testing import SOME_TIME
 from filterrelay.settings_file import load
 from filterrelay.wire.certificate import self_signed
 
@@ -25,7 +26,7 @@ def test_the_shops_signature_is_good_until_it_is_spoilt(tmp_path: Path) -> None:
     """The two samples differ as the table says, by dkimpy's word."""
     office, clock = keys(tmp_path), SystemClock()
     record = office.shop_key.public.record.encode()
-    for sample in samples():
+    for sample in samples(SOME_TIME):
         if sample.signed:
             raw = office.ready(sample, clock)
             assert dkim.verify(raw, dnsfunc=lambda *_, **__: record) is not sample.spoilt

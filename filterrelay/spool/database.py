@@ -19,6 +19,14 @@ STEPS = ("sqlite_1.sql",)  # PRAGMA user_version counts those that a file has se
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _FOREIGN_WRITER = 10.0  # seconds to wait for one that knows no lock file, such as a backup
+_DATABASE_TROUBLE = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
+)
 _LONGEST_LOG = 64 * 1024 * 1024  # octets to which a log shrinks that a reader made grow
 _CACHE = 16 * 1024  # KiB of pages a connection keeps
 
@@ -99,6 +107,12 @@ def rollback(connection: Connection) -> None:
     if connection.in_transaction:
         with contextlib.suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
+
+
+def concerns_all(error: BaseException) -> bool:
+    """Whether the failure is the database's own, so that no other change would fare better."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _DATABASE_TROUBLE
 
 
 def spool_error(error: BaseException, path: Path) -> FilterRelayError:

@@ -17,7 +17,7 @@ from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.spool.changes import Change, Insertion, make_all
 from filterrelay.spool.checkpoint import Checkpointer
-from filterrelay.spool.database import TurnLock, connect, rollback, spool_error
+from filterrelay.spool.database import TurnLock, concerns_all, connect, rollback, spool_error
 from filterrelay.spool.store import SpoolUnavailable
 
 PATIENCE = 0.05  # seconds that a change without haste waits for company
@@ -108,11 +108,13 @@ class Writer:
 
     def _write(self, session: "_Session") -> int:
         """Returns how many changes to expect in the next group: none after a lone message."""
-        group, results = session.write(self._waiting)
-        if group and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_resolve, group, results)
+        group = session.write(self._waiting, self._tell)
         messages = sum(isinstance(change, Insertion) for change, _ in group)
         return len(group) if messages > 1 else 0
+
+    def _tell(self, group: Sequence[_Waiting], results: Sequence[Any]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(_resolve, group, results)
 
 
 def _resolve(group: Sequence[_Waiting], results: Sequence[Any]) -> None:
@@ -144,25 +146,39 @@ class _Session:
         self._turn = TurnLock(path)
         self._checkpointer = Checkpointer(path)
 
-    def write(self, waiting: deque[_Waiting]) -> tuple[list[_Waiting], list[Any]]:
-        """Makes all that waits once it is this process's turn; returns that and its results."""
+    def write(
+        self,
+        waiting: deque[_Waiting],
+        tell: Callable[[Sequence[_Waiting], Sequence[Any]], None],
+    ) -> list[_Waiting]:
+        """Makes all that waits once it is this process's turn, and tells the results."""
         group: list[_Waiting] = []
         if not waiting:
-            return group, []
+            return group
+        try:
+            with self._turn:
+                self._write_group(group, waiting, tell)
+        except OSError as error:
+            group += _taken(waiting)
+            tell(group, [spool_error(error, self._path)] * len(group))
+        return group
+
+    def _write_group(
+        self,
+        group: list[_Waiting],
+        waiting: deque[_Waiting],
+        tell: Callable[[Sequence[_Waiting], Sequence[Any]], None],
+    ) -> None:
         started = self._clock.monotonic()
         before = self._connection.total_changes
-        with self._turn:
-            while waiting:
-                group.append(waiting.popleft())
-            changes = [change for change, _ in group]
-            results = self._transact(changes)
-            wrote = self._connection.total_changes > before
-            if wrote:
-                self._checkpointer.wrote(_octets(changes), self._connection)
-        if wrote and self._metrics is not None:
-            self._metrics.commit_seconds.observe(self._clock.monotonic() - started)
-            self._metrics.commit_batch.observe(len(group))
-        return group, results
+        group += _taken(waiting)
+        changes = [change for change, _ in group]
+        tell(group, self._transact(changes))
+        if self._connection.total_changes > before:
+            if self._metrics is not None:
+                self._metrics.commit_seconds.observe(self._clock.monotonic() - started)
+                self._metrics.commit_batch.observe(len(group))
+            self._checkpointer.wrote(_octets(changes), self._connection)
 
     def _transact(self, changes: Sequence[Change]) -> list[Any]:
         """Makes the changes in one transaction; if one spoils it, each in its own."""
@@ -174,9 +190,9 @@ class _Session:
             connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  # the thread must outlive whatever a change does
             rollback(connection)
-            if len(changes) > 1:
+            if len(changes) > 1 and not concerns_all(error):
                 return [self._transact([change])[0] for change in changes]
-            return [spool_error(error, self._path)]
+            return [spool_error(error, self._path)] * len(changes)
         if self._forgotten:
             self._forget_files(self._forgotten.copy())
         return results
@@ -198,6 +214,11 @@ def _connect(path: Path, forget_file: Callable[[str], None]) -> Connection:
             "WHEN OLD.file IS NOT NULL BEGIN SELECT forget_file(OLD.file); END"
         )
     return connection
+
+
+def _taken(waiting: deque[_Waiting]) -> list[_Waiting]:
+    """What waits now, taken out; the event loop may append meanwhile."""
+    return [waiting.popleft() for _ in range(len(waiting))]
 
 
 def _octets(changes: Sequence[Change]) -> int:

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from filterrelay.spool import database
-from filterrelay.spool.database import STEPS, TurnLock, connect, create, spool_error, translated
+from filterrelay.spool.database import (
+    STEPS,
+    TurnLock,
+    concerns_all,
+    connect,
+    create,
+    spool_error,
+    translated,
+)
 from filterrelay.spool.sqlite import SqliteSpool
 from filterrelay.spool.statements import script
 from filterrelay.spool.store import SpoolFull, SpoolUnavailable
@@ -164,3 +172,18 @@ def test_readers_cannot_write(file: Path) -> None:
         pytest.raises(sqlite3.OperationalError, match="readonly"),
     ):
         connection.execute("DELETE FROM message")
+
+
+def test_trouble_of_the_database_is_everybodys() -> None:
+    """A locked or broken file fails a whole group at once; a bad row only its own message."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute("CREATE TABLE one (id PRIMARY KEY)")
+        connection.execute("INSERT INTO one VALUES (1)")
+        with pytest.raises(sqlite3.IntegrityError) as twice:
+            connection.execute("INSERT INTO one VALUES (1)")
+        connection.execute("PRAGMA query_only = 1")
+        with pytest.raises(sqlite3.OperationalError) as readonly:
+            connection.execute("INSERT INTO one VALUES (2)")
+    assert not concerns_all(twice.value)
+    assert concerns_all(readonly.value)
+    assert not concerns_all(ZeroDivisionError())

@@ -1,6 +1,8 @@
 """Group commit: who waits together, goes together, and only the faulty one fails."""
 
 import asyncio
+import errno
+import fcntl
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -182,9 +184,28 @@ async def test_a_foreign_writer_makes_the_spool_unavailable(
     foreign = sqlite3.connect(file, isolation_level=None)
     foreign.execute("BEGIN IMMEDIATE")
     writer.start()
-    with pytest.raises(SpoolUnavailable, match="locked"):
-        await writer.submit(insertion("M1"))
+    refused = [writer.submit(insertion(f"M{n}")) for n in range(3)]
+    for waiting in refused:
+        with pytest.raises(SpoolUnavailable, match="locked"):
+            await waiting
     foreign.execute("ROLLBACK")
     foreign.close()
+    await writer.submit(insertion("M1"))
+    await writer.close()
+
+
+async def test_without_the_turn_lock_mail_is_deferred(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the kernel has no locks left, sessions hear so instead of waiting for ever."""
+    writer.start()
+
+    def no_locks(file: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(fcntl, "flock", no_locks)
+        with pytest.raises(SpoolUnavailable, match="No locks"):
+            await writer.submit(insertion("M1"))
     await writer.submit(insertion("M1"))
     await writer.close()

@@ -6,6 +6,7 @@ times as fast as dkimpy's own RSA.
 
 import base64
 import binascii
+import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -180,6 +181,22 @@ def read_key(path: Path) -> SigningKey:
     return signing
 
 
+def write_key(path: Path, key: SigningKey) -> None:
+    """Writes the key into a new file that its owner alone can read. Raises BadKey."""
+    if path.exists():
+        raise BadKey(str(path), "is there already, and is left as it is")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "xb", opener=_for_owner_alone) as file:  # Path.open has no opener
+            file.write(key.pem)
+    except OSError as error:
+        raise BadKey(str(path), f"can't be written: {error.strerror}") from None
+
+
+def _for_owner_alone(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
 def concerns(path: Path, key: SigningKey) -> Iterator[str]:
     """What an operator should be warned of about a key that works."""
     if path.stat().st_mode & stat.S_IROTH:
@@ -238,6 +255,7 @@ class Published(StrEnum):
     REVOKED = "revoked"
     SEVERAL = "several"
     BROKEN = "broken"
+    UNANSWERED = "unanswered"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from filterrelay.wire.dkim_key import (
     parse_key_record,
     read_key,
     record_strings,
+    write_key,
     zone_line,
 )
 
@@ -58,6 +59,30 @@ def test_a_key_file_gives_the_key_back(kind: KeyKind, tmp_path: Path) -> None:
     key, path = make_key(kind), tmp_path / "key.pem"
     path.write_bytes(key.pem)
     assert read_key(path).public.record == key.public.record
+
+
+def test_a_written_key_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """From the first moment on, in a directory made for it."""
+    path = tmp_path / "dkim" / "s1.pem"
+    write_key(path, ED25519)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert read_key(path).public.record == ED25519.public.record
+
+
+def test_a_key_is_never_written_over(tmp_path: Path) -> None:
+    """Its signatures would stop to verify."""
+    path = tmp_path / "s1.pem"
+    write_key(path, ED25519)
+    with pytest.raises(BadKey, match="there already"):
+        write_key(path, RSA)
+    assert read_key(path).algorithm == "ed25519-sha256"
+
+
+def test_a_key_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """The path and the system's reason."""
+    (tmp_path / "file").touch()
+    with pytest.raises(BadKey, match="can't be written"):
+        write_key(tmp_path / "file" / "s1.pem", RSA)
 
 
 def test_the_old_format_of_rsa_keys_is_read_too(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def _headers(rng: random.Random, content_type: str) -> str:
             "MIME-Version: 1.0",
             f"Content-Type: {content_type}",
             "Content-Language: en",
-            "User-Agent: OfficeMail/4.2",
+            "X-Mailer: OfficeMail 4.2",
         ]
     )
 

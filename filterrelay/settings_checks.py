@@ -193,7 +193,7 @@ def _services(settings: Settings) -> Iterator[Complaint]:
             yield from _endpoint((section, "address"), service.address, None)
     for index, server in enumerate(settings.dns.servers):
         yield from _endpoint(("dns", "servers", index), server, 53)
-    if not settings.spool.url.startswith(("sqlite:///", "postgresql://")):
+    if not settings.spool.url.startswith(("sqlite:///", "postgresql://", "memory:")):
         yield ("spool", "url"), "must begin with sqlite:/// or postgresql://"
 
 

@@ -18,6 +18,7 @@ from filterrelay.toml_lines import key_lines, line_of
 
 Hidden = tuple[tuple[str, str], ...]
 
+_KEY_PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 _CHOICE = re.compile(r"'([^']*)'")
 
 
@@ -89,6 +90,11 @@ class Source:
             if not (details["type"] == "too_short" and details["loc"] in inside)
         ]
         return sorted(problems, key=lambda problem: problem.line)
+
+
+def path_of(key: str) -> KeyPath:
+    """The path that is written so: the reverse of `dotted`."""
+    return tuple(int(index) if index else name for index, name in _KEY_PART.findall(key))
 
 
 def dotted(path: Iterable[str | int]) -> str:

@@ -1,0 +1,231 @@
+"""What `filterrelay check` looks at, each part on its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+from cryptography import x509
+
+from filterrelay.app import services_for, spool_of
+from filterrelay.chain.loader import BadPlugins, load_plugins
+from filterrelay.chain.step import Step
+from filterrelay.chain.threads import PluginThreads
+from filterrelay.delivery.connect import Dialing, HostUnavailable, Login, Stage, connect
+from filterrelay.delivery.conversation import Conversation
+from filterrelay.delivery.tls import tls_policy
+from filterrelay.delivery.upstream import upstreams
+from filterrelay.errors import FilterRelayError
+from filterrelay.mail.endpoint import parse_endpoint
+from filterrelay.observe.clock import Clock
+from filterrelay.observe.metrics import Metrics
+from filterrelay.plugin.resolver import DnsResolver
+from filterrelay.plugin.services import DnsError, Resolver
+from filterrelay.settings import Filter, Settings, Upstream
+from filterrelay.settings_problems import SettingsError, path_of
+from filterrelay.wire.dkim_key import (
+    BadKey,
+    KeyUse,
+    compare_with_dns,
+    concerns,
+    configured_keys,
+    read_key,
+)
+
+State = Literal["ok", "warning", "failed"]
+
+PATIENCE = 10.0  # seconds for one daemon, host or look-up
+_SOON = timedelta(days=14)  # before a certificate's end an operator should hear of it
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at. part: as `plugin`; name: which one; text: what was found."""
+
+    part: str
+    name: str
+    state: State
+    text: str
+
+
+async def examine(settings: Settings, clock: Clock) -> list[Check]:
+    """Everything that serving depends on, looked at as serving would use it."""
+    checks = list(certificate(settings, clock))
+    checks.append(await spool(settings, clock))
+    resolver = DnsResolver(settings.dns.servers, settings.dns.timeout, clock)
+    try:
+        found = await asyncio.gather(
+            plugins(settings, clock, resolver),
+            next_hops(settings),
+            dkim_keys(settings, resolver),
+        )
+    finally:
+        await resolver.close()
+    for part in found:
+        checks.extend(part)
+    return checks
+
+
+def certificate(settings: Settings, clock: Clock) -> Iterable[Check]:
+    """How long the certificate is valid; that it fits its key is known already."""
+    file = settings.tls.certificate
+    if file is None:
+        return
+    end = x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+    left = end - clock.now()
+    state: State = "failed" if left <= timedelta() else "warning" if left < _SOON else "ok"
+    verb = "expired" if state == "failed" else "valid until"
+    yield Check("certificate", str(file), state, f"{verb} {end:%Y-%m-%d}")
+
+
+async def spool(settings: Settings, clock: Clock) -> Check:
+    """Whether the spool opens."""
+    where = str(settings.state_dir)
+    try:
+        opened = spool_of(settings, None, clock)
+        await opened.open()
+        depth = await opened.depth()
+        await opened.close()
+    except (FilterRelayError, OSError) as error:
+        return Check("spool", where, "failed", str(error))
+    return Check("spool", where, "ok", f"{sum(depth.messages.values())} messages")
+
+
+async def plugins(settings: Settings, clock: Clock, resolver: Resolver) -> list[Check]:
+    """Whether each plugin takes its options and starts, and what its daemon says."""
+    try:
+        loaded = load_plugins(settings, clock, Metrics())
+    except BadPlugins as error:
+        raise SettingsError(
+            tuple(settings.source.problem(path_of(key), why) for key, why in error.problems)
+        ) from None
+    threads: dict[str, PluginThreads] = {}
+    services = services_for(settings, clock, resolver, threads)
+    lenient = {use.name for use in settings.filter if _does_without(use)}
+    try:
+        return await asyncio.gather(
+            *(_plugin(step, services, step.name in lenient) for step in loaded)
+        )
+    finally:
+        for pool in threads.values():
+            pool.close()
+
+
+def _does_without(use: Filter) -> bool:
+    """Whether mail flows when this filter fails."""
+    return use.on_error == "accept" or use.mode == "shadow"
+
+
+async def _plugin(step: Step, services: Callable[[Step], Any], lenient: bool) -> Check:
+    on_failure: State = "failed"
+    text = f"{step.plugin.use} is ready"
+    try:
+        async with _started(step, services):
+            if probe := getattr(step.plugin.instance, "probe", None):
+                on_failure = "warning" if lenient else "failed"
+                async with asyncio.timeout(PATIENCE):
+                    text = await probe()
+    except Exception as error:  # noqa: BLE001  # a stranger's plugin may fail in any way
+        return Check("plugin", step.name, on_failure, _said(error))
+    return Check("plugin", step.name, "ok", text)
+
+
+@asynccontextmanager
+async def _started(step: Step, services: Callable[[Step], Any]) -> AsyncIterator[None]:
+    async with AsyncExitStack() as stack:
+        lifespan = step.plugin.hooks.get("lifespan")
+        if lifespan is not None:
+            given = {"services": services(step)} if lifespan.parameters else {}
+            await stack.enter_async_context(lifespan.call(**given))
+        yield
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, TimeoutError) and not str(error):
+        return f"no answer within {PATIENCE:g} s"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
+async def next_hops(settings: Settings) -> list[Check]:
+    """Whether each host of each upstream takes a connection, TLS and the login."""
+    try:
+        upstreams(settings.upstream, settings.hostname, Metrics())
+    except FilterRelayError as error:
+        return [Check("upstream", "", "failed", str(error))]
+    tried = await asyncio.gather(
+        *(_upstream(upstream, settings.hostname) for upstream in settings.upstream)
+    )
+    return [check for checks in tried for check in checks]
+
+
+async def _upstream(upstream: Upstream, hostname: str) -> list[Check]:
+    """Each host; that some are unreachable fails nothing as long as one is there."""
+    checks = await asyncio.gather(*(_host(upstream, host, hostname) for host in upstream.hosts))
+    if any(check.state == "ok" for check in checks):
+        return [
+            Check(
+                check.part, check.name, "warning" if check.state == "failed" else "ok", check.text
+            )
+            for check in checks
+        ]
+    return checks
+
+
+async def _host(upstream: Upstream, host: str, hostname: str) -> Check:
+    name = f"{upstream.name} {host}"
+    password = upstream.password.get_secret_value() if upstream.password else ""
+    dialing = Dialing(
+        hostname=hostname,
+        tls=tls_policy(upstream.name, upstream.tls, upstream.ca_file),
+        login=Login(upstream.username, password) if upstream.username else None,
+        connect_timeout=PATIENCE,
+        timeout=PATIENCE,
+    )
+    try:
+        conversation = await _connected(host, dialing)
+    except HostUnavailable as unavailable:
+        return Check("upstream", name, "failed", unavailable.reply.text)
+    tls = conversation.peer.tls
+    conversation.quit()
+    login = f", logged in as {upstream.username}" if upstream.username else ""
+    return Check("upstream", name, "ok", f"answers, TLS: {tls}{login}")
+
+
+async def _connected(host: str, dialing: Dialing) -> Conversation:
+    """A conversation on the first rung of the policy that the host can take."""
+    *better, last = dialing.tls.ladder
+    endpoint = parse_endpoint(host, 25)
+    for rung in better:
+        try:
+            return await connect(endpoint, 0, dialing, rung)
+        except HostUnavailable as unavailable:
+            if unavailable.stage is not Stage.TLS:
+                raise
+    return await connect(endpoint, 0, dialing, last)
+
+
+async def dkim_keys(settings: Settings, resolver: Resolver) -> list[Check]:
+    """Whether each signing key is published; unpublished ones don't stop the service."""
+    options = [use.options for use in settings.signer]
+    uses = configured_keys(options, settings.base_dir)
+    return await asyncio.gather(*(_dkim_key(use, resolver) for use in uses))
+
+
+async def _dkim_key(use: KeyUse, resolver: Resolver) -> Check:
+    def check(state: State, text: str) -> Check:
+        return Check("dkim", use.record_name, state, text)
+
+    try:
+        key = read_key(use.path)
+        records = await resolver.lookup(use.record_name, "TXT")
+    except BadKey as error:
+        return check("failed", str(error))
+    except DnsError as error:
+        return check("warning", f"DNS gives no answer: {error}")
+    published = compare_with_dns(key.public, [r for r in records if isinstance(r, bytes)])
+    text = "; ".join((published.text, *concerns(use.path, key)))
+    return check("ok" if published.is_good and text == published.text else "warning", text)

@@ -20,7 +20,15 @@ FLOORS = {
     **dict.fromkeys(("errors", "__init__"), 0),
     **dict.fromkeys(("mail", "wire", "observe"), 1),
     **dict.fromkeys(
-        ("settings", "settings_file", "settings_checks", "settings_problems", "toml_lines"), 2
+        (
+            "settings",
+            "settings_file",
+            "settings_checks",
+            "settings_problems",
+            "toml_lines",
+            "unserved",
+        ),
+        2,
     ),
     "plugin": 2,
     **dict.fromkeys(("chain", "spool", "delivery"), 3),
@@ -34,6 +42,7 @@ NEIGHBOURS = {
     ("observe", "mail"),
     # Floor 2: settings are typed by what a plugin's options are typed by.
     *((a, "plugin") for a in ("settings", "settings_file", "settings_checks")),
+    ("unserved", "settings"),
     *(
         (a, b)
         for a in ("settings", "settings_file", "settings_checks", "settings_problems")

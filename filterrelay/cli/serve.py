@@ -33,8 +33,11 @@ def checked_settings(file: Path) -> "Settings":
     from filterrelay.observe.clock import SystemClock
     from filterrelay.observe.metrics import Metrics
     from filterrelay.settings_file import warnings
+    from filterrelay.unserved import NotServed, unserved
 
     settings = load_settings(file)
+    if missing := tuple(unserved(settings)):
+        raise NotServed(missing)
     load_plugins(settings, SystemClock(), Metrics())
     for warning in warnings(settings):
         structlog.get_logger("filterrelay").warning("configuration", warning=warning)

@@ -1,0 +1,40 @@
+"""Nothing is served otherwise than the configuration file says."""
+
+from typing import Any
+
+import pytest
+
+from filterrelay.settings import Settings
+from filterrelay.unserved import unserved
+
+LISTENER = {"kind": "smtp", "address": "127.0.0.1:25"}
+UPSTREAM = {"name": "provider", "hosts": ["127.0.0.1:25"]}
+
+
+def complaints(**changes: Any) -> list[str]:
+    """The keys that can't be served."""
+    values: dict[str, Any] = {"listener": [LISTENER], "upstream": [UPSTREAM]}
+    return [key for key, _ in unserved(Settings.model_validate(values | changes))]
+
+
+def test_what_is_there_is_served() -> None:
+    """A usual file has nothing to complain of."""
+    assert not complaints()
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"listener": [LISTENER | {"kind": "milter"}]}, "listener[0].kind"),
+        ({"listener": [LISTENER | {"kind": "proxy"}]}, "listener[0].kind"),
+        ({"listener": [LISTENER | {"xclient_from": ["127.0.0.1"]}]}, "listener[0].xclient_from"),
+        ({"upstream": [UPSTREAM | {"protocol": "lmtp"}]}, "upstream[0].protocol"),
+        ({"upstream": [UPSTREAM | {"tls": "dane"}]}, "upstream[0].tls"),
+        ({"upstream": [UPSTREAM | {"xforward": True}]}, "upstream[0].xforward"),
+        ({"route": [{"upstream": "mx"}]}, "route[0].upstream"),
+        ({"spool": {"url": "postgresql://localhost/mail"}}, "spool.url"),
+    ],
+)
+def test_what_is_not_there_yet_is_refused_by_name(changes: dict[str, Any], key: str) -> None:
+    """A milter listener is never opened as something else, nor DANE weakened."""
+    assert complaints(**changes) == [key]

@@ -50,7 +50,10 @@ def scanning(request: pytest.FixtureRequest, program: Program, clamd: Clamd) -> 
     return program
 
 
-@pytest.mark.parametrize(("name", "virus"), [("EICAR", EICAR), ("hand-made", HAND_MADE)])
+@pytest.mark.parametrize(
+    ("name", "virus"),
+    [pytest.param("EICAR", EICAR, id="eicar"), pytest.param("own", HAND_MADE, id="own")],
+)
 async def test_a_virus_is_refused_at_the_door(
     name: str, virus: bytes, scanning: Program, sink: Sink
 ) -> None:

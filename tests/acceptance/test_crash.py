@@ -13,6 +13,8 @@ from .peers.sink import Sink
 
 CUTS = 10
 QUICK = 10.0  # seconds until the door is open again
+# An attempt that a crash cut off is not made again at once, but at the time recorded before it.
+AFTER_A_CUT = 100.0  # seconds
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_ten_power_cuts_lose_nothing(impatient: Program, sink: Sink) -> None:
     sink.pause = 0
     impatient.start(QUICK)
     assert len(acknowledged) >= CUTS * 10
-    _all_arrive(acknowledged, sink, 60)
+    _all_arrive(acknowledged, sink, AFTER_A_CUT)
     wait_until(lambda: impatient.json_command("queue", "list") == [], "an empty queue", 30)
     assert impatient.stop() == 0
 
@@ -62,7 +64,7 @@ def test_nothing_comes_twice_without_a_crash(impatient: Program, sink: Sink) -> 
     impatient.start()
     with under_load(impatient.ports["open"]) as load:
         load.wait_for(200)
-    _all_arrive(set(load.acknowledged), sink, 30)
+    _all_arrive(set(load.acknowledged), sink, AFTER_A_CUT)
     assert impatient.stop() == 0
     assert sorted(arrived(sink)) == sorted(load.acknowledged)
     assert load.refusals == []
@@ -94,14 +96,12 @@ def _wait_for_another(leader: int, victim: int, count: int) -> None:
     wait_until(replaced, "another process in its place")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_process_that_dies_is_replaced(workers: int, impatient: Program, sink: Sink) -> None:
+def test_a_process_that_dies_is_replaced(impatient: Program, sink: Sink) -> None:
     """Each process beneath the first is killed once under load: it is back, nothing is lost."""
-    impatient.config["workers"] = workers
     impatient.start()
     leader = impatient.process.pid
     before = children(leader)
-    assert len(before) > workers, "the workers and one for control"
+    assert len(before) > impatient.config["workers"], "the workers and one for control"
     sink.pause = 0.02
     with under_load(impatient.ports["open"]) as load:
         load.wait_for(20)
@@ -110,7 +110,7 @@ def test_a_process_that_dies_is_replaced(workers: int, impatient: Program, sink:
             _wait_for_another(leader, victim, len(before))
             load.wait_for(20)
     sink.pause = 0
-    _all_arrive(set(load.acknowledged), sink, 60)
+    _all_arrive(set(load.acknowledged), sink, AFTER_A_CUT)
     assert impatient.process.exit_code is None
     assert impatient.stop() == 0
 
@@ -122,6 +122,7 @@ def test_no_worker_outlives_its_supervisor(impatient: Program, sink: Sink) -> No
     with under_load(impatient.ports["open"]) as load:
         load.wait_for(20)
         os.kill(group, signal.SIGKILL)
+        impatient.process.wait(5)
         wait_until(lambda: not members(group), "the end of all processes", 20)
     impatient.start(QUICK)
-    _all_arrive(set(load.acknowledged), sink, 30)
+    _all_arrive(set(load.acknowledged), sink, AFTER_A_CUT)

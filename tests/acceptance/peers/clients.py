@@ -31,7 +31,7 @@ class Submission:
 
 
 def submit_with_swaks(task: Submission) -> None:
-    """swaks, the postmaster's probe, in Perl. It reads lines as they end on Unix and adds a last."""
+    """swaks, the postmaster's probe, in Perl. It wants Unix line ends and adds the last one."""
     stored = task.directory / "swaks.eml"
     stored.write_bytes(task.message.replace(b"\r\n", b"\n").removesuffix(b"\n"))
     _succeed(

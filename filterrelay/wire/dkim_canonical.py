@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 Canonical = Literal["simple", "relaxed"]
 
 _BLANKS = re.compile(rb"[\t ]+")
-_RUNS = (b" " * 64, b" " * 8, b"  ")
+_RUNS = (b" " * 16, b" " * 4, b"  ")
 _EMPTY_LINES = b"\r\n" * 512  # a body may end in megabytes of them
 
 

@@ -8,7 +8,7 @@ import base64
 import binascii
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, lru_cache
@@ -82,7 +82,7 @@ class PublicKey:
     testing: bool = False
     strict: bool = False
 
-    @property
+    @cached_property
     def kind(self) -> KeyKind:
         """As the k= tag has it."""
         return "rsa" if isinstance(self.key, RSAPublicKey) else "ed25519"
@@ -103,13 +103,18 @@ class PublicKey:
     def verifies(self, signature: bytes, signed: bytes) -> bool:
         """Whether it is a signature of those bytes (RFC 6376 section 3.3, RFC 8463 section 3)."""
         try:
-            if isinstance(self.key, RSAPublicKey):
-                self.key.verify(signature, signed, _PADDING, _SHA256)
-            else:
-                self.key.verify(signature, sha256(signed).digest())
+            self._verify(signature, signed)
         except InvalidSignature:
             return False
         return True
+
+    @cached_property
+    def _verify(self) -> Callable[[bytes, bytes], None]:
+        # Chosen once: what `cryptography` asks to tell the kinds apart takes as long as a hash.
+        key = self.key
+        if isinstance(key, RSAPublicKey):
+            return lambda signature, signed: key.verify(signature, signed, _PADDING, _SHA256)
+        return lambda signature, signed: key.verify(signature, sha256(signed).digest())
 
     @property
     def encoded(self) -> bytes:
@@ -144,9 +149,14 @@ class SigningKey:
 
     def sign(self, content: bytes) -> bytes:
         """The signature of those bytes (RFC 6376 section 3.3.2, RFC 8463 section 3)."""
-        if isinstance(self.key, RSAPrivateKey):
-            return self.key.sign(content, _PADDING, _SHA256)
-        return self.key.sign(sha256(content).digest())
+        return self._sign(content)
+
+    @cached_property
+    def _sign(self) -> Callable[[bytes], bytes]:
+        key = self.key
+        if isinstance(key, RSAPrivateKey):
+            return lambda content: key.sign(content, _PADDING, _SHA256)
+        return lambda content: key.sign(sha256(content).digest())
 
     @property
     def pem(self) -> bytes:
@@ -297,6 +307,11 @@ def parse_key_record(record: bytes) -> PublicKey:
     """The key in a TXT record (RFC 6376 section 3.6.1). Raises BadKeyRecord."""
     if len(record) > MAX_RECORD:
         raise BadKeyRecord("the key record is too long")
+    return _parsed_record(record)
+
+
+@lru_cache(maxsize=512)
+def _parsed_record(record: bytes) -> PublicKey:
     try:
         tags: dict[bytes, bytes] = parse_tag_value(record)
     except InvalidTagValueList:
@@ -321,7 +336,6 @@ def _words(value: bytes) -> set[bytes]:
     return {word.strip() for word in value.split(b":")}
 
 
-@lru_cache(maxsize=512)
 def _public_key(kind: bytes, encoded: bytes) -> RSAPublicKey | Ed25519PublicKey:
     try:
         der = base64.b64decode(encoded, validate=True)

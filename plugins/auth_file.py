@@ -81,6 +81,10 @@ class AuthFile:
             return None
         return Identity(account.login, account.senders, "auth-file")
 
+    async def probe(self) -> str:
+        """How many accounts there are."""
+        return f"{len(self._accounts.users)} accounts, {len(self._accounts.checks)} can log in"
+
     async def _is_right(self, credentials: Credentials) -> bool:
         """Hashes the password: against a stand-in when the login is unknown."""
         accounts = self._accounts

@@ -163,7 +163,10 @@ class Scheduler:
         self._wake.clear()
 
     async def drain(self, grace: float) -> None:
-        """Finishes attempts under way, within grace seconds, and gives all other leases back."""
+        """Finishes attempts under way, within grace seconds, and gives all other leases back.
+
+        The next hops are closed then.
+        """
         self._draining = True
         self.nudge()
         for lane in self._lanes.values():
@@ -185,6 +188,8 @@ class Scheduler:
         for _, part in interrupted:
             self._hand_back(part, self._after(part))
         await self._flush_returns()
+        for lane in self._lanes.values():
+            lane.upstream.close()
 
     def _launch(self, flight: Flight, recipients: Sequence[StoredRecipient]) -> None:
         self._flights[flight.message.id] = flight

@@ -66,6 +66,10 @@ class UpstreamLike(Protocol):
         """One transaction. Network trouble is a temporary reply, never an exception."""
         ...
 
+    def close(self) -> None:
+        """Says goodbye; nothing more will be sent."""
+        ...
+
 
 class Upstream:
     """A next hop over SMTP."""
@@ -193,6 +197,9 @@ class Nowhere:
     async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
         """Never called, because of the outage."""
         raise AssertionError("there is no way to nowhere")
+
+    def close(self) -> None:
+        """Has nothing to close."""
 
 
 def upstreams(

@@ -48,6 +48,7 @@ class Hop:
         self.reached = asyncio.Event()
         self.asked: list[list[str]] = []
         self.bodies: list[bytes] = []
+        self.closed = False
         self.answer = answer
 
     def outage(self, recipients: int) -> Sent | None:
@@ -62,6 +63,10 @@ class Hop:
         await self.gate.wait()
         replies = [self.answer(i, r) for i, r in enumerate(recipients)]
         return Sent(replies, "mx.provider.example:25", "TLSv1.3", dsn=self.dsn)
+
+    def close(self) -> None:
+        """Is closed."""
+        self.closed = True
 
 
 class NotingSpool(MemorySpool):

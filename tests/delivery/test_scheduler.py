@@ -198,6 +198,7 @@ async def test_at_the_end_attempts_under_way_finish() -> None:
         hop.gate.set()
         await draining
         assert await gone(site)
+        assert hop.closed
 
 
 async def test_at_the_end_waiting_mail_is_given_back_at_once() -> None:

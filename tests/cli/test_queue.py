@@ -1,0 +1,104 @@
+"""`filterrelay queue` shows what waits and acts on it."""
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import Run
+from .stored_mail import ALICE, BOB, SPAM, fill, state_of
+
+
+@pytest.fixture
+def filled(configuration: Path) -> Path:
+    """The configuration, with mail in its spool."""
+    fill(configuration)
+    return configuration
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_list_tells_what_waits_and_why(filterrelay: Run) -> None:
+    """In a table, with the last reply; quarantined mail is not in it."""
+    ran = filterrelay("queue", "list")
+    assert ran.code == 0, ran.err
+    words = " ".join(ran.out.split())
+    assert "2 messages" in words
+    assert "alice@office.example" in words
+    assert SPAM not in words
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_list_as_json_has_every_figure(filterrelay: Run) -> None:
+    """One document, oldest first, times in ISO 8601 and UTC."""
+    listed = filterrelay("queue", "list", "--json").json
+    assert [message["id"] for message in listed] == [ALICE, BOB]
+    (recipient,) = listed[0]["recipients"]
+    assert recipient["last_reply"] == "450 4.2.0 Greylisted"
+    assert recipient["attempts"] == 1
+    assert listed[0]["next_attempt"].endswith("Z")
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize(
+    ("filters", "ids"),
+    [
+        (("--sender", "*@shop.example"), [BOB]),
+        (("--older-than", "30m"), [ALICE]),
+        (("--recipient", "partner.example", "--limit", "1"), [ALICE]),
+        (("--upstream", "elsewhere"), []),
+    ],
+)
+def test_filters_restrict_the_list(
+    filterrelay: Run, filters: tuple[str, ...], ids: list[str]
+) -> None:
+    """All of them together."""
+    listed = filterrelay("queue", "list", "--json", *filters).json
+    assert [message["id"] for message in listed] == ids
+
+
+@pytest.mark.usefixtures("filled")
+def test_one_message_is_shown_with_its_header(filterrelay: Run) -> None:
+    """Nothing in it can command the terminal."""
+    ran = filterrelay("queue", "show", ALICE.lower())
+    assert ran.code == 0, ran.err
+    assert "Subject: Lunch" in ran.out
+    assert "Greylisted" in ran.out
+    assert "\x1b" not in ran.out
+    assert filterrelay("queue", "show", ALICE, "--json").json["header"].startswith("Subject: Lunch")
+
+
+def test_an_unknown_message_is_exit_code_1(filterrelay: Run, configuration: Path) -> None:
+    """With a sentence, for every command that takes an ID."""
+    for verb in ("show", "retry", "delete"):
+        ran = filterrelay("queue", verb, "NOSUCHMESSAGE")
+        assert ran.code == 1
+        assert "NOSUCHMESSAGE" in ran.err
+
+
+def test_held_mail_waits_until_it_is_released(filterrelay: Run, filled: Path) -> None:
+    """By its ID, and by a filter."""
+    assert filterrelay("queue", "hold", ALICE, "--reason", "odd").out == "held: 1 message\n"
+    assert state_of(filled, ALICE) == "held"
+    assert filterrelay("queue", "release", "--all", "--json").json == {"released": 1}
+    assert state_of(filled, ALICE) == "queued"
+
+
+def test_retry_makes_mail_due_now(filterrelay: Run, filled: Path) -> None:
+    """The running relay takes it at its next look."""
+    before = filterrelay("queue", "list", "--json").json[1]["next_attempt"]
+    assert filterrelay("queue", "retry", "--sender", "bob@shop.example").code == 0
+    assert filterrelay("queue", "list", "--json").json[1]["next_attempt"] < before
+
+
+def test_deleted_mail_is_gone_and_quarantined_mail_is_not(filterrelay: Run, filled: Path) -> None:
+    """`queue delete --all` means the queue."""
+    assert filterrelay("queue", "delete", "--all").out == "deleted: 2 messages\n"
+    assert [state_of(filled, id_) for id_ in (ALICE, SPAM)] == ["", "quarantined"]
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize(
+    "arguments", [("delete",), ("retry", "--older-than", "soon"), ("list", "--frobnicate")]
+)
+def test_wrong_usage_is_exit_code_2(filterrelay: Run, arguments: tuple[str, ...]) -> None:
+    """No command changes all mail because nothing was named."""
+    assert filterrelay("queue", *arguments).code == 2

@@ -1,0 +1,59 @@
+"""Choosing stored messages, and showing them."""
+
+from datetime import timedelta
+
+import pytest
+import typer
+
+from filterrelay.cli.stored import Choice, header_of, print_fields, report_change, safe
+from filterrelay.spool.store import State
+
+
+def test_a_choice_becomes_the_spools_selection() -> None:
+    """IDs in capitals, times as durations."""
+    selection = Choice([" 1m82v "], "*@office.example", older_than="4h").selection(State.HELD)
+    assert selection.ids == ("1M82V",)
+    assert selection.states == (State.HELD,)
+    assert selection.older_than == timedelta(hours=4)
+
+
+def test_a_time_that_cannot_be_read_is_wrong_usage() -> None:
+    """With an example of one that can."""
+    with pytest.raises(typer.BadParameter, match="4h"):
+        Choice(older_than="soon").selection(State.QUEUED)
+
+
+@pytest.mark.parametrize("choice", [Choice([]), Choice(None), Choice(limit=3)])
+def test_changing_everything_must_be_said(choice: Choice) -> None:
+    """Nothing named is wrong usage."""
+    with pytest.raises(typer.BadParameter, match="--all"):
+        choice.must_name_something()
+
+
+@pytest.mark.parametrize("choice", [Choice(["1"]), Choice(upstream="mx"), Choice(every=True)])
+def test_what_is_named_is_enough(choice: Choice) -> None:
+    """An ID, a filter, or --all."""
+    choice.must_name_something()
+
+
+def test_nothing_commands_the_terminal() -> None:
+    """Escape sequences in mail become blanks; lines stay lines."""
+    assert safe("a\x1b[31m\nb\r\x07") == "a [31m\nb  "
+
+
+def test_the_header_ends_at_the_empty_line() -> None:
+    """The text of a letter is nobody's business here."""
+    assert header_of(b"Subject: a\r\nTo: b\r\n\r\nsecret") == "Subject: a\nTo: b"
+
+
+def test_empty_fields_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """And the others are aligned."""
+    print_fields({"id": "1", "reason": "", "sender": "a"})
+    assert capsys.readouterr().out == "id      1\nsender  a\n"
+
+
+@pytest.mark.parametrize(("count", "text"), [(1, "held: 1 message\n"), (2, "held: 2 messages\n")])
+def test_changes_are_counted(capsys: pytest.CaptureFixture[str], count: int, text: str) -> None:
+    """In a sentence."""
+    report_change("held", count, as_json=False)
+    assert capsys.readouterr().out == text

@@ -175,8 +175,8 @@ def _in_steps() -> list[Case]:
             Say(_AS_ANN, "250 530!"),
             Say(RCPT.line, "530 550 553 554"),
         ),
-        "six wrong passwords": (
-            Send(_plain(_ANN, "wrong") + b"\r\n", times=6),
+        "four wrong passwords in one packet": (
+            Send(_plain("guessed@office.example", "wrong") + b"\r\n", times=4),
             Send(b"QUIT\r\n"),
             HearAll("221 421 454 535", most=8),
         ),
@@ -187,7 +187,7 @@ def _in_steps() -> list[Case]:
         ),
     }
     endings: dict[str, Ending] = {
-        "six wrong passwords": "closed",
+        "four wrong passwords in one packet": "closed",
         "an answer of 100,000 octets": "either",
     }
     return [

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from dataclasses import dataclass
 
 from prometheus_client import Gauge
 
@@ -17,74 +18,99 @@ class Reservation:
 
     async def grow(self, octets: int, timeout: float) -> None:
         """Makes it cover that many octets. Raises TimeoutError when memory stays spent."""
-        more = octets - self.octets
-        if more > 0:
-            await self._budget.take(more, timeout)
-            self.octets = octets
+        if octets > self.octets:
+            await self._budget.grow(self, octets, timeout)
 
     def shrink(self, octets: int) -> None:
         """Gives back what goes beyond that many octets."""
-        if self.octets > octets:
-            more, self.octets = self.octets - octets, octets
-            self._budget.give(more)
+        if octets < self.octets:
+            self._budget.shrink(self, octets)
 
     def release(self) -> None:
         """Gives everything back; a second call does nothing."""
-        octets, self.octets = self.octets, 0
-        self._budget.give(octets)
+        self._budget.shrink(self, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    reservation: Reservation
+    octets: int  # what it shall cover
+    granted: asyncio.Future[None]
 
 
 class MemoryBudget:
-    """What one process may hold of messages, first come, first served."""
+    """What one process may hold of messages, first come, first served.
+
+    Messages that grow while they arrive could all wait for each other. So one of
+    those that hold something already may go beyond the budget until it is done;
+    the octets held exceed the budget by at most that one message.
+    """
 
     def __init__(self, octets: int, gauge: Gauge | None = None) -> None:
-        self._free = octets
+        self.used = 0
         self._total = octets
         self._gauge = gauge
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-
-    @property
-    def used(self) -> int:
-        """Octets held now."""
-        return self._total - self._free
+        self._waiting: deque[_Waiting] = deque()
+        self._favoured: Reservation | None = None
 
     def reservation(self) -> Reservation:
         """A new reservation of nothing."""
         return Reservation(self)
 
-    async def take(self, octets: int, timeout: float) -> None:
-        """Waits until that many octets are free and takes them. Raises TimeoutError."""
-        octets = min(octets, self._total)
-        if not self._waiting and octets <= self._free:
-            self._change(-octets)
+    async def grow(self, reservation: Reservation, octets: int, timeout: float) -> None:
+        """Waits until the reservation may cover that many octets. Raises TimeoutError."""
+        if self._may_have(reservation, octets, alone=not self._waiting):
+            self._set(reservation, octets)
             return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        entry = (octets, granted)
-        self._waiting.append(entry)
+        waiting = _Waiting(reservation, octets, granted)
+        self._waiting.append(waiting)
         try:
             async with asyncio.timeout(timeout):
                 await granted
         except BaseException:
-            if granted.done() and not granted.cancelled():
-                self._change(octets)
-            else:
-                self._waiting.remove(entry)
+            if waiting in self._waiting:
+                self._waiting.remove(waiting)
             self._grant()
             raise
 
-    def give(self, octets: int) -> None:
-        """Puts octets back and wakes who waits for them."""
-        if octets:
-            self._change(min(octets, self._total - self._free))
+    def shrink(self, reservation: Reservation, octets: int) -> None:
+        """Takes back what goes beyond that many octets, and wakes who waits for it."""
+        if self._favoured is reservation and not octets:
+            self._favoured = None
+        if octets < reservation.octets:
+            self._set(reservation, octets)
             self._grant()
 
-    def _grant(self) -> None:
-        while self._waiting and self._waiting[0][0] <= self._free:
-            octets, granted = self._waiting.popleft()
-            self._change(-octets)
-            granted.set_result(None)
+    def _may_have(self, reservation: Reservation, octets: int, *, alone: bool) -> bool:
+        if self._favoured is reservation:
+            return True
+        more = octets - reservation.octets
+        if alone and (self.used + more <= self._total or not self.used):
+            return True
+        if self._favoured is None and reservation.octets:
+            self._favoured = reservation
+            return True
+        return False
 
-    def _change(self, octets: int) -> None:
-        self._free += octets
+    def _grant(self) -> None:
+        """Serves the queue: its head as far as memory goes, else the first that holds some."""
+        while self._waiting:
+            head = self._waiting[0]
+            for waiting in (head, *self._waiting):
+                if waiting.granted.done():
+                    self._waiting.remove(waiting)
+                    break
+                if self._may_have(waiting.reservation, waiting.octets, alone=waiting is head):
+                    self._waiting.remove(waiting)
+                    self._set(waiting.reservation, waiting.octets)
+                    waiting.granted.set_result(None)
+                    break
+            else:
+                return
+
+    def _set(self, reservation: Reservation, octets: int) -> None:
+        self.used += octets - reservation.octets
+        reservation.octets = octets
         if self._gauge is not None:
             self._gauge.set(self.used)

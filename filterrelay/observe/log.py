@@ -5,6 +5,7 @@ import sys
 from typing import Literal
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
 Format = Literal["auto", "console", "json"]
@@ -22,9 +23,17 @@ def configure(format_: Format, level: str) -> None:
     console = format_ == "console" or (format_ == "auto" and sys.stdout.isatty())
     last: list[Processor]
     if console:
-        last = [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+        last = [
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
     else:
-        last = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        without_values = ExceptionDictTransformer(show_locals=False)  # locals hold mail and secrets
+        last = [
+            structlog.processors.ExceptionRenderer(without_values),
+            structlog.processors.JSONRenderer(),
+        ]
     numeric = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[*shared, *last],

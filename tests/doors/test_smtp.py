@@ -157,11 +157,12 @@ async def test_without_memory_data_is_put_off(
     """When memory stays spent, DATA gets 452 before a single octet of it is sent."""
     monkeypatch.setattr("filterrelay.doors.smtp.MEMORY_PATIENCE", 0.01)
     running = await open_door(memory=100_000)
-    await running.budget.take(90_000, 1)
+    held = running.budget.reservation()
+    await held.grow(90_000, 1)
     client = await running.connect()
     await client.begin()
     assert await client.say("DATA") == str(NO_MEMORY)
-    running.budget.give(90_000)
+    held.release()
     await client.begin()
     assert (await client.say("DATA", f"{TEXT}.")).startswith("250 ")
     assert running.budget.used == 0
@@ -173,7 +174,10 @@ async def test_memory_that_runs_out_meanwhile_refuses_behind_the_end(
     """A message that outgrows its room is swallowed and put off, and the session goes on."""
     monkeypatch.setattr("filterrelay.doors.smtp.MEMORY_PATIENCE", 0.01)
     running = await open_door(memory=200_000)
-    await running.budget.take(100_000, 1)
+    held = running.budget.reservation()
+    for octets in (100_000, 210_000):  # it outgrew the budget first, and may finish first
+        await held.grow(octets, 1)
+    held.shrink(100_000)
     client = await running.connect()
     await client.begin()
     await client.say("DATA")
@@ -186,12 +190,13 @@ async def test_memory_that_runs_out_meanwhile_refuses_behind_the_end(
 async def test_data_waits_for_memory(open_door: OpenDoor) -> None:
     """Memory that comes free in time is used."""
     running = await open_door(memory=100_000)
-    await running.budget.take(90_000, 1)
+    held = running.budget.reservation()
+    await held.grow(90_000, 1)
     client = await running.connect()
     await client.begin()
     client.send(b"DATA\r\n")
     await running.until(lambda: bool(running.budget._waiting))
-    running.budget.give(90_000)
+    held.release()
     assert (await client.answer()).startswith("354 ")
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from filterrelay.observe.budget import MemoryBudget
+from filterrelay.observe.budget import MemoryBudget, Reservation
 
 
 async def test_what_fits_is_given_at_once() -> None:
@@ -79,6 +79,47 @@ async def test_one_message_may_be_larger_than_the_whole_budget() -> None:
     budget = MemoryBudget(100)
     huge = budget.reservation()
     await huge.grow(500, timeout=0)
-    assert budget.used == 100
+    with pytest.raises(TimeoutError):
+        await budget.reservation().grow(1, timeout=0.001)
     huge.release()
     assert budget.used == 0
+
+
+async def test_messages_that_grow_never_all_wait_for_each_other() -> None:
+    """One after the other may go beyond the budget, and so all come to an end."""
+    budget = MemoryBudget(100)
+    growing = [budget.reservation() for _ in range(5)]
+    for reservation in growing:
+        await reservation.grow(20, timeout=0)
+    most = 0
+
+    async def arrive(reservation: Reservation) -> None:
+        nonlocal most
+        for octets in range(30, 110, 10):
+            await reservation.grow(octets, timeout=10)
+            most = max(most, budget.used)
+            await asyncio.sleep(0)
+        reservation.release()
+
+    await asyncio.gather(*map(arrive, growing))
+    assert budget.used == 0
+    assert most <= 100 + 100
+
+
+@pytest.mark.parametrize("moment", range(6))
+async def test_a_time_out_at_the_moment_of_the_grant_loses_nothing(moment: int) -> None:
+    """Whatever comes first, the octets are counted once."""
+    budget = MemoryBudget(100)
+    held, waiter = budget.reservation(), budget.reservation()
+    await held.grow(100, timeout=0)
+    task = asyncio.create_task(waiter.grow(50, timeout=10))
+    for step in range(6):
+        if step == moment:
+            task.cancel()
+        if step == 3:
+            held.release()
+        await asyncio.sleep(0)
+    await asyncio.wait([task])
+    waiter.release()
+    assert budget.used == 0
+    await budget.reservation().grow(100, timeout=0)

@@ -12,6 +12,7 @@ structlog.get_logger().debug("unseen")
 structlog.get_logger().info("message", message_id="X", size=3)
 logging.getLogger("library").warning("said %s", "so")
 try:
+    password = "hunter2"
     1 / 0
 except ZeroDivisionError:
     structlog.get_logger().exception("failed")
@@ -23,6 +24,7 @@ def test_each_event_is_one_json_object_a_line() -> None:
     printed = subprocess.run(
         [sys.executable, "-c", LOGGING], check=True, capture_output=True, text=True
     ).stdout
+    assert "hunter2" not in printed
     ours, theirs, failed = [json.loads(line) for line in printed.splitlines()]
     assert (ours["event"], ours["message_id"], ours["level"]) == ("message", "X", "info")
     assert theirs["event"] == "said so"

@@ -25,7 +25,7 @@ from filterrelay.mail.session import Credentials, Identity, Session, Tls
 from filterrelay.mail.verdict import Defer, Discard, Pass, Quarantine, Reject, Verdict
 from filterrelay.plugin.hooks import hook
 from filterrelay.plugin.options import Duration, Options, Secret, Size
-from filterrelay.plugin.services import Resolver, Services
+from filterrelay.plugin.services import DnsError, Resolver, Services
 
 __all__ = [
     "AddHeader",
@@ -39,6 +39,7 @@ __all__ = [
     "Credentials",
     "Defer",
     "Discard",
+    "DnsError",
     "Duration",
     "Edit",
     "Endpoint",

@@ -1,0 +1,73 @@
+"""From the configuration to plugins in their places."""
+
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from filterrelay.chain.loader import BadPlugins, PluginSet, load_plugins, waves
+from filterrelay.observe.metrics import Metrics
+from filterrelay.plugin.testing import FakeClock
+from filterrelay.settings import Settings
+
+from .plugins import answering, step
+
+LISTENER = {"kind": "smtp", "address": "127.0.0.1:25"}
+
+
+def loaded(**sections: Any) -> PluginSet:
+    """The plugins of a configuration with these sections."""
+    settings = Settings.model_validate({"listener": [LISTENER], **sections})
+    return load_plugins(settings, FakeClock(), Metrics(CollectorRegistry()))
+
+
+def problems(**sections: Any) -> dict[str, str]:
+    """What is said to be wrong."""
+    with pytest.raises(BadPlugins) as caught:
+        loaded(**sections)
+    return dict(caught.value.problems)
+
+
+def test_plugins_stand_in_file_order_with_their_policies() -> None:
+    """Names, time limits, failure policies and modes are the file's."""
+    plugins = loaded(
+        filter=[
+            {"use": "spf", "timeout": "3s", "on_error": "accept"},
+            {"use": "dkim", "name": "signatures", "mode": "shadow", "applies_to": ["smtp"]},
+        ]
+    )
+    assert [s.name for s in plugins.filters] == ["spf", "signatures"]
+    first, second = plugins.filters
+    assert (first.policy.timeout, first.policy.on_error) == (3, "accept")
+    assert (second.policy.shadow, second.policy.applies_to) == (True, frozenset({"smtp"}))
+
+
+def test_all_that_is_wrong_is_said_at_once_with_its_key() -> None:
+    """Unknown plugins, wrong options, and plugins in the wrong section."""
+    said = problems(
+        filter=[{"use": "spff"}, {"use": "spf", "options": {"x": 1}}, {"use": "auth-file"}],
+        signer=[{"use": "spf"}],
+    )
+    assert "did you mean spf?" in said["filter[0].use"]
+    assert "no such option" in said["filter[1].options.x"]
+    assert set(said) >= {"signer[0].use"}
+    assert "sign" in said["signer[0].use"]
+
+
+def names(grouped: list[tuple[Any, ...]]) -> list[list[str]]:
+    """The steps' names, wave by wave."""
+    return [[s.name for s in wave] for wave in grouped]
+
+
+def test_checks_share_a_wave_until_one_needs_another() -> None:
+    """A plugin that reads a finding waits for it."""
+    a, b = step(answering(None), "a"), step(answering(None), "b")
+    c = step(answering(None, needs=("a",)), "c")
+    assert names(waves([a, b, c])) == [["a", "b"], ["c"]]
+
+
+def test_an_editor_is_alone() -> None:
+    """What it changes is seen by all behind it, and by none beside it."""
+    a, d = step(answering(None), "a"), step(answering(None), "d")
+    editor = step(answering(None, edits=True), "editor")
+    assert names(waves([a, editor, d])) == [["a"], ["editor"], ["d"]]

@@ -1,0 +1,145 @@
+"""What a plugin's author gets wrong is said in a sentence at start."""
+
+from typing import Any
+
+import pytest
+
+from filterrelay.plugin import Message, Options, Verdict, hook
+from filterrelay.plugin.discovery import (
+    BadOptions,
+    BadPlugin,
+    check,
+    installed,
+    load,
+    nearest,
+    plugin_class,
+)
+
+
+class WordOptions(Options):
+    """Two options."""
+
+    words: tuple[str, ...] = ()
+    """Words."""
+    limit: int = 5
+    """A limit."""
+
+
+class Good:
+    """A plugin without fault."""
+
+    options_type = WordOptions
+    needs = ("spf",)
+    edits = True
+
+    def __init__(self, options: WordOptions) -> None:
+        self.options = options
+
+    @hook
+    async def on_message(self, message: Message) -> Verdict | None:
+        return None
+
+
+def test_a_good_plugin_is_taken_with_its_options() -> None:
+    """Its hooks, the parameters they take, and what it says of itself."""
+    plugin = check("good", "mine", Good, {"words": ["a"]})
+    assert (plugin.name, plugin.use) == ("mine", "good")
+    assert plugin.instance.options.words == ("a",)
+    assert plugin.hooks["on_message"].parameters == ("message",)
+    assert (plugin.needs, plugin.edits) == (("spf",), True)
+
+
+def test_every_wrong_option_is_named_with_the_nearest_right_one() -> None:
+    """All at once, and no value is shown."""
+    with pytest.raises(BadOptions) as caught:
+        check("good", "mine", Good, {"wrods": ["secret"], "limit": "secret"})
+    problems = dict(caught.value.problems)
+    assert problems["wrods"] == "there is no such option; did you mean words?"
+    assert "limit" in problems
+    assert "secret" not in str(caught.value)
+
+
+class WrongName(Good):
+    """Misspells a hook."""
+
+    @hook
+    async def on_mesage(self) -> None: ...
+
+
+class WrongParameter(Good):
+    """Wants what no hook gives."""
+
+    @hook
+    async def on_message(self, mail: Message) -> None:  # type: ignore[override]  # the fault
+        ...
+
+
+class NotAsync(Good):
+    """Would block the relay."""
+
+    @hook
+    def on_message(self, message: Message) -> None:  # type: ignore[override]  # the fault
+        ...
+
+
+class NotMarked(Good):
+    """Forgets the decorator."""
+
+    async def on_connect(self) -> None: ...
+
+
+class WrongLifespan(Good):
+    """Is no context manager."""
+
+    @hook
+    async def lifespan(self) -> None: ...
+
+
+class NoHooks:
+    """Does nothing."""
+
+    def __init__(self, options: Options) -> None: ...
+
+
+class WrongConstructor(Good):
+    """Takes more than its options."""
+
+    def __init__(self, options: WordOptions, more: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("cls", "said"),
+    [
+        (WrongName, "there is no hook on_mesage; did you mean on_message?"),
+        (WrongParameter, "on_message has no parameter mail; it may take session, envelope"),
+        (NotAsync, "write `async def on_message`"),
+        (NotMarked, "on_connect is a hook's name but isn't marked with @hook"),
+        (WrongLifespan, "@asynccontextmanager"),
+        (NoHooks, "it implements no hook"),
+        (WrongConstructor, "its constructor must take its options alone"),
+    ],
+)
+def test_a_faulty_plugin_is_refused_with_what_to_do(cls: type[Any], said: str) -> None:
+    """Before any mail is taken."""
+    with pytest.raises(BadPlugin) as caught:
+        check("faulty", "faulty", cls, {})
+    assert said in str(caught.value)
+
+
+def test_an_unknown_plugin_is_refused_with_the_nearest_one() -> None:
+    """A typing error in `use` is found at once."""
+    with pytest.raises(BadPlugin, match="did you mean clamav"):
+        plugin_class("clamv")
+
+
+def test_all_built_in_plugins_load_by_their_entry_points() -> None:
+    """From an editable install and from a wheel alike."""
+    assert {"attachments", "auth-file", "clamav", "dkim", "dkim-sign", "spam", "spf"} <= set(
+        installed()
+    )
+    assert load("dkim", "dkim", {}).hooks
+
+
+def test_what_is_known_is_listed_when_nothing_is_near() -> None:
+    """So that a person can choose."""
+    assert nearest("zzz", ["b", "a"]) == "; known: a, b"

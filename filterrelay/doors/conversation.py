@@ -78,22 +78,25 @@ class Conversation(Connection):
 
     async def converse(self) -> None:
         """The whole conversation, until the stream is closed."""
-        last: Reply | None = None
+        try:
+            last = await self._until_hang_up()
+            log.debug("session_ended", client=self.client.client_ip, reply=str(last or ""))
+            await self.farewell(last)
+        finally:
+            self.allow(None)
+            self._stream.abort()
+
+    async def _until_hang_up(self) -> Reply | None:
+        """Greets and obeys; returns what shall be said last."""
         try:
             await self._greet()
             while True:
                 await self._next_command()
         except HangUp as ending:
-            last = ending.reply
+            return ending.reply
         finally:
             self.end_transaction()
             self.reception.intake.on_close(self.client)
-            log.debug("session_ended", client=self.client.client_ip, reply=str(last or ""))
-            try:
-                await self.farewell(last)
-            finally:
-                self.allow(None)
-                self._stream.abort()
 
     def drain(self) -> None:
         """Says 421 as soon as no command and no transaction is under way."""
@@ -324,9 +327,7 @@ class Conversation(Connection):
             )
 
     def _offers(self, name: str) -> bool:
-        """Whether the command would do something for this client now."""
+        """Whether the listener has the command, if perhaps not before STARTTLS or after it."""
         if name == "STARTTLS":
-            return self.policy.offers_starttls and self.client.tls is None
-        if name == "AUTH":
-            return self.policy.listener.auth != "none" and self.client.tls is not None
-        return True
+            return self.policy.offers_starttls
+        return name != "AUTH" or self.policy.listener.auth != "none"

@@ -20,6 +20,7 @@ from filterrelay.observe.metrics import Metrics
 PROXY_TIMEOUT = 10.0  # seconds for the PROXY header
 HANDSHAKE_TIMEOUT = 30.0  # seconds for implicit TLS
 BREATHER = 0.5  # seconds without accepting when the system has no file or buffer to spare
+PATIENT_PART = 0.9  # of a drain's grace; the rest is for saying 421
 SPENT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 SAID = {
     Refusal.TOO_MANY: replies.TOO_MANY_CONNECTIONS,
@@ -70,7 +71,10 @@ class SmtpDoor:
         self._loop.add_reader(sock, self._accept)
 
     async def drain(self, grace: float) -> None:
-        """Ends: no new connection, 421 to who waits, and grace seconds for who doesn't."""
+        """Ends within grace seconds: no new connection, 421 to who waits, time for who doesn't.
+
+        Who isn't through near the end hears 421 in the middle of it, or is cut off.
+        """
         if not self._draining:
             self._draining = True
             self._loop.remove_reader(self._sock)
@@ -82,12 +86,18 @@ class SmtpDoor:
                 task.cancel()
         if not self._sessions:
             return
-        _, late = await asyncio.wait(self._sessions, timeout=grace)
-        if late:
-            log.warning("sessions_cut", sessions=len(late))
-            for task in late:
-                task.cancel()
-            await asyncio.wait(late)
+        _, late = await asyncio.wait(self._sessions, timeout=grace * PATIENT_PART)
+        if not late:
+            return
+        log.warning("sessions_cut", sessions=len(late))
+        for task in late:
+            if (unfinished := self._sessions[task]) is not None:
+                unfinished.hang_up(replies.SHUTTING_DOWN)
+        _, deaf = await asyncio.wait(late, timeout=grace * (1 - PATIENT_PART))
+        for task in deaf:
+            task.cancel()
+        if deaf:
+            await asyncio.wait(deaf)
 
     def _accept(self) -> None:
         try:

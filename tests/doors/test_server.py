@@ -183,14 +183,29 @@ async def test_a_transaction_under_way_is_finished(open_door: OpenDoor) -> None:
     assert len(running.intake.messages) == 1
 
 
-async def test_what_takes_too_long_is_cut(open_door: OpenDoor) -> None:
+async def test_who_is_not_through_in_time_hears_421(open_door: OpenDoor) -> None:
     """The grace is kept, whatever clients do."""
     running = await open_door()
     client = await running.connect()
     await client.begin()
     await client.say("DATA")
-    assert "sessions_cut" in await running.drain(0.01)
+    assert "sessions_cut" in await running.drain(0.1)
+    assert (await client.answer()).startswith("421 4.3.2 ")
     assert await client.ended()
+    assert running.budget.used == 0
+
+
+async def test_an_intake_that_hangs_is_cut(open_door: OpenDoor) -> None:
+    """Even a filter that never answers can't keep the process from ending."""
+    running = await open_door()
+    async with held(running.intake, "receive"):
+        client = await running.connect()
+        await client.begin()
+        await client.say("DATA")
+        client.send(b"a: b\r\n\r\n.\r\n")
+        await running.until(lambda: "receive" in running.intake.asked)
+        assert "sessions_cut" in await running.drain(0.1)
+        assert await client.ended()
     assert running.budget.used == 0
 
 

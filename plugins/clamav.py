@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 import warnings
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -103,20 +103,25 @@ class ClamAv:
             return self._too_big()
         scanner = Scanner(self._options)
         try:
-            signature = await self._services.in_thread(scanner.scan_bytes, message.raw)
+            signature = await self._asked(scanner, scanner.scan_bytes, message.raw)
         except clamd.BufferTooLongError:
             return self._too_big()
-        except asyncio.CancelledError:
-            scanner.abort()
-            raise
         if not signature:
             return Pass(Finding("clean"))
         return self._infected(signature)
 
     async def probe(self) -> str:
         """clamd's version."""
-        version: str = await self._services.in_thread(Scanner(self._options).version)
-        return version.partition("/")[0]
+        scanner = Scanner(self._options)
+        return (await self._asked(scanner, scanner.version)).partition("/")[0]
+
+    async def _asked(self, scanner: "Scanner", question: Callable[..., str], *about: bytes) -> str:
+        """The scanner's answer, had in a thread that is freed when nobody waits any longer."""
+        try:
+            return await self._services.in_thread(question, *about)
+        except asyncio.CancelledError:
+            scanner.abort()
+            raise
 
     @classmethod
     def found_here(cls) -> dict[str, Any] | None:

@@ -41,7 +41,7 @@ NEIGHBOURS = {
     ("wire", "mail"),
     ("observe", "mail"),
     # Floor 2: settings are typed by what a plugin's options are typed by.
-    *((a, "plugin") for a in ("settings", "settings_file", "settings_checks")),
+    *((a, "plugin") for a in ("settings", "settings_file", "settings_checks", "settings_problems")),
     ("unserved", "settings"),
     *(
         (a, b)

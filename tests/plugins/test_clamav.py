@@ -52,17 +52,17 @@ async def test_an_infected_message_is_refused(daemon: Clamd, kind: str) -> None:
     address = f"unix:{daemon.socket}" if kind == "unix" else f"127.0.0.1:{daemon.port}"
     async with running("clamav", socket=address) as plugin:
         verdict = await plugin.on_message(message=INFECTED)
+    assert verdict.finding.result == "infected"
     assert isinstance(verdict, Reject)
     assert str(verdict.reply) == f"550 5.7.1 Virus found: {EICAR_NAME}"
-    assert verdict.finding.result == "infected"
 
 
 async def test_a_clean_message_passes(daemon: Clamd) -> None:
     """With a finding that says so."""
     async with running("clamav", socket=f"unix:{daemon.socket}") as plugin:
         verdict = await plugin.on_message(message=CLEAN)
-    assert isinstance(verdict, Pass)
     assert verdict.finding.result == "clean"
+    assert isinstance(verdict, Pass)
 
 
 async def test_a_virus_in_the_last_of_many_megabytes_is_found(daemon: Clamd) -> None:
@@ -95,8 +95,8 @@ async def test_the_operator_chooses_what_becomes_of_a_virus(
     """Refused, set aside, thrown away, or let through with a mark."""
     async with running("clamav", socket=f"unix:{daemon.socket}", action=action) as plugin:
         verdict = await plugin.on_message(message=INFECTED)
-    assert isinstance(verdict, kind)
     assert verdict.finding.result == "infected"
+    assert isinstance(verdict, kind)
 
 
 async def test_a_tagged_message_names_the_virus(daemon: Clamd) -> None:
@@ -117,8 +117,8 @@ async def test_a_message_beyond_max_size_is_not_scanned(
         "clamav", socket=f"unix:{daemon.socket}", max_size="1 KiB", on_too_big=on_too_big
     ) as plugin:
         verdict = await plugin.on_message(message=a_message("x" * 2000))
-    assert isinstance(verdict, kind)
     assert verdict.finding.result == "too-big"
+    assert isinstance(verdict, kind)
 
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
@@ -185,8 +185,11 @@ async def test_an_answer_that_is_no_verdict_is_an_error(tmp_path: Path, answer: 
 
 async def test_a_silent_clamd_is_an_error_after_the_timeout(tmp_path: Path) -> None:
     """The message isn't held up any longer than said."""
-    options = {"socket": f"unix:{tmp_path}/s", "read_timeout": "50ms"}
-    async with running("clamav", **options) as plugin, odd_clamd(tmp_path / "s", None):
+    address = f"unix:{tmp_path}/s"
+    async with (
+        running("clamav", socket=address, read_timeout="50ms") as plugin,
+        odd_clamd(tmp_path / "s", None),
+    ):
         with pytest.raises(clamd.ConnectionError, match="timed out"):
             await plugin.on_message(message=CLEAN)
 

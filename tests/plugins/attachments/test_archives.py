@@ -50,18 +50,17 @@ def tarred(files: Mapping[str, bytes]) -> bytes:
 
 
 def objections(
-    name: str, content: bytes, time_left: Callable[[], float] = lambda: 1.0, **rules: int
+    name: str, content: bytes, rules: Rules = RULES, time_left: float = 1.0
 ) -> list[Objection]:
     """What there is to object to in a file."""
-    limits = {"depth": 6, "members": 100, "octets": 1_000_000} | rules
-    inspection = Inspection(Rules(RULES.endings, RULES.kinds, RULES.hashes, **limits), time_left)
+    inspection = Inspection(rules, lambda: time_left)
     inspection.inspect(name, "application/octet-stream", content)
     return inspection.objections
 
 
-def kinds(name: str, content: bytes, **rules: int) -> set[str]:
+def kinds(name: str, content: bytes) -> set[str]:
     """The kinds of objections."""
-    return {one.kind for one in objections(name, content, **rules)}
+    return {one.kind for one in objections(name, content)}
 
 
 PACKERS: dict[str, Callable[[bytes], bytes]] = {
@@ -184,7 +183,7 @@ def test_an_archive_with_too_many_files_is_beyond_limits() -> None:
 
 def test_looking_ends_when_the_time_is_over() -> None:
     """Whatever is in the archive."""
-    found = objections("a.zip", zipped({"a.txt": b"x"}), time_left=lambda: 0.0)
+    found = objections("a.zip", zipped({"a.txt": b"x"}), time_left=0.0)
     assert [one.kind for one in found] == ["beyond-limits"]
 
 

@@ -5,6 +5,7 @@ from email.message import EmailMessage
 from hashlib import sha256
 
 import pytest
+from filterrelay_plugins.attachments.archives import Objection
 
 from filterrelay.plugin import AddHeader, Message, Pass, Quarantine, Reject
 from filterrelay.plugin.discovery import BadOptions
@@ -87,8 +88,8 @@ async def test_the_operator_chooses_what_follows(action: str, kind: type) -> Non
     """For each kind of objection its own."""
     async with running("attachments", blocked=action) as plugin:
         verdict = await plugin.on_message(message=with_file(b"x", "setup.exe"))
-    assert isinstance(verdict, kind)
     assert verdict.finding.result == "blocked"
+    assert isinstance(verdict, kind)
 
 
 async def test_a_tag_is_a_header() -> None:
@@ -106,8 +107,8 @@ async def test_the_gravest_objection_decides() -> None:
     content = zipped({"word/vbaProject.bin": b"x", "embedded.bin": EICAR})
     async with running("attachments") as plugin:
         verdict = await plugin.on_message(message=with_file(content, "a.docm"))
-    assert isinstance(verdict, Reject)
     assert verdict.finding.result == "virus"
+    assert isinstance(verdict, Reject)
 
 
 async def test_endings_can_be_allowed_and_blocked() -> None:
@@ -149,8 +150,8 @@ async def test_a_multipart_without_parts_is_judged_as_broken() -> None:
     message = a_message(b"Content-Type: multipart/mixed; boundary=x\n\nno parts here\n")
     async with running("attachments", broken="reject") as plugin:
         verdict = await plugin.on_message(message=message)
-    assert isinstance(verdict, Reject)
     assert verdict.finding.result == "broken"
+    assert isinstance(verdict, Reject)
 
 
 async def test_parts_nested_beyond_looking_are_set_aside() -> None:
@@ -160,15 +161,19 @@ async def test_parts_nested_beyond_looking_are_set_aside() -> None:
     )
     async with running("attachments") as plugin:
         verdict = await plugin.on_message(message=a_message(head + b"\nx\n"))
-    assert isinstance(verdict, Quarantine)
     assert verdict.finding.result == "beyond-limits"
+    assert isinstance(verdict, Quarantine)
 
 
 async def test_archives_are_looked_into_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other sessions don't wait for it."""
     threads: list[str] = []
-    inspected = "filterrelay_plugins.attachments.plugin.Attachments._inspect"
-    monkeypatch.setattr(inspected, lambda *_: threads.append(threading.current_thread().name) or [])
+
+    def inspect(*_: object) -> list[Objection]:
+        threads.append(threading.current_thread().name)
+        return []
+
+    monkeypatch.setattr("filterrelay_plugins.attachments.plugin.Attachments._inspect", inspect)
     async with running("attachments") as plugin:
         await plugin.on_message(message=with_file(zipped({"a": b"x"}), "a.zip"))
         await plugin.on_message(message=with_file(b"small", "a.txt"))

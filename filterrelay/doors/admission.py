@@ -90,6 +90,11 @@ class WorkerAdmission:
         table.totals[self._index] += 1
         return None
 
+    def is_ahead(self) -> bool:
+        """Whether another worker has fewer connections than this one."""
+        totals = self._table.totals
+        return totals[self._index] > min(totals)
+
     def leave(self, client_ip: str) -> None:
         """The connection that entered is gone."""
         table = self._table

@@ -21,6 +21,7 @@ PROXY_TIMEOUT = 10.0  # seconds for the PROXY header
 HANDSHAKE_TIMEOUT = 30.0  # seconds for implicit TLS
 BREATHER = 0.5  # seconds without accepting when the system has no file or buffer to spare
 PATIENT_PART = 0.9  # of a drain's grace; the rest is for saying 421
+COURTESY = 0.002  # seconds that a worker leaves a client to one with fewer connections
 SPENT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 SAID = {
     Refusal.TOO_MANY: replies.TOO_MANY_CONNECTIONS,
@@ -100,6 +101,20 @@ class SmtpDoor:
             await asyncio.wait(deaf)
 
     def _accept(self) -> None:
+        """A client waits: taken by this worker, unless another has less to do."""
+        if self._admission.is_ahead():
+            self._loop.remove_reader(self._sock)
+            self._loop.call_later(COURTESY, self._accept_what_is_left)
+        else:
+            self._take()
+
+    def _accept_what_is_left(self) -> None:
+        """The others had their chance; nobody waits for a worker that is busy or gone."""
+        if not self._draining:
+            self._take()
+            self._resume()
+
+    def _take(self) -> None:
         try:
             client, address = self._sock.accept()
         except (BlockingIOError, InterruptedError, ConnectionError):

@@ -102,3 +102,15 @@ def test_places_can_t_be_foreseen() -> None:
     names = [f"192.0.2.{n}" for n in range(50)]
     places = [[Admission.create(1).place(b"client", n) for n in names] for _ in range(2)]
     assert places[0] != places[1]
+
+
+def test_a_worker_with_more_connections_than_another_is_ahead() -> None:
+    """It leaves the next client to the other, so that kept connections spread."""
+    table = Admission.create(2)
+    first, second = table.for_worker(0), table.for_worker(1)
+    assert not first.is_ahead()
+    first.enter("192.0.2.1", Limits())
+    assert first.is_ahead()
+    assert not second.is_ahead()
+    second.enter("192.0.2.2", Limits())
+    assert not first.is_ahead()

@@ -1,6 +1,7 @@
 """From a host's name to a conversation: TCP, greeting, EHLO, TLS, AUTH."""
 
 import asyncio
+import os
 import socket
 import ssl
 from dataclasses import dataclass
@@ -141,7 +142,7 @@ async def _tcp(endpoint: Endpoint, timeout: float) -> socket.socket:
     except OSError as unknown:
         error = unknown
     host = str(endpoint)
-    reply = Reply(451, "4.4.1", f"connect to {host}: {error.strerror or error}")  # RFC 3463 3.5
+    reply = Reply(451, "4.4.1", f"connect to {host}: {_words(error)}")  # RFC 3463 section 3.5
     raise HostUnavailable(host, Stage.CONNECT, reply) from error
 
 
@@ -226,7 +227,15 @@ def _refused(host: str, stage: Stage, refused: aiosmtplib.SMTPResponseException)
 def _lost(host: str, stage: Stage, lost: Exception) -> Reply:
     if isinstance(lost, ssl.SSLCertVerificationError):
         return Reply(451, "4.7.5", f"{host}: certificate: {lost.verify_message}")
-    text = " ".join(str(lost).split())[:200] or type(lost).__name__
+    text = _words(lost)
     if stage is Stage.TLS:
         return Reply(451, "4.7.5", f"{host}: TLS handshake: {text}")
     return Reply(451, "4.4.2", f"{host}: {text}")
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, on one line; the system's own words for its error numbers."""
+    number = error.errno if isinstance(error, OSError) else None
+    if number and number > 0 and not isinstance(error, ssl.SSLError):  # the resolver's are negative
+        return os.strerror(number)
+    return " ".join(str(error).split())[:200] or type(error).__name__

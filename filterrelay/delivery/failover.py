@@ -77,7 +77,7 @@ class Hosts:
                 last = unavailable
             else:
                 if state.error is not None:
-                    _log.info("host is back", upstream=self._upstream, host=str(state.endpoint))
+                    _log.info("host_back", upstream=self._upstream, host=str(state.endpoint))
                 state.error, state.pause, state.down_until = None, 0.0, 0.0
                 return conversation
         assert last is not None, "an upstream has at least one host"
@@ -101,7 +101,7 @@ class Hosts:
                 state.rung += 1
                 state.rung_until = self._time() + _RUNG_MEMORY
                 _log.info(
-                    "handshake failed",
+                    "handshake_failed",
                     upstream=self._upstream,
                     host=unavailable.host,
                     reason=unavailable.reply.text,
@@ -120,7 +120,7 @@ class Hosts:
         state.down_until = now + state.pause
         level = _log.error if error.stage is Stage.LOGIN else _log.warning
         level(
-            "host unavailable",
+            "host_unavailable",
             upstream=self._upstream,
             host=error.host,
             stage=error.stage.value,

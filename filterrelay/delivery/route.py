@@ -87,11 +87,11 @@ class Routes:
         try:
             route = await self._hook(envelope, recipient)
         except Exception:  # noqa: BLE001  # the seam to plugins: mail waits until it is repaired
-            _log.exception("routing failed", recipient=str(recipient))
+            _log.exception("routing_failed", recipient=str(recipient))
             return NOWHERE
         if route is None:
             return self.by_file(recipient.address)
         if route.upstream not in self._upstreams:
-            _log.error("route to an unknown upstream", upstream=route.upstream)
+            _log.error("route_unknown", upstream=route.upstream)
             return NOWHERE
         return route.upstream

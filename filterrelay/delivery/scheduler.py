@@ -109,7 +109,7 @@ class Scheduler:
             try:
                 more = await self._poll()
             except FilterRelayError as unavailable:
-                _log.error("spool not readable", reason=str(unavailable))
+                _log.error("spool_unreadable", reason=str(unavailable))
                 more = False
             if not (more or self._draining):
                 await self._nap()
@@ -231,9 +231,9 @@ class Scheduler:
             try:
                 await self._deliver(lane.upstream, part)
             except NoSuchMessage:
-                _log.info("deleted meanwhile", id=part.flight.message.id)
+                _log.info("deleted_meanwhile", id=part.flight.message.id)
             except Exception:  # noqa: BLE001  # the seam: one message's trouble stops no other
-                _log.exception("delivery failed", id=part.flight.message.id)
+                _log.exception("delivery_failed", id=part.flight.message.id)
             finally:
                 self._forget(part)
             sender.part = None
@@ -241,7 +241,7 @@ class Scheduler:
     async def _deliver(self, upstream: UpstreamLike, part: Part) -> None:
         flight = part.flight
         if self._clock.now() >= flight.until:
-            _log.warning("lease lost", id=flight.message.id)
+            _log.warning("lease_lost", id=flight.message.id)
             return
         began = self._clock.monotonic()
         outage = upstream.outage(len(part.recipients))
@@ -319,4 +319,4 @@ class Scheduler:
             )
             for settlement, result in zip(batch, results, strict=True):
                 if isinstance(result, Exception):  # the lease will run out by itself
-                    _log.warning("lease not returned", id=settlement.message_id, reason=str(result))
+                    _log.warning("lease_not_returned", id=settlement.message_id, reason=str(result))

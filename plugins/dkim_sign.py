@@ -12,7 +12,16 @@ from pydantic import AfterValidator, Field
 
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.edits import edit_message
-from filterrelay.plugin import AddHeader, Edit, Envelope, Message, Options, Services, hook
+from filterrelay.plugin import (
+    AddHeader,
+    Edit,
+    Envelope,
+    Message,
+    Options,
+    Services,
+    Session,
+    hook,
+)
 from filterrelay.plugin.options import resolve_path
 from filterrelay.wire.dkim_key import concerns, read_key
 from filterrelay.wire.dkim_signing import FIELD, Signer, names_to_sign, signature_values
@@ -115,9 +124,14 @@ class DkimSign:
                 self._above[entry.domain] = (*self._above.get(entry.domain, ()), signer)
 
     @hook
-    async def sign(self, envelope: Envelope, message: Message) -> tuple[Edit, ...] | None:
-        """The signatures as new fields, or None when there is no key for this mail."""
-        signers = self._signers(envelope, message)
+    async def sign(
+        self, session: Session, envelope: Envelope, message: Message
+    ) -> tuple[Edit, ...] | None:
+        """The signatures as new fields, or None when there is no key for this mail.
+
+        A stranger's mail is never signed, whatever domain it claims to come from.
+        """
+        signers = self._signers(envelope, message) if session.may_relay else ()
         if not signers:
             return None
         at = int(self._services.clock.now().timestamp())

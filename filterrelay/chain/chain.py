@@ -126,13 +126,13 @@ class Chain:
         return run.judgement()
 
     async def sign(
-        self, envelope: Envelope, message: Message
+        self, session: Session, envelope: Envelope, message: Message
     ) -> tuple[Message, tuple[Edit, ...], tuple[StepRecord, ...]]:
         """The message with every signer's edits made. Raises NotAnswered when one fails."""
         edits: list[Edit] = []
         records: list[StepRecord] = []
         for step in self._plugins.signers:
-            given = {"envelope": envelope, "message": message}
+            given = {"session": session, "envelope": envelope, "message": message}
             made, record = await step.collect("sign", given)
             records.append(record)
             if record.error:

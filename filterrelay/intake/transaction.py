@@ -224,7 +224,9 @@ class Intake:
         edits.extend(authentication_results(hostname, judged.findings.values()))
         client = not session.may_relay or (rules is not None and rules.listener.client_in_received)
         edits.append(received(session, judged.envelope, hostname, message.id, now, client=client))
-        message, _, records = await self._chain.sign(judged.envelope, edit_message(message, edits))
+        message, _, records = await self._chain.sign(
+            session, judged.envelope, edit_message(message, edits)
+        )
         return message, records
 
     async def release(self, stored: StoredMessage, raw: bytes) -> Verdict:
@@ -253,9 +255,9 @@ class Intake:
 
     async def submit(self, envelope: Envelope, raw: bytes) -> str:
         """Signs and spools a message of the relay's own, such as a bounce; returns its ID."""
-        session = Session(new_id(self._clock.now()), "", "report", "")
+        session = Session(new_id(self._clock.now()), "", "report", "", trusted=True)
         message, _, steps = await self._chain.sign(
-            envelope, Message(new_id(self._clock.now()), raw)
+            session, envelope, Message(new_id(self._clock.now()), raw)
         )
         queued = Reply(250, "2.0.0", f"OK, queued as {message.id}")
         judged = Judgement(Pass(), "", envelope, message, {}, (), steps)

@@ -81,7 +81,9 @@ class Hooks:
         """Judges the whole message; findings holds those of the plugins in `needs`."""
 
     @spec
-    async def sign(self, envelope: Envelope, message: Message) -> tuple[Edit, ...] | None:
+    async def sign(
+        self, session: Session, envelope: Envelope, message: Message
+    ) -> tuple[Edit, ...] | None:
         """Signs the message as it will leave: header edits only, after all other edits."""
 
     @spec

@@ -162,7 +162,7 @@ class Signs(Answers):
 async def test_signers_sign_one_after_the_other() -> None:
     """Each signer sees the signature of the one before."""
     chain = Chain(PluginSet(signers=(step(Signs, "a"), step(Signs, "b"))), 10)
-    signed, edits, _ = await chain.sign(ENVELOPE, MESSAGE)
+    signed, edits, _ = await chain.sign(SESSION, ENVELOPE, MESSAGE)
     assert len(edits) == 2
     assert signed.headers[0].value == str(len(MESSAGE) + len(signed.headers[1].raw))
 
@@ -171,7 +171,7 @@ async def test_a_signer_that_fails_is_no_reason_to_send_unsigned() -> None:
     """Mail isn't accepted when it can't be signed."""
     chain = Chain(PluginSet(signers=(step(answering(OSError("key"), Signs), "a"),)), 10)
     with pytest.raises(NotAnswered):
-        await chain.sign(ENVELOPE, MESSAGE)
+        await chain.sign(SESSION, ENVELOPE, MESSAGE)
 
 
 class Knows(Answers):

@@ -14,6 +14,7 @@ from filterrelay.plugin.discovery import BadOptions
 from filterrelay.plugin.testing import (
     FakeResolver,
     a_message,
+    a_session,
     an_envelope,
     running,
     some_services,
@@ -22,6 +23,8 @@ from filterrelay.plugin.testing import (
 from filterrelay.wire.dkim_key import BadKey, SigningKey, make_key
 
 RSA, ED25519, OTHER = make_key("rsa"), make_key("ed25519"), make_key("ed25519")
+
+USER = a_session(login="alice@office.example")
 
 needs_opendkim = pytest.mark.skipif(
     shutil.which("opendkim", path="/usr/sbin:/usr/bin") is None, reason="opendkim is not installed"
@@ -49,7 +52,7 @@ async def _signed(
     envelope = an_envelope(more.pop("sender", "alice@office.example"))
     message = message or a_message("Hello  Bob, \n")
     async with running("dkim-sign", base_dir=keys, keys=list(uses), **more) as plugin:
-        return edit_message(message, await plugin.sign(envelope, message) or ())
+        return edit_message(message, await plugin.sign(USER, envelope, message) or ())
 
 
 def _signatures(message: Message) -> list[str]:
@@ -261,7 +264,7 @@ async def test_signing_stays_within_its_share_of_the_budget(keys: Path) -> None:
         envelope = an_envelope()
         with within_cpu_budget(milliseconds=150):
             for _ in range(100):
-                await plugin.sign(envelope, Message("id", message.raw))
+                await plugin.sign(USER, envelope, Message("id", message.raw))
 
 
 def _opendkim_says(directory: Path, published: str, raw: bytes) -> str:
@@ -295,3 +298,9 @@ async def test_opendkim_judges_our_signatures_as_we_do(keys: Path, key: str, cha
     record = {"rsa": RSA, "ed25519": ED25519}[key].public.record
     said = _opendkim_says(keys, f"{key}._domainkey.office.example {record}\n", raw)
     assert ("dkim=fail" if changed else "dkim=pass") in said, said
+
+
+async def test_a_strangers_mail_is_never_signed(keys: Path) -> None:
+    """Whatever domain it claims, our signature would vouch for it."""
+    async with running("dkim-sign", base_dir=keys, keys=[_use("office.example", "rsa")]) as plugin:
+        assert await plugin.sign(a_session(), an_envelope(), a_message()) is None

@@ -248,7 +248,10 @@ class _XzStream:
         if self._decompressor.eof:
             return b""
         packed, self._rest = self._rest, b""
-        return self._decompressor.decompress(packed, size)
+        unpacked = self._decompressor.decompress(packed, size)
+        if not unpacked and not self._decompressor.eof:
+            raise EOFError("the file is cut off")
+        return unpacked
 
 
 def _open_zip(content: bytes, members: int, rules: Rules) -> zipfile.ZipFile:

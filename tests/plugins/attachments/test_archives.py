@@ -139,7 +139,17 @@ def test_a_truncated_archive_is_noted(packer: str) -> None:
     """It is no reason to fail."""
     content = bytes(n * 7919 % 251 for n in range(5000))
     packed = PACKERS[packer](content)
-    assert kinds("file", packed[: len(packed) // 2]) <= {"unreadable"}
+    assert kinds("file", packed[: len(packed) // 2]) == {"unreadable"}
+
+
+def test_a_member_without_a_name_is_a_file() -> None:
+    """Damaged archives have such, and what is in them counts."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        nameless = zipfile.ZipInfo()
+        nameless.filename = ""
+        archive.writestr(nameless, EICAR)
+    assert kinds("a.zip", made.getvalue()) == {"virus"}
 
 
 def test_a_zip_behind_something_else_is_looked_into() -> None:

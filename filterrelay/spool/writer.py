@@ -98,13 +98,19 @@ class Writer:
 
     def _run(self, session: "_Session") -> None:
         company = 0
-        while not self._closing:
-            self._bell.acquire()
-            if len(self._waiting) < company:
-                time.sleep(_COMPANY)  # a transaction of its own costs more CPU than ten messages
-            company = self._write(session)
-        self._write(session)
-        session.close()
+        try:
+            while not self._closing:
+                self._bell.acquire()
+                if len(self._waiting) < company:
+                    # A transaction of its own costs more CPU than ten more messages in one.
+                    time.sleep(_COMPANY)
+                company = self._write(session)
+            self._write(session)
+        finally:
+            self._closing = True
+            stranded = _taken(self._waiting)
+            self._tell(stranded, [SpoolUnavailable("its writer has ended")] * len(stranded))
+            session.close()
 
     def _write(self, session: "_Session") -> int:
         """Returns how many changes to expect in the next group: none after a lone message."""

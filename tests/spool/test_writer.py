@@ -209,3 +209,20 @@ async def test_without_the_turn_lock_mail_is_deferred(
             await writer.submit(insertion("M1"))
     await writer.submit(insertion("M1"))
     await writer.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_writer_that_ends_unasked_strands_nobody(file: Path) -> None:
+    """After a fault of ours sessions hear of it at once, and so do those that come later."""
+
+    class BrokenClock(StandingClock):
+        def monotonic(self) -> float:
+            raise ZeroDivisionError
+
+    writer = Writer(file, BrokenClock(), None, lambda names: None)
+    writer.start()
+    with pytest.raises(SpoolUnavailable, match="has ended"):
+        await writer.submit(insertion("M1"))
+    with pytest.raises(SpoolUnavailable, match="not open"):
+        writer.submit(insertion("M2"))
+    await writer.close()

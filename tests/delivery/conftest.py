@@ -1,13 +1,20 @@
 """What the tests of delivery share."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import pytest
+import uvloop
 
 from filterrelay.delivery.upstream import Upstream
 from filterrelay.observe.metrics import Metrics
 from filterrelay.settings import Upstream as UpstreamSettings
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """The loop that the program runs on: its transports are not asyncio's own."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture

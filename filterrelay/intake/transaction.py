@@ -308,7 +308,7 @@ class Intake:
             size=len(message),
             recipients=tuple(
                 [
-                    StoredRecipient(index, recipient, attempts=int(leased), next_attempt=until)
+                    StoredRecipient(index, recipient, next_attempt=until)
                     for index, recipient in enumerate(outcome.envelope.recipients)
                 ]
             ),

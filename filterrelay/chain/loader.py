@@ -2,13 +2,23 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from filterrelay.chain.step import Policy, Step
 from filterrelay.errors import FilterRelayError
 from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
-from filterrelay.plugin.discovery import BadOptions, BadPlugin, Plugin, load
+from filterrelay.plugin.discovery import (
+    BadOptions,
+    BadPlugin,
+    Plugin,
+    load,
+    options_type,
+    plugin_class,
+)
+from filterrelay.plugin.options import UnreadableSecret, with_secrets
 from filterrelay.settings import Filter, PluginUse, Settings
+from filterrelay.settings_problems import Problem, Source, path_of
 
 FILTER_HOOKS = (
     *("on_connect", "on_helo", "on_sender", "on_recipient", "on_message"),
@@ -22,12 +32,18 @@ class BadPlugins(FilterRelayError):
     """The configuration's plugins can't be used as they are.
 
     problems: pairs of the key, as `filter[0].options.socket`, and what is wrong.
+    source: the file that has these keys, to name their lines.
     """
 
     problems: tuple[tuple[str, str], ...]
+    source: Source
 
     def __str__(self) -> str:
-        return "\n".join(f"{key}: {why}" for key, why in self.problems)
+        return "\n".join(str(problem) for problem in self.located())
+
+    def located(self) -> list[Problem]:
+        """The problems with their lines."""
+        return [self.source.problem(path_of(key), why) for key, why in self.problems]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +71,7 @@ def load_plugins(settings: Settings, clock: Clock, metrics: Metrics) -> PluginSe
         found = []
         for number, use in enumerate(uses):
             key = f"{section}[{number}]"
-            plugin = _load(key, use, hooks, problems.append)
+            plugin = _load(key, use, settings.base_dir, hooks, problems.append)
             if plugin is not None:
                 found.append(Step(plugin, policy_of(use), clock, metrics))
         return tuple(found)
@@ -68,7 +84,7 @@ def load_plugins(settings: Settings, clock: Clock, metrics: Metrics) -> PluginSe
     )
     problems.extend(_unmet_needs(settings.filter, plugins.filters))
     if problems:
-        raise BadPlugins(tuple(problems))
+        raise BadPlugins(tuple(problems), settings.source)
     return plugins
 
 
@@ -81,10 +97,17 @@ def policy_of(use: PluginUse) -> Policy:
 
 
 def _load(
-    key: str, use: PluginUse, hooks: Sequence[str], report: Callable[[tuple[str, str]], None]
+    key: str,
+    use: PluginUse,
+    base_dir: Path,
+    hooks: Sequence[str],
+    report: Callable[[tuple[str, str]], None],
 ) -> Plugin | None:
     try:
-        plugin = load(use.use, use.name or use.use, use.options)
+        options = with_secrets(use.options, options_type(plugin_class(use.use)), base_dir)
+        plugin = load(use.use, use.name or use.use, options)
+    except (UnreadableSecret, ValueError) as error:
+        report((f"{key}.options", str(error)))
     except BadOptions as error:
         for option, why in error.problems:
             report((f"{key}.options.{option}", why))

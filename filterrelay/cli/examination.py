@@ -24,7 +24,7 @@ from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.resolver import DnsResolver
 from filterrelay.plugin.services import DnsError, Resolver
 from filterrelay.settings import Filter, Settings, Upstream
-from filterrelay.settings_problems import SettingsError, path_of
+from filterrelay.settings_problems import SettingsError
 from filterrelay.wire.dkim_key import (
     BadKey,
     KeyUse,
@@ -98,9 +98,7 @@ async def plugins(settings: Settings, clock: Clock, resolver: Resolver) -> list[
     try:
         loaded = load_plugins(settings, clock, Metrics())
     except BadPlugins as error:
-        raise SettingsError(
-            tuple(settings.source.problem(path_of(key), why) for key, why in error.problems)
-        ) from None
+        raise SettingsError(tuple(error.located())) from None
     threads: dict[str, PluginThreads] = {}
     services = services_for(settings, clock, resolver, threads)
     lenient = {use.name for use in settings.filter if _does_without(use)}

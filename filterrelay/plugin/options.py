@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
 
@@ -104,13 +104,14 @@ def with_secrets(
 ) -> dict[str, Any]:
     """The options with each `NAME_file` replaced by NAME, read from that file.
 
-    Only where kind has a field NAME and none called `NAME_file`. Raises
+    Only where kind has a Secret called NAME and nothing called `NAME_file`. Raises
     UnreadableSecret, and ValueError when both are given or no file is named.
     """
     complete = dict(options)
+    secrets = {name for name, field in kind.model_fields.items() if _is_secret(field.annotation)}
     for key, value in options.items():
         name = key.removesuffix("_file")
-        if name == key or key in kind.model_fields or name not in kind.model_fields:
+        if name == key or key in kind.model_fields or name not in secrets:
             continue
         if name in options:
             raise ValueError(f"give {name} or {key}, not both")
@@ -119,3 +120,7 @@ def with_secrets(
         del complete[key]
         complete[name] = read_secret_file(base_dir, value)
     return complete
+
+
+def _is_secret(annotation: Any) -> bool:
+    return Secret in (annotation, *get_args(annotation))

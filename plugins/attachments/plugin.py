@@ -157,9 +157,13 @@ class Attachments:
             inspection.inspect(name, part.content_type, part.content)
         return inspection.objections
 
+    def _gravity(self, objection: Objection) -> tuple[int, bool]:
+        """What to go by: the gravest action, and of those a virus first."""
+        return _SEVERITY[self._actions[objection.kind]], objection.kind == "virus"
+
     def _verdict(self, objections: Sequence[Objection]) -> Verdict:
         """What the gravest objection leads to; of equally grave ones the first."""
-        gravest = max(objections, key=lambda one: _SEVERITY[self._actions[one.kind]])
+        gravest = max(objections, key=self._gravity)
         text = f"{shown(gravest.file)}: {shown(gravest.why)}"
         details = tuple((one.file, one.why) for one in objections[:_MOST_DETAILS])
         finding = Finding(gravest.kind, text, details=details)

@@ -1,5 +1,6 @@
 """From the configuration to plugins in their places."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from filterrelay.chain.loader import BadPlugins, PluginSet, load_plugins, waves
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.testing import FakeClock
 from filterrelay.settings import Settings
+from filterrelay.settings_file import load
 
 from .plugins import answering, step
 
@@ -52,6 +54,14 @@ def test_all_that_is_wrong_is_said_at_once_with_its_key() -> None:
     assert "no such option" in said["filter[1].options.x"]
     assert set(said) >= {"signer[0].use"}
     assert "sign" in said["signer[0].use"]
+
+
+def test_what_is_wrong_has_its_line(tmp_path: Path) -> None:
+    """As the core's own keys have."""
+    file = tmp_path / "f.toml"
+    file.write_text('[[listener]]\nkind = "milter"\naddress = "x:1"\n[[filter]]\nuse = "spff"\n')
+    with pytest.raises(BadPlugins, match=r"f\.toml:5: filter\[0\]\.use: no such plugin"):
+        load_plugins(load(file, {}), FakeClock(), Metrics(CollectorRegistry()))
 
 
 def names(grouped: list[tuple[Any, ...]]) -> list[list[str]]:

@@ -1,12 +1,20 @@
 """Values as the configuration file writes them."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from filterrelay.plugin.options import Duration, Options, Size
+from filterrelay.plugin.options import (
+    Duration,
+    Options,
+    Secret,
+    Size,
+    UnreadableSecret,
+    with_secrets,
+)
 
 
 class Values(Options):
@@ -49,3 +57,57 @@ def test_what_is_neither_is_refused_with_an_example(values: dict[str, Any]) -> N
 def test_options_are_described_by_their_docstrings() -> None:
     """What stands under a field is what `filterrelay plugins` shows."""
     assert Values.model_fields["size"].description == "A size."
+
+
+class Secretive(Options):
+    """Secrets, and files that are none."""
+
+    token: Secret | None = None
+    """A secret."""
+    ca: str = ""
+    """No secret."""
+    ca_file: str = ""
+    """A file that is meant as one."""
+
+
+def test_a_secret_is_read_from_its_file(tmp_path: Path) -> None:
+    """`NAME_file`, relative to the configuration, without the final line end."""
+    (tmp_path / "t").write_text("hunter2 \n")
+    assert with_secrets({"token_file": "t"}, Secretive, tmp_path) == {"token": "hunter2 "}
+
+
+def test_an_option_that_only_ends_in_file_stays_as_it_is(tmp_path: Path) -> None:
+    """A plugin may want a file's name."""
+    options = {"ca_file": "x", "other_file": "y"}
+    assert with_secrets(options, Secretive, tmp_path) == options
+
+
+def test_a_secret_is_given_in_one_way_only(tmp_path: Path) -> None:
+    """Nobody guesses which one is meant."""
+    with pytest.raises(ValueError, match="give token or token_file, not both"):
+        with_secrets({"token": "x", "token_file": "t"}, Secretive, tmp_path)
+
+
+@pytest.mark.parametrize("value", ["", 7])
+def test_a_secret_file_must_be_named(tmp_path: Path, value: Any) -> None:
+    """By a path."""
+    with pytest.raises(ValueError, match="token_file must name a file"):
+        with_secrets({"token_file": value}, Secretive, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "No such file or directory"),
+        (b"\n", "it is empty"),
+        (b"\xff", "it is not UTF-8 text"),
+    ],
+)
+def test_a_secret_that_cannot_be_read_is_said_so(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    """With the file's name and never with what is in it."""
+    if content is not None:
+        (tmp_path / "t").write_bytes(content)
+    with pytest.raises(UnreadableSecret, match=f"t can't be read: {reason}"):
+        with_secrets({"token_file": "t"}, Secretive, tmp_path)

@@ -111,6 +111,13 @@ async def test_the_gravest_objection_decides() -> None:
     assert isinstance(verdict, Reject)
 
 
+async def test_a_virus_is_called_one_whatever_its_name() -> None:
+    """That it ends in .com as well is the lesser news."""
+    async with running("attachments") as plugin:
+        verdict = await plugin.on_message(message=with_file(EICAR, "eicar.com"))
+    assert verdict.finding.result == "virus"
+
+
 async def test_endings_can_be_allowed_and_blocked() -> None:
     """With or without a dot, in any letter case."""
     async with running(

@@ -1,6 +1,5 @@
-"""Fixtures: the program and its peers, and what happens when a peer is missing."""
+"""Fixtures: the program and its peers."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,24 +8,11 @@ from .peers.certificates import Certificates, DkimKey, make_certificates, make_d
 from .peers.clamd import Clamd, run_clamd
 from .peers.dovecot import Dovecot, run_dovecot
 from .peers.postfix import Postfix, login_settings, run_postfix, tls_settings
-from .peers.presence import why_missing
 from .peers.process import LOOPBACK, workplace
 from .peers.program import USERS, Program, run_program
 from .peers.sink import Sink, run_sink
 
 PROVIDER_LOGIN = ("relay@provider.example", "a long secret")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A missing peer is a failure in CI, where all are installed, and elsewhere a skip."""
-    for marker in item.iter_markers("peer"):
-        for name in marker.args:
-            reason = why_missing(name)
-            if reason and os.environ.get("CI", "").lower() == "true":
-                pytest.fail(f"needs {name}: {reason}", pytrace=False)
-            if reason:
-                pytest.skip(f"needs {name}: {reason}")
 
 
 @pytest.fixture(scope="session")

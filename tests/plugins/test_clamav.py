@@ -1,7 +1,6 @@
 """Virus scanning by a real clamd."""
 
 import asyncio
-import os
 import socket
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
@@ -17,16 +16,11 @@ from filterrelay.mail.endpoint import Endpoint
 from filterrelay.plugin import AddHeader, Defer, Discard, Message, Pass, Quarantine, Reject
 from filterrelay.plugin.testing import a_message, running
 from tests.acceptance.peers.clamd import EICAR, HAND_MADE, HAND_MADE_NAME, Clamd, run_clamd
-from tests.acceptance.peers.presence import why_missing
 
 
 @pytest.fixture(scope="module")
 def daemon() -> Iterator[Clamd]:
     """clamd with a signature of EICAR and one of our own; streams end at 60 MB."""
-    if reason := why_missing("clamd"):
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
     with run_clamd() as running_clamd:
         yield running_clamd
 

@@ -64,7 +64,7 @@ class RecipientState(StrEnum):
 class Event:
     """Something that happened to a message, for the trace.
 
-    kind: `received`, `attempt`, `delay-notice`, `bounce`, `held`, `released`,
+    kind: `received`, `attempt`, `delay-notice`, `bounce`, `relayed-report`, `held`, `released`,
     `retried`, `deleted`, `quarantined`. data: JSON values only.
     """
 

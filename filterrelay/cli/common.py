@@ -105,3 +105,15 @@ def refuse(text: str, code: Exit = Exit.BAD) -> NoReturn:
     """Ends the command with a sentence on standard error."""
     typer.echo(f"filterrelay: {text}", err=True)
     raise typer.Exit(code)
+
+
+def become_the_relay(settings: "Settings") -> None:
+    """Root becomes the state directory's owner, so that the relay can use what is written there."""
+    try:
+        owner = settings.state_dir.stat()
+    except OSError:
+        return
+    if os.geteuid() == 0 and owner.st_uid != 0:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)

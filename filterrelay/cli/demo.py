@@ -1,6 +1,7 @@
 """`filterrelay demo`: the whole appliance on loopback, with sample mail."""
 
 import asyncio
+import os
 import re
 import socket
 import ssl
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from filterrelay.cli.common import Exit, JsonOption, command, print_json, run
+from filterrelay.cli.stored import opened_spool
 
 if TYPE_CHECKING:
     from filterrelay.demo.office import Office
@@ -165,16 +167,10 @@ async def _results(
     office: "Office", sent: "tuple[Sample, ...]", replies: list[str]
 ) -> list[Result]:
     """Each sample's verdict, from the trace that the relay keeps."""
-    import os
-
-    from filterrelay.app import spool_of
-    from filterrelay.observe.clock import SystemClock
     from filterrelay.settings_file import load
 
-    spool = spool_of(load(office.configuration, os.environ), None, SystemClock())
-    await spool.open()
-    try:
-        results = []
+    results = []
+    async with opened_spool(load(office.configuration, os.environ)) as (spool, _):
         for sample, reply in zip(sent, replies, strict=True):
             found = _ID.search(reply)
             message_id = found.group() if found else ""
@@ -185,9 +181,7 @@ async def _results(
             results.append(
                 Result(sample, verdict, received.get("by", ""), why or _remarks(steps), message_id)
             )
-        return results
-    finally:
-        await spool.close()
+    return results
 
 
 async def _received(spool: Any, message_id: str) -> Any:

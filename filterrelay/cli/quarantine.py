@@ -9,6 +9,7 @@ from filterrelay.cli.common import (
     ConfigOption,
     Exit,
     JsonOption,
+    become_the_relay,
     command,
     iso,
     load_settings,
@@ -187,6 +188,7 @@ async def _release(settings: "Settings", choice: Choice) -> tuple[list[str], dic
     from filterrelay.spool.store import State
 
     choice.must_name_something()
+    become_the_relay(settings)
     clock = SystemClock()
     released: list[str] = []
     kept: dict[str, str] = {}

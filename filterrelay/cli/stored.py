@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filterrelay.cli.common import print_json, refuse
+from filterrelay.cli.common import become_the_relay, print_json, refuse
 
 if TYPE_CHECKING:
     from filterrelay.settings import Settings
@@ -84,6 +84,7 @@ async def opened_spool(settings: "Settings") -> "AsyncIterator[tuple[Spool, date
     from filterrelay.app import spool_of
     from filterrelay.observe.clock import SystemClock
 
+    become_the_relay(settings)
     clock = SystemClock()
     spool = spool_of(settings, None, clock)
     await spool.open()

@@ -15,6 +15,7 @@ from filterrelay.cli.common import (
     refuse,
     run,
 )
+from filterrelay.cli.stored import opened_spool
 
 if TYPE_CHECKING:
     from filterrelay.settings import Settings
@@ -44,15 +45,8 @@ def trace(
 
 
 async def _events(settings: "Settings", message_id: str) -> "list[Event]":
-    from filterrelay.app import spool_of
-    from filterrelay.observe.clock import SystemClock
-
-    spool = spool_of(settings, None, SystemClock())
-    await spool.open()
-    try:
+    async with opened_spool(settings) as (spool, _):
         return await spool.events(message_id)
-    finally:
-        await spool.close()
 
 
 def _plain(event: "Event") -> dict[str, Any]:

@@ -18,7 +18,7 @@ from filterrelay.plugin.discovery import (
 )
 from filterrelay.plugin.options import UnreadableSecret, with_secrets
 from filterrelay.settings import Filter, PluginUse, Settings
-from filterrelay.settings_problems import Problem, Source, path_of
+from filterrelay.settings.problems import Problem, Source, path_of
 
 FILTER_HOOKS = (
     *("on_connect", "on_helo", "on_sender", "on_recipient", "on_message"),

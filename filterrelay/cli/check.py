@@ -19,7 +19,7 @@ from filterrelay.cli.common import (
 if TYPE_CHECKING:
     from filterrelay.cli.examination import Check
     from filterrelay.settings import Settings
-    from filterrelay.settings_problems import SettingsError
+    from filterrelay.settings.problems import SettingsError
 
 app = command()
 
@@ -29,7 +29,7 @@ _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 @app.command()
 def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Validate the file and the plugins' options, open the spool, try daemons and upstreams."""
-    from filterrelay.settings_problems import SettingsError
+    from filterrelay.settings.problems import SettingsError
 
     file = find_config(config)
     try:
@@ -58,7 +58,7 @@ def _checks(file: Path) -> "list[Check]":
     """What there is to say of the file. Raises SettingsError."""
     from filterrelay.cli.examination import Check, examine
     from filterrelay.observe.clock import SystemClock
-    from filterrelay.settings_file import warnings
+    from filterrelay.settings.file import warnings
 
     settings = load_settings(file)
     checks = [Check("file", str(file), "ok", "is valid")]

@@ -71,7 +71,7 @@ def find_config(config: Path | None) -> Path:
 
 def load_settings(config: Path | None) -> "Settings":
     """The settings of the file said or found. Raises SettingsError."""
-    from filterrelay.settings_file import load
+    from filterrelay.settings.file import load
 
     return load(find_config(config), os.environ)
 

@@ -167,7 +167,7 @@ async def _results(
     office: "Office", sent: "tuple[Sample, ...]", replies: list[str]
 ) -> list[Result]:
     """Each sample's verdict, from the trace that the relay keeps."""
-    from filterrelay.settings_file import load
+    from filterrelay.settings.file import load
 
     results = []
     async with opened_spool(load(office.configuration, os.environ)) as (spool, _):

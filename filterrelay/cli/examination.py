@@ -24,7 +24,7 @@ from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.resolver import DnsResolver
 from filterrelay.plugin.services import DnsError, Resolver
 from filterrelay.settings import Filter, Settings, Upstream
-from filterrelay.settings_problems import SettingsError
+from filterrelay.settings.problems import SettingsError
 from filterrelay.wire.dkim_key import (
     BadKey,
     KeyUse,

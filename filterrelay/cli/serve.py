@@ -32,8 +32,8 @@ def checked_settings(file: Path) -> "Settings":
     from filterrelay.chain.loader import load_plugins
     from filterrelay.observe.clock import SystemClock
     from filterrelay.observe.metrics import Metrics
-    from filterrelay.settings_file import warnings
-    from filterrelay.unserved import NotServed, unserved
+    from filterrelay.settings.file import warnings
+    from filterrelay.settings.unserved import NotServed, unserved
 
     settings = load_settings(file)
     if missing := tuple(unserved(settings)):

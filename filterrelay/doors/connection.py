@@ -14,7 +14,7 @@ from filterrelay.doors import replies
 from filterrelay.mail.reply import Reply
 
 HIGH_WATER = 128 * 1024  # octets read ahead; beyond, the client has to wait
-MOST_IN_A_LINE = 12_288 + 2  # octets with CRLF, RFC 4954 section 4.3
+MOST_IN_A_LINE = 12_288  # octets, RFC 4954 section 4.3
 LINGER = 5.0  # seconds for a client to read the last reply
 PARTINGS = (None, replies.BYE, replies.SHUTTING_DOWN, replies.TIMED_OUT)  # said into silence
 
@@ -170,26 +170,28 @@ class Connection(SMTP):
             await self._wait()
 
     async def read_line(self) -> bytes:
-        """The next line with its LF. Raises HangUp, and LineTooLong behind such a line."""
+        """The next line without its CRLF, which alone ends a line (RFC 5321 section 2.3.8).
+
+        Raises HangUp, and LineTooLong behind such a line.
+        """
         buffer = self._buffer
-        while (end := buffer.find(b"\n") + 1) == 0:
+        while (end := buffer.find(b"\r\n")) < 0:
             if len(buffer) > MOST_IN_A_LINE:
                 await self._skip_line()
                 raise LineTooLong
             await self._more()
             buffer = self._buffer
-        if end > MOST_IN_A_LINE:
-            del buffer[:end]
-            raise LineTooLong
         line = bytes(buffer[:end])
-        del buffer[:end]
+        del buffer[: end + 2]
+        if end > MOST_IN_A_LINE:
+            raise LineTooLong
         return line
 
     async def _skip_line(self) -> None:
-        while (end := self._buffer.find(b"\n")) < 0:
-            self._buffer.clear()
+        while (end := self._buffer.find(b"\r\n")) < 0:
+            del self._buffer[:-1]  # its LF may be yet to come
             await self._more()
-        del self._buffer[: end + 1]
+        del self._buffer[: end + 2]
 
     async def read_block(self) -> bytearray:
         """Whatever has come, at least one octet. Raises HangUp."""

@@ -167,15 +167,11 @@ class Conversation(Connection):
             text = line.decode()
         except UnicodeDecodeError:
             text = ""
-        if not text.endswith("\r\n"):
-            self.refuse(replies.BARE_LF if text else replies.BAD_LINE)
-            return
-        text = text[:-2]
         verb, _, argument = text.partition(" ")
-        verb = verb.upper()
-        if not text or not text.isprintable():
+        if not text.isprintable() or not verb.isascii() or not text:
             self.refuse(replies.BAD_LINE)
             return
+        verb = verb.upper()
         counters = self.reception.counters
         counters.commands.get(verb, counters.other_commands).inc()
         command = self._commands.get(verb)

@@ -82,7 +82,7 @@ def parse_rcpt(argument: str, offer: Offer, *, utf8: bool) -> Recipient:
 def parse_chunk(argument: str) -> tuple[int, bool] | None:
     """A chunk's octets, and whether it is the last (RFC 3030 section 2); None if neither."""
     words = argument.split()
-    if not 1 <= len(words) <= 2 or not _SIZE.match(words[0]):
+    if not argument.isascii() or not 1 <= len(words) <= 2 or not _SIZE.match(words[0]):
         return None
     if len(words) == 2 and words[1].upper() != "LAST":
         return None
@@ -142,7 +142,7 @@ def _parameters(rest: str, esmtp: bool, known: frozenset[str]) -> dict[str, str]
         if not word:
             continue
         name, equals, value = word.partition("=")
-        name = name.upper()
+        name = name.upper() if name.isascii() else name  # "ſ" is "S" in capitals
         if name not in known or not esmtp:
             shown = name[:40] if _KEYWORD.match(name) else "That"
             raise BadArgument(Reply(555, "5.5.4", f"{shown}: parameter not offered here"))
@@ -170,7 +170,7 @@ def _one_of(parameters: dict[str, str], name: str, *choices: str) -> str:
     value = parameters.get(name)
     if value is None:
         return ""
-    if value.upper() not in choices:
+    if not value.isascii() or value.upper() not in choices:
         raise BadArgument(Reply(501, "5.5.4", f"{name}: one of {', '.join(choices)}"))
     return value.upper()
 
@@ -197,7 +197,7 @@ def _notify(parameters: dict[str, str]) -> tuple[str, ...]:
     value = parameters.get("NOTIFY")
     if value is None:
         return ()
-    wishes = tuple(value.upper().split(","))
+    wishes = tuple(value.upper().split(",")) if value.isascii() else ("",)
     if wishes != ("NEVER",) and not all(wish in _NOTIFY for wish in wishes):
         raise BadArgument(Reply(501, "5.5.4", "NOTIFY: NEVER, or some of SUCCESS,FAILURE,DELAY"))
     return tuple(dict.fromkeys(wishes))

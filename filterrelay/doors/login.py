@@ -43,8 +43,7 @@ class Login(Conversation):
         if not words[0] or len(words) > 2:
             self.refuse(replies.BAD_AUTH)
             return
-        mechanism = words[0].upper()
-        exchange = self._mechanisms().get(mechanism)
+        exchange = self._mechanisms().get(words[0].upper()) if words[0].isascii() else None
         if exchange is None:
             self.refuse(replies.NO_MECHANISM)
             return
@@ -94,11 +93,9 @@ class Login(Conversation):
             line = await self.read_line()
         except LineTooLong:
             raise CannotRead(replies.AUTH_LINE_TOO_LONG) from None
-        if not line.endswith(b"\r\n"):
-            raise CannotRead(replies.BARE_LF)
-        if line == b"*\r\n":
+        if line == b"*":
             raise CannotRead(replies.CANCELLED)
-        return _decoded(line[:-2].decode("latin-1"))
+        return _decoded(line.decode("latin-1"))
 
     async def _check(self, credentials: Credentials) -> None:
         """Asks who that is, unless client or login are locked out."""

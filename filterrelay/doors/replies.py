@@ -22,7 +22,6 @@ TALKS_TOO_SOON = Reply(554, "5.5.1", "You spoke before the greeting, closing the
 TALKS_BEFORE_TLS = Reply(554, "5.5.1", "You spoke on after STARTTLS, closing the connection")
 
 BAD_LINE = Reply(500, "5.5.2", "A command is one line of printable text, ended with CR LF")
-BARE_LF = Reply(500, "5.5.2", "End commands with CR LF; a bare LF ends nothing here")
 LINE_TOO_LONG = Reply(500, "5.5.2", "Command line too long")
 UNKNOWN_COMMAND = Reply(500, "5.5.1", "Command not recognized; HELP lists what there is")
 NOT_IMPLEMENTED = Reply(502, "5.5.1", "Command not implemented here")

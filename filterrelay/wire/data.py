@@ -73,8 +73,8 @@ class Content:
             return Fault.TOO_LARGE
         if self._has_long_line(text):
             return Fault.LINE_TOO_LONG
-        bones = text.translate(None, _HARMLESS)
-        if bones != b"\r\n" * (len(bones) // 2):
+        bones = text.translate(None, _HARMLESS)  # every CR, LF and NUL
+        if len(bones) != 2 * text.count(b"\r\n"):
             return Fault.NUL if b"\0" in bones else Fault.BARE_LINE_END
         return None
 

@@ -10,7 +10,7 @@ from filterrelay.chain.loader import BadPlugins, PluginSet, load_plugins, waves
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.testing import FakeClock
 from filterrelay.settings import Settings
-from filterrelay.settings_file import load
+from filterrelay.settings.file import load
 
 from .plugins import answering, step
 

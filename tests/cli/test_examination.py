@@ -13,8 +13,8 @@ from filterrelay.cli.examination import Check
 from filterrelay.observe.clock import Clock
 from filterrelay.plugin.testing import SOME_TIME, FakeClock, FakeResolver
 from filterrelay.settings import Settings
-from filterrelay.settings_file import load
-from filterrelay.settings_problems import SettingsError
+from filterrelay.settings.file import load
+from filterrelay.settings.problems import SettingsError
 from filterrelay.wire.certificate import VALID_FOR, self_signed
 from filterrelay.wire.dkim_key import make_key
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 from filterrelay.cli import init as command
 from filterrelay.cli.init import AlreadyThere, app, configuration, found_here
 from filterrelay.settings import Settings
-from filterrelay.settings_file import load, warnings
+from filterrelay.settings.file import load, warnings
 from filterrelay.wire.dkim_key import read_key
 
 

@@ -9,7 +9,7 @@ from filterrelay.demo.office import keys, write
 from filterrelay.demo.samples import samples
 from filterrelay.observe.clock import SystemClock
 from filterrelay.plugin.testing import SOME_TIME
-from filterrelay.settings_file import load
+from filterrelay.settings.file import load
 from filterrelay.wire.certificate import self_signed
 
 

@@ -58,6 +58,7 @@ async def over_tls(
         (("AUTH",), "501 5.5.4"),
         (("AUTH PLAIN a b",), "501 5.5.4"),
         (("AUTH CRAM-MD5",), "504 5.5.4"),
+        (("AUTH PLA\u0131N",), "504 5.5.4"),
         (("AUTH PLAIN", "A" * 20_000), "500 5.5.6"),
     ],
 )

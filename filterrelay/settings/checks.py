@@ -9,8 +9,8 @@ from pathlib import Path
 
 from filterrelay.mail.address import BadAddress, parse_mailbox
 from filterrelay.mail.endpoint import parse_endpoint
-from filterrelay.settings import Listener, Network, PluginUse, Settings, Upstream
-from filterrelay.toml_lines import Path as KeyPath
+from filterrelay.settings.models import Listener, Network, PluginUse, Settings, Upstream
+from filterrelay.settings.toml_lines import Path as KeyPath
 
 Complaint = tuple[KeyPath, str]
 

@@ -1,4 +1,4 @@
-"""filterrelay.toml as frozen values; `settings_file.load` reads and validates it.
+"""filterrelay.toml as frozen values; `settings.file.load` reads and validates it.
 
 Every key has a default except the listeners. Paths are absolute once loaded.
 """
@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from filterrelay.mail.address import AddressPattern
 from filterrelay.plugin.options import Duration, Secret, Size
-from filterrelay.settings_problems import Source
+from filterrelay.settings.problems import Source
 
 
 class Section(BaseModel):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from filterrelay.settings import Settings
-from filterrelay.unserved import unserved
+from filterrelay.settings.unserved import unserved
 
 LISTENER = {"kind": "smtp", "address": "127.0.0.1:25"}
 UPSTREAM = {"name": "provider", "hosts": ["127.0.0.1:25"]}

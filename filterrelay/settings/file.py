@@ -11,10 +11,10 @@ from pydantic import SecretStr, ValidationError
 
 from filterrelay.mail.endpoint import Endpoint, parse_endpoint
 from filterrelay.plugin.options import UnreadableSecret, read_secret_file, resolve_path
-from filterrelay.settings import Listener, PluginUse, Settings, TlsFiles, Upstream
-from filterrelay.settings_checks import cross_check, warnings
-from filterrelay.settings_problems import Hidden, Problem, SettingsError, Source
-from filterrelay.toml_lines import Path as KeyPath
+from filterrelay.settings.checks import cross_check, warnings
+from filterrelay.settings.models import Listener, PluginUse, Settings, TlsFiles, Upstream
+from filterrelay.settings.problems import Hidden, Problem, SettingsError, Source
+from filterrelay.settings.toml_lines import Path as KeyPath
 
 __all__ = ["Problem", "SettingsError", "load", "warnings"]
 

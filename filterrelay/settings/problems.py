@@ -13,8 +13,8 @@ from pydantic_core import ErrorDetails
 
 from filterrelay.errors import FilterRelayError
 from filterrelay.plugin.discovery import nearest
-from filterrelay.toml_lines import Path as KeyPath
-from filterrelay.toml_lines import key_lines, line_of
+from filterrelay.settings.toml_lines import Path as KeyPath
+from filterrelay.settings.toml_lines import key_lines, line_of
 
 Hidden = tuple[tuple[str, str], ...]
 

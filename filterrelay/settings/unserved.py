@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from filterrelay.errors import FilterRelayError
-from filterrelay.settings import Listener, Settings, Upstream
+from filterrelay.settings.models import Listener, Settings, Upstream
 
 
 @dataclass

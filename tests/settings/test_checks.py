@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from filterrelay.settings_file import SettingsError, load, warnings
+from filterrelay.settings.file import SettingsError, load, warnings
 
 LISTENER = '[[listener]]\nkind = "smtp"\naddress = "127.0.0.1:2525"\n'
 UPSTREAM = '[[upstream]]\nname = "provider"\nhosts = ["smtp.provider.example:587"]\n'

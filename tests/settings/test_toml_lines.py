@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from filterrelay.toml_lines import Path, key_lines, line_of
+from filterrelay.settings.toml_lines import Path, key_lines, line_of
 
 DOCUMENT = """\
 # a comment with [brackets] = and "quotes

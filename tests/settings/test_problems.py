@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from filterrelay.settings_problems import (
+from filterrelay.settings.problems import (
     Problem,
     SettingsError,
     Source,
     dotted,
     path_of,
 )
-from filterrelay.toml_lines import Path as KeyPath
+from filterrelay.settings.toml_lines import Path as KeyPath
 
 FILE = Path("f.toml")
 

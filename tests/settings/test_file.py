@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from filterrelay.settings import Settings
-from filterrelay.settings_file import SettingsError, load
+from filterrelay.settings.file import SettingsError, load
 
 SMTP = """
 [[listener]]

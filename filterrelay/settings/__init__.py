@@ -1,0 +1,41 @@
+"""filterrelay.toml: its values, and how the file is read, checked and explained."""
+
+from filterrelay.settings.models import (
+    Delivery,
+    Dns,
+    Filter,
+    HttpService,
+    Limits,
+    Listener,
+    Log,
+    Network,
+    Pattern,
+    PluginUse,
+    QuarantineSettings,
+    RouteRule,
+    Section,
+    Settings,
+    SpoolSettings,
+    TlsFiles,
+    Upstream,
+)
+
+__all__ = [
+    "Delivery",
+    "Dns",
+    "Filter",
+    "HttpService",
+    "Limits",
+    "Listener",
+    "Log",
+    "Network",
+    "Pattern",
+    "PluginUse",
+    "QuarantineSettings",
+    "RouteRule",
+    "Section",
+    "Settings",
+    "SpoolSettings",
+    "TlsFiles",
+    "Upstream",
+]

@@ -1,0 +1,111 @@
+"""The composition root: the parts fit, and a message goes all the way through them."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiosmtplib import SMTP
+from prometheus_client import CollectorRegistry
+
+from filterrelay.app import Background, open_doors, running_core, server_tls
+from filterrelay.demo.upstream import Upstream, upstream
+from filterrelay.doors.admission import Admission
+from filterrelay.observe.clock import SystemClock
+from filterrelay.observe.metrics import Metrics
+from filterrelay.settings import Settings, TlsFiles
+from filterrelay.supervisor.sockets import listen
+from filterrelay.wire.certificate import self_signed
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[tuple[Upstream, str]]:
+    """An upstream and where it listens."""
+    async with upstream() as running:
+        yield running
+
+
+async def test_a_message_goes_from_the_door_to_the_next_hop(
+    tmp_path: Path, provider: tuple[Upstream, str]
+) -> None:
+    """One process, everything real but for the processes around it."""
+    far_side, address = provider
+    sock = listen("127.0.0.1:0")
+    listener = {
+        "kind": "smtp",
+        "name": "smtp",
+        "address": "127.0.0.1:0",
+        "trusted_networks": ["127.0.0.0/8"],
+    }
+    settings = Settings.model_validate(
+        {
+            "hostname": "relay.office.example",
+            "state_dir": tmp_path,
+            "listener": [listener],
+            "upstream": [{"name": "provider", "hosts": [address], "tls": "none"}],
+            "spool": {"url": f"sqlite:///{tmp_path}/spool.sqlite", "free_space": 0},
+        }
+    )
+    metrics = Metrics(CollectorRegistry())
+    stop = asyncio.Event()
+    async with running_core(settings, owner="w", metrics=metrics, clock=SystemClock()) as core:
+        delivering = asyncio.create_task(core.deliver_until(stop))
+        admission = Admission.create(1).for_worker(0)
+        doors = await open_doors(core, {"127.0.0.1:0": sock}, admission, None)
+        port = sock.getsockname()[1]
+        async with SMTP(hostname="127.0.0.1", port=port, start_tls=False) as client:
+            reply = await client.sendmail("a@b.example", ["c@d.example"], b"A: 1\r\n\r\nHello\r\n")
+        assert "queued as" in str(reply)
+        assert await far_side.wait_for(1, timeout=10)
+        for door in doors:
+            await door.drain(1)
+        await core.scheduler.drain(1)
+        stop.set()
+        await delivering
+    assert far_side.arrivals[0].raw.endswith(b"A: 1\r\n\r\nHello\r\n")
+
+
+async def test_background_work_is_finished_at_the_end() -> None:
+    """Nobody waits for it, and yet it isn't lost; a failure is only logged."""
+    background, done = Background(), []
+
+    async def work() -> None:
+        await asyncio.sleep(0)
+        done.append(True)
+
+    async def fails() -> None:
+        raise ValueError("odd")
+
+    background(work())
+    background(fails())
+    await background.finish(timeout=5)
+    assert done == [True]
+
+
+async def test_background_work_that_takes_too_long_is_ended() -> None:
+    """A stop isn't held up for ever."""
+    background, ended = Background(), asyncio.Event()
+
+    async def endless() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    background(endless())
+    await background.finish(timeout=0.01)
+    async with asyncio.timeout(5):
+        await ended.wait()
+
+
+def test_the_doors_speak_the_configured_tls_versions(tmp_path: Path) -> None:
+    """TLS 1.2 or newer, or 1.3 alone; without a certificate none at all."""
+    certificate, key = self_signed(["relay.office.example"], SystemClock().now())
+    (tmp_path / "cert").write_bytes(certificate)
+    (tmp_path / "key").write_bytes(key)
+    files = TlsFiles(certificate=tmp_path / "cert", key=tmp_path / "key", minimum_version="1.3")
+    context = server_tls(files)
+    assert context is not None
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_3
+    assert server_tls(TlsFiles()) is None

@@ -19,18 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 FLOORS = {
     **dict.fromkeys(("errors", "__init__"), 0),
     **dict.fromkeys(("mail", "wire", "observe"), 1),
-    **dict.fromkeys(
-        (
-            "settings",
-            "settings_file",
-            "settings_checks",
-            "settings_problems",
-            "toml_lines",
-            "unserved",
-        ),
-        2,
-    ),
-    "plugin": 2,
+    **dict.fromkeys(("settings", "plugin"), 2),
     **dict.fromkeys(("chain", "spool", "delivery"), 3),
     "intake": 4,
     **dict.fromkeys(("doors", "console", "demo"), 5),
@@ -41,13 +30,7 @@ NEIGHBOURS = {
     ("wire", "mail"),
     ("observe", "mail"),
     # Floor 2: settings are typed by what a plugin's options are typed by.
-    *((a, "plugin") for a in ("settings", "settings_file", "settings_checks", "settings_problems")),
-    ("unserved", "settings"),
-    *(
-        (a, b)
-        for a in ("settings", "settings_file", "settings_checks", "settings_problems")
-        for b in ("settings", "settings_problems", "settings_checks", "toml_lines")
-    ),
+    ("settings", "plugin"),
     # Floor 3: delivery works on the spool's values and protocol, which stand in store.py alone.
     ("delivery", "spool"),
     # Floor 6: commands start the supervisor, which starts what app.py wires.

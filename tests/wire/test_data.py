@@ -52,6 +52,7 @@ def test_a_dot_alone_is_an_empty_message(blocks: tuple[bytes, ...]) -> None:
 @pytest.mark.parametrize(
     "false_end",
     [
+        *(b"\r.\n", b"\ra\n.\r\n", b"\n\r.\n\r"),
         *(b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\n.\r"),
         *(b"\r\n\x00.\r\n", b"\r\n.\x00\r\n", b"\r\r\n.\r\r\n", b"\n\n.\n\n"),
     ],
@@ -67,6 +68,17 @@ def test_only_crlf_dot_crlf_ends_a_message(false_end: bytes) -> None:
 def test_a_bare_cr_before_the_final_dot_is_found() -> None:
     """CR CR LF dot CR LF ends the message and is still no clean line end."""
     assert decode(b"text\r\r\n.\r\n").content.fault is Fault.BARE_LINE_END
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a", b".", b"\0"]), max_size=12))
+def test_every_cr_has_its_lf(pieces: list[bytes]) -> None:
+    """No mixture of CR, LF and text passes for line ends, nor does NUL."""
+    text = b"".join(pieces) + b"x"
+    content = Content(LIMIT, 1000)
+    content.add(text)
+    rest = text.replace(b"\r\n", b"")
+    clean = b"\r" not in rest and b"\n" not in rest and b"\0" not in rest
+    assert (content.fault is None) is clean
 
 
 def test_a_nul_is_refused() -> None:

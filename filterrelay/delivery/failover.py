@@ -30,11 +30,12 @@ class Unreachable(FilterRelayError):
 class HostState:
     """What is known of one host from the attempts so far.
 
-    down_until, rung_until: in the loop's time. rung: the step of the policy's
+    failed_at, down_until, rung_until: in the loop's time. rung: the step of the policy's
     ladder to begin with.
     """
 
     endpoint: Endpoint
+    failed_at: float = 0.0
     down_until: float = 0.0
     pause: float = 0.0
     error: HostUnavailable | None = field(default=None, repr=False)
@@ -51,12 +52,18 @@ class Hosts:
         self._states = [HostState(endpoint) for endpoint in endpoints]
         self._time: Callable[[], float] = lambda: asyncio.get_running_loop().time()
 
-    def outage(self) -> HostUnavailable | None:
-        """Why no host will be tried now, or None when one will."""
+    def outage(self) -> tuple[HostUnavailable, float, float] | None:
+        """Why no host is tried now, or None when one is.
+
+        With the seconds since the last failure, and those until a host is tried again.
+        """
         now = self._time()
         if any(state.down_until <= now for state in self._states):
             return None
-        return self._states[0].error
+        error = self._states[0].error
+        assert error is not None, "a host is left alone for a reason"
+        failed = max(state.failed_at for state in self._states)
+        return error, now - failed, min(state.down_until for state in self._states) - now
 
     def better_than(self, rank: int) -> bool:
         """Whether a host that comes before this one may be tried again."""
@@ -117,7 +124,7 @@ class Hosts:
             state.pause = LONGEST_PAUSE  # more tries would lock the account
         else:
             state.pause = min(max(state.pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
-        state.down_until = now + state.pause
+        state.failed_at, state.down_until = now, now + state.pause
         level = _log.error if error.stage is Stage.LOGIN else _log.warning
         level(
             "host_unavailable",

@@ -42,11 +42,13 @@ class Flight:
 class Part:
     """The recipients of one message that go to one next hop.
 
-    settling: the far side has answered, and the result is on its way to disk.
+    since: when it was put there, by the clock's monotonic time. settling: the far
+    side has answered, and the result is on its way to disk.
     """
 
     flight: Flight
     recipients: Sequence[StoredRecipient]
+    since: float
     settling: bool = False
 
 

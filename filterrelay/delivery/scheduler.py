@@ -1,6 +1,7 @@
 """Delivery: fresh messages from memory, due ones from the spool, each leased while under way."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.route import NOWHERE, Routes
 from filterrelay.delivery.settle import Settler
-from filterrelay.delivery.upstream import Nowhere, UpstreamLike
+from filterrelay.delivery.upstream import Nowhere, Outage, UpstreamLike
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.outcome import Attempt
 from filterrelay.observe.budget import MemoryBudget, Reservation
@@ -91,6 +92,7 @@ class Scheduler:
         self._senders: dict[asyncio.Task[None], Sender] = {}
         self._routing: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
+        self._ending = asyncio.Event()
         self._draining = False
 
     def submit(self, deposit: Deposit, reservation: Reservation) -> None:
@@ -168,6 +170,7 @@ class Scheduler:
         The next hops are closed then.
         """
         self._draining = True
+        self._ending.set()
         self.nudge()
         for lane in self._lanes.values():
             while lane.waiting:
@@ -206,9 +209,9 @@ class Scheduler:
     def _place(self, flight: Flight, parts: Mapping[str, Sequence[StoredRecipient]]) -> None:
         """Puts each part into its lane; where that is full, or at the end, it waits on disk."""
         flight.parts = flight.unsettled = len(parts)
-        now = self._clock.now()
+        now, since = self._clock.now(), self._clock.monotonic()
         for name, recipients in parts.items():
-            lane, part = self._lanes[name], Part(flight, recipients)
+            lane, part = self._lanes[name], Part(flight, recipients, since)
             if self._draining:
                 self._return(part, now)
             elif len(lane.waiting) >= self._pace.backlog:
@@ -243,10 +246,15 @@ class Scheduler:
         if self._clock.now() >= flight.until:
             _log.warning("lease_lost", id=flight.message.id)
             return
+        outage = upstream.outage()
+        if outage is not None and not self._explains(outage, part):
+            if flight.fresh or not await self._outlast(outage):
+                self._sit_out(outage, upstream, part)
+                return
+            outage = None
         began = self._clock.monotonic()
-        outage = upstream.outage(len(part.recipients))
         if outage is not None:
-            tried = [Tried(part.recipients, outage)]
+            tried = [Tried(part.recipients, outage.sent(len(part.recipients)))]
         else:
             body = flight.body if flight.fresh else await self._begin(flight, part)
             if body is None:
@@ -262,6 +270,29 @@ class Scheduler:
             body=flight.body,
             release=flight.settles(),
         )
+
+    def _explains(self, outage: Outage, part: Part) -> bool:
+        """Whether the failure counts as the part's own attempt: it came after the part did.
+
+        An older one doesn't: the next hop may be back, and the next attempt is far off.
+        """
+        return not outage.left or outage.age <= self._clock.monotonic() - part.since
+
+    async def _outlast(self, outage: Outage) -> bool:
+        """Waits until a host may be tried again; whether that came before the end of delivery."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(outage.left):
+                await self._ending.wait()
+        return not self._draining
+
+    def _sit_out(self, outage: Outage, upstream: UpstreamLike, part: Part) -> None:
+        """Lets the part wait on disk, not in memory, until a host may be tried again."""
+        words = str(outage.reply)
+        part.recipients = [
+            replace(stored, last_reply=words, upstream=upstream.name) for stored in part.recipients
+        ]
+        wait = 0.0 if self._draining else outage.left
+        self._hand_back(part, self._clock.now() + timedelta(seconds=wait))
 
     async def _begin(self, flight: Flight, part: Part) -> bytes | None:
         """Records when the following attempt would be; the body, or None for want of memory."""

@@ -45,6 +45,25 @@ class Sent:
     dsn: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """A time in which no host of a next hop is tried, because all have failed.
+
+    age: seconds since the last failure. left: seconds until one is tried again;
+    0 when waiting for it would be in vain.
+    """
+
+    reply: Reply
+    host: str
+    answered: bool
+    age: float
+    left: float
+
+    def sent(self, recipients: int) -> Sent:
+        """What an attempt for so many recipients comes to now."""
+        return Sent([self.reply] * recipients, self.host, answered=self.answered)
+
+
 class UpstreamLike(Protocol):
     """What the scheduler asks of a next hop."""
 
@@ -58,8 +77,8 @@ class UpstreamLike(Protocol):
         """How many transactions it takes at once."""
         ...
 
-    def outage(self, recipients: int) -> Sent | None:
-        """What to tell so many recipients while no host is tried; None when one is."""
+    def outage(self) -> Outage | None:
+        """Why no host is tried now; None when one is."""
         ...
 
     async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
@@ -105,10 +124,13 @@ class Upstream:
             lambda state: metrics.pool.labels(config.name, state),
         )
 
-    def outage(self, recipients: int) -> Sent | None:
-        """What to tell so many recipients while every host is left alone after failures."""
-        unavailable = self._hosts.outage()
-        return _unavailable(unavailable, recipients) if unavailable is not None else None
+    def outage(self) -> Outage | None:
+        """Why no host is tried now; None when one is."""
+        down = self._hosts.outage()
+        if down is None:
+            return None
+        unavailable, age, left = down
+        return Outage(unavailable.reply, unavailable.host, unavailable.answered, age, left)
 
     def close(self) -> None:
         """Says goodbye on idle connections; busy ones are closed after their transaction."""
@@ -189,10 +211,10 @@ class Nowhere:
     name = ""
     connections = 1
 
-    def outage(self, recipients: int) -> Sent | None:
+    def outage(self) -> Outage | None:
         """Always: there is nothing to try."""
         reply = Reply(451, "4.3.5", "No route to this recipient now")  # RFC 3463 section 3.4
-        return Sent([reply] * recipients, "", answered=False)
+        return Outage(reply, "", answered=False, age=0.0, left=0.0)
 
     async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
         """Never called, because of the outage."""

@@ -11,7 +11,7 @@ from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.route import Routes
 from filterrelay.delivery.scheduler import Pace, Scheduler
-from filterrelay.delivery.upstream import Sent
+from filterrelay.delivery.upstream import Outage, Sent
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.outcome import Attempt
 from filterrelay.mail.reply import Reply
@@ -26,6 +26,7 @@ TAKEN = Reply(250, "2.0.0", "Queued")
 LATER = Reply(450, "4.2.0", "Greylisted")
 UNKNOWN = Reply(550, "5.1.1", "No such user")
 BODY = b"Subject: Lunch\r\nMessage-ID: <1@office.example>\r\n\r\nHello.\r\n"
+REFUSED = Reply(451, "4.4.1", "connect to mx:25: refused")
 LEASE = timedelta(minutes=10)
 
 
@@ -33,7 +34,7 @@ class Hop:
     """A next hop that notes what it is asked.
 
     answer: for the recipient at that place of a transaction. gate: while it is
-    clear, transactions wait. down: what `outage` says.
+    clear, transactions wait. outages: what `outage` says, one after the other.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Hop:
         self.name = name
         self.connections = 2
         self.dsn = False
-        self.down: Reply | None = None
+        self.outages: list[Outage | None] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.reached = asyncio.Event()
@@ -51,9 +52,11 @@ class Hop:
         self.closed = False
         self.answer = answer
 
-    def outage(self, recipients: int) -> Sent | None:
-        """As it was told."""
-        return Sent([self.down] * recipients, "mx:25", answered=False) if self.down else None
+    def outage(self) -> Outage | None:
+        """As it was told; the last one stays."""
+        if len(self.outages) > 1:
+            return self.outages.pop(0)
+        return self.outages[0] if self.outages else None
 
     async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
         """Answers, once the gate is open."""
@@ -183,3 +186,8 @@ async def delivering(
     finally:
         await scheduler.drain(0.1)
         await running
+
+
+def an_outage(age: float = 0.0, left: float = 30.0) -> Outage:
+    """All hosts failed so many seconds ago, and will be tried again in so many."""
+    return Outage(REFUSED, "mx:25", answered=False, age=age, left=left)

@@ -12,7 +12,7 @@ from filterrelay.spool.store import StoredMessage
 def a_part() -> Part:
     """A part of a message without recipients."""
     message = StoredMessage("ID", SOME_TIME, an_envelope(), {}, 0, ())
-    return Part(Flight(message, SOME_TIME, True, MemoryBudget(1).reservation()), ())
+    return Part(Flight(message, SOME_TIME, True, MemoryBudget(1).reservation()), (), 0.0)
 
 
 async def test_a_sleeping_sender_is_woken_before_another_is_wanted() -> None:

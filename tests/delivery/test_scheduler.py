@@ -12,7 +12,7 @@ from filterrelay.plugin.testing import SOME_TIME
 from filterrelay.settings import RouteRule
 from filterrelay.spool.store import NoSuchMessage, RecipientState, StoredMessage
 
-from .hop import BODY, LATER, LEASE, TAKEN, Hop, Site, delivering
+from .hop import BODY, LATER, LEASE, REFUSED, TAKEN, Hop, Site, an_outage, delivering
 
 QUARTER = timedelta(minutes=17)  # the first interval with its jitter
 
@@ -105,14 +105,59 @@ async def test_recipients_go_where_the_routes_lead() -> None:
         assert (await get(site)).lease is None
 
 
-async def test_a_next_hop_that_is_down_is_not_tried_for_each_message() -> None:
-    """Its messages are deferred with the reason."""
+async def test_fresh_mail_sits_out_an_outage_on_disk() -> None:
+    """It goes when the next hop may be tried again, not a quarter of an hour later."""
     hop = Hop()
-    hop.down = Reply(451, "4.4.1", "connect to mx:25: refused")
+    hop.outages = [an_outage(age=3, left=30), None]
+    async with delivering(hop) as site:
+        reservation = await site.submit()
+        await site.result()
+        (waiting,) = (await get(site)).recipients
+        assert (waiting.attempts, waiting.last_reply) == (0, str(REFUSED))
+        assert reservation.octets == 0
+        assert hop.asked == []
+        await site.later(timedelta(seconds=30))
+        assert await gone(site)
+
+
+async def test_due_mail_waits_for_a_host_to_be_tried_again() -> None:
+    """After `queue retry`, an outage from before doesn't count: the mail goes when it is over."""
+    hop = Hop(lambda *_: LATER)
     async with delivering(hop) as site:
         await site.submitted()
-        assert hop.asked == []
-        assert (await get(site)).recipients[0].last_reply == "451 4.4.1 connect to mx:25: refused"
+        hop.answer = lambda *_: TAKEN
+        hop.outages = [an_outage(age=3, left=0.01)]
+        await site.spool.retry(["ID"], site.clock.now())
+        site.scheduler.nudge()
+        await site.result()
+        assert await gone(site)
+
+
+async def test_a_failure_since_the_mail_came_due_counts_for_all_that_wait() -> None:
+    """A next hop that is down is not tried for each message; each is told the reason."""
+    hop = Hop(lambda *_: LATER)
+    async with delivering(hop) as site:
+        await site.submitted()
+        hop.outages = [an_outage(age=0, left=30)]
+        await site.later(QUARTER)
+        (waiting,) = (await get(site)).recipients
+        assert (waiting.attempts, waiting.last_reply) == (2, str(REFUSED))
+        assert len(hop.asked) == 1
+
+
+async def test_the_end_of_delivery_ends_the_wait_too() -> None:
+    """Mail that waits for an outage to pass is another process's at once."""
+    hop = Hop(lambda *_: LATER)
+    async with delivering(hop) as site:
+        await site.submitted()
+        hop.outages = [an_outage(age=3, left=3600)]
+        await site.spool.retry(["ID"], site.clock.now())
+        site.scheduler.nudge()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        await site.scheduler.drain(5)
+        now = site.clock.now()
+        assert len(await site.spool.lease("worker-2", now, now + LEASE, 10)) == 1
 
 
 async def test_one_messages_trouble_stops_no_other() -> None:

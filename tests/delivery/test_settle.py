@@ -10,7 +10,7 @@ from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.reply import Reply
 from filterrelay.spool.store import NoSuchMessage, SpoolFull, SpoolUnavailable
 
-from .hop import LATER, TAKEN, UNKNOWN, Hop, Site, delivering
+from .hop import LATER, TAKEN, UNKNOWN, Hop, Site, an_outage, delivering
 
 FOUR_HOURS = timedelta(hours=4)
 FIVE_DAYS = timedelta(days=5)
@@ -125,7 +125,7 @@ async def test_after_5_days_the_message_bounces() -> None:
 async def test_the_bounce_of_a_message_never_in_memory_shows_its_header() -> None:
     """A next hop down to the end: the bytes are read for the report alone."""
     hop = Hop()
-    hop.down = Reply(451, "4.4.1", "connect: refused")
+    hop.outages = [an_outage(left=0)]
     async with delivering(hop) as site:
         await site.submitted()
         await keep_trying(site, FIVE_DAYS)

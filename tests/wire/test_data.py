@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterrelay.wire.data import ChunkDecoder, Content, DataDecoder, Fault, dot_stuffed
+from filterrelay.wire.data import (
+    ChunkDecoder,
+    Content,
+    DataDecoder,
+    Fault,
+    dot_stuffed,
+    stuffed_chunks,
+)
 
 SENT = (
     b"From: a@office.example\r\nSubject: dots\r\n\r\n"
@@ -157,3 +164,10 @@ def test_chunks_with_bare_line_ends_are_refused(sent: bytes) -> None:
     decoder.feed(sent)
     decoder.finish()
     assert decoder.content.fault is Fault.BARE_LINE_END
+
+
+@pytest.mark.parametrize("size", range(1, 20))
+@pytest.mark.parametrize("message", [b"", b".", b".a\r\n..\r\nb.\r\n.", b"a\r\n.\r\n.\r\n"])
+def test_a_message_in_pieces_is_stuffed_as_a_whole_one(message: bytes, size: int) -> None:
+    """Wherever a piece ends, also between a line end and a dot."""
+    assert b"".join(stuffed_chunks(message, size)) == dot_stuffed(message)

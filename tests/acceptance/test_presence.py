@@ -2,9 +2,8 @@
 
 import pytest
 
-from .conftest import pytest_runtest_setup
 from .peers import process
-from .peers.presence import why_missing
+from .peers.presence import require_peers, why_missing
 
 
 @pytest.fixture
@@ -22,7 +21,7 @@ def test_in_ci_it_is_a_failure(
     monkeypatch.setenv("CI", "true")
     request.node.add_marker(pytest.mark.peer("clamd"))
     with pytest.raises(pytest.fail.Exception, match=r"needs clamd: .*install-peers"):
-        pytest_runtest_setup(request.node)
+        require_peers(request.node)
 
 
 @pytest.mark.usefixtures("bare_machine")
@@ -33,7 +32,7 @@ def test_elsewhere_it_is_a_skip(
     monkeypatch.delenv("CI", raising=False)
     request.node.add_marker(pytest.mark.peer("swaks"))
     with pytest.raises(pytest.skip.Exception, match=r"needs swaks: .*install-peers"):
-        pytest_runtest_setup(request.node)
+        require_peers(request.node)
 
 
 def test_a_misspelt_peer_is_an_error() -> None:

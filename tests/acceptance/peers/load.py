@@ -26,13 +26,14 @@ class Load:
     """Some clients at work in a thread.
 
     acknowledged: tags of the messages answered 250. refusals: other replies to
-    them. broken: how often a connection could not be made or broke off.
+    them. broken: each connection that could not be made or broke off, and the
+    last replies on it.
     """
 
     def __init__(self, port: int, clients: int, octets: int) -> None:
         self.acknowledged: list[str] = []
         self.refusals: list[str] = []
-        self.broken = 0
+        self.broken: list[str] = []
         self._port = port
         self._clients = clients
         self._text = b"x" * 70 + b"\r\n"
@@ -64,19 +65,25 @@ class Load:
         for tag in (f"r{self._run}c{number}m{i}" for i in itertools.count(0, _PER_CONNECTION)):
             if self._stopping.is_set():
                 return
+            said: list[str] = []
             try:
                 async with connect(self._port) as conversation:
-                    await self._converse(conversation, tag)
-            except (Closed, OSError, TimeoutError):
-                self.broken += 1
+                    await self._converse(conversation, tag, said)
+            except (Closed, OSError, TimeoutError) as error:
+                self.broken.append(f"{error!r} after {said[-3:]}")
                 await asyncio.sleep(0.02)  # the door is shut just now
 
-    async def _converse(self, conversation: Conversation, tag: str) -> None:
+    async def _converse(self, conversation: Conversation, tag: str, said: list[str]) -> None:
         greeting = await conversation.read()
+        said.append(str(greeting))
         if greeting.code != 220:
             self.refusals.append(str(greeting))
             return
-        await conversation.ask(b"EHLO client.office.example")
+        hello = await conversation.ask(b"EHLO client.office.example")
+        said.append(str(hello))
+        if hello.code != 250:
+            self.refusals.append(str(hello))
+            return
         for part in range(_PER_CONNECTION):
             if self._stopping.is_set():
                 break
@@ -84,6 +91,7 @@ class Load:
             answer = await conversation.deliver(
                 "load@office.example", [f"{name}@partner.example"], self._message(name)
             )
+            said.append(str(answer))
             if answer.code == 250:
                 self.acknowledged.append(name)
             else:

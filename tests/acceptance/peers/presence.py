@@ -41,3 +41,14 @@ def why_missing(peer: str) -> str:
         absent = [name for name in _DOVECOT_PROTOCOLS if not (libexec / name).exists()]
         return f"Dovecot lacks {', '.join(absent)}" if absent else ""
     return ""
+
+
+def require_peers(item: pytest.Item) -> None:
+    """A missing peer is a failure in CI, where all are installed, and elsewhere a skip."""
+    for marker in item.iter_markers("peer"):
+        for name in marker.args:
+            reason = why_missing(name)
+            if reason and os.environ.get("CI", "").lower() == "true":
+                pytest.fail(f"needs {name}: {reason}", pytrace=False)
+            if reason:
+                pytest.skip(f"needs {name}: {reason}")

@@ -25,8 +25,15 @@ def traced(configuration: Path) -> Path:
     """A spool that has events of one message."""
     step = StepRecord("spam", "on_message", 0.002, "pass", "", Finding("ham", "nothing odd", 0.1))
     outcome = Outcome(
-        *(ID, SOME_TIME, a_session(login="alice@office.example"), an_envelope()),
-        *(Pass(), "", Reply(250, "2.0.0", "OK"), 1234, (step,)),
+        id=ID,
+        at=SOME_TIME,
+        session=a_session(login="alice@office.example"),
+        envelope=an_envelope(),
+        verdict=Pass(),
+        by="",
+        reply=Reply(250, "2.0.0", "OK"),
+        size=1234,
+        steps=(step,),
     )
     attempt = Event(
         ID, SOME_TIME + timedelta(seconds=1), "attempt", {"upstream": "provider", "seconds": 0.2}

@@ -70,8 +70,7 @@ class WrongParameter(Good):
     """Wants what no hook gives."""
 
     @hook
-    async def on_message(self, mail: Message) -> None:  # type: ignore[override]  # the fault
-        ...
+    async def on_message(self, mail: Message) -> None: ...
 
 
 class NotAsync(Good):

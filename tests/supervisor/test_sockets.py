@@ -2,13 +2,14 @@
 
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from filterrelay.supervisor.sockets import CantListen, listen
 
 
-def connected(address: object, family: socket.AddressFamily = socket.AF_INET) -> None:
+def connected(address: Any, family: socket.AddressFamily = socket.AF_INET) -> None:
     """Fails unless somebody listens there."""
     with socket.socket(family) as client:
         client.connect(address)

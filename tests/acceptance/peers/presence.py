@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from .process import find_program
 
 # What each peer needs on the PATH (or among the daemons).

@@ -122,13 +122,13 @@ class AuthFile:
         try:
             await self._read()
         except (BadUserFile, OSError, UnicodeDecodeError) as error:
-            self._services.log.error("user file not read", path=str(self._path), reason=str(error))
+            self._services.log.error("user_file_not_read", path=str(self._path), reason=str(error))
 
     async def _read(self) -> None:
         self._accounts = await self._services.in_thread(_read_accounts, self._path)
         self._remembered.clear()
         for login, reason in self._accounts.unusable.items():
-            self._services.log.warning("account can't log in", login=login, reason=reason)
+            self._services.log.warning("account_not_usable", login=login, reason=reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ class DkimSign:
             path = resolve_path(services.base_dir, entry.key)
             key = read_key(path)
             for concern in concerns(path, key):
-                services.log.warning("dkim key", key=str(path), concern=concern)
+                services.log.warning("dkim_key_concern", key=str(path), concern=concern)
             signer = Signer(entry.domain, entry.selector, key)
             self._exact[entry.domain] = (*self._exact.get(entry.domain, ()), signer)
             if entry.subdomains:

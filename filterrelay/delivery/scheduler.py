@@ -234,9 +234,9 @@ class Scheduler:
             try:
                 await self._deliver(lane.upstream, part)
             except NoSuchMessage:
-                _log.info("deleted_meanwhile", id=part.flight.message.id)
+                _log.info("deleted_meanwhile", message_id=part.flight.message.id)
             except Exception:  # noqa: BLE001  # the seam: one message's trouble stops no other
-                _log.exception("delivery_failed", id=part.flight.message.id)
+                _log.exception("delivery_failed", message_id=part.flight.message.id)
             finally:
                 self._forget(part)
             sender.part = None
@@ -244,7 +244,7 @@ class Scheduler:
     async def _deliver(self, upstream: UpstreamLike, part: Part) -> None:
         flight = part.flight
         if self._clock.now() >= flight.until:
-            _log.warning("lease_lost", id=flight.message.id)
+            _log.warning("lease_lost", message_id=flight.message.id)
             return
         outage = upstream.outage()
         if outage is not None and not self._explains(outage, part):
@@ -350,4 +350,6 @@ class Scheduler:
             )
             for settlement, result in zip(batch, results, strict=True):
                 if isinstance(result, Exception):  # the lease will run out by itself
-                    _log.warning("lease_not_returned", id=settlement.message_id, reason=str(result))
+                    _log.warning(
+                        "lease_not_returned", message_id=settlement.message_id, reason=str(result)
+                    )

@@ -121,7 +121,9 @@ class Settler:
             try:
                 await self._spool.settle(settlement)
             except SpoolUnavailable as unavailable:
-                _log.error("result_not_recorded", id=settlement.message_id, reason=str(unavailable))
+                _log.error(
+                    "result_not_recorded", message_id=settlement.message_id, reason=str(unavailable)
+                )
                 if pause is None:
                     raise
                 await asyncio.sleep(pause)
@@ -182,7 +184,9 @@ class Settler:
                     until=until if action is Action.DELAYED else None,
                 )
             except FilterRelayError as failed:
-                _log.error("report_not_sent", id=message.id, kind=action.value, reason=str(failed))
+                _log.error(
+                    "report_not_sent", message_id=message.id, kind=action.value, reason=str(failed)
+                )
                 if action is Action.FAILED:
                     states.update(self._kept(concerned, now))
                 continue
@@ -247,7 +251,7 @@ class Settler:
                 delivery_seconds.observe(delay)
             _log.info(
                 result,
-                id=message.id,
+                message_id=message.id,
                 recipients=[str(each.stored.recipient.address) for each in members],
                 upstream=upstream,
                 host=sent.host,

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+from collections.abc import Sequence
 
 import structlog
 
@@ -20,6 +21,7 @@ from filterrelay.observe.metrics import Metrics
 PROXY_TIMEOUT = 10.0  # seconds for the PROXY header
 HANDSHAKE_TIMEOUT = 30.0  # seconds for implicit TLS
 BREATHER = 0.5  # seconds without accepting when the system has no file or buffer to spare
+HASTY_PART = 0.1  # of a drain's time, for handshakes to finish
 PATIENT_PART = 0.9  # of a drain's grace; the rest is for saying 421
 COURTESY = 0.002  # seconds that a worker leaves a client to one with fewer connections
 SPENT = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -80,11 +82,13 @@ class SmtpDoor:
             self._draining = True
             self._loop.remove_reader(self._sock)
             self._sock.close()
+        ungreeted = []
         for task, session in self._sessions.items():
             if session is not None:
                 session.drain()
-            else:  # not greeted yet: a handshake or a PROXY header is awaited
-                task.cancel()
+            else:  # it hears 421 in place of the greeting, if it comes so far
+                ungreeted.append(task)
+        self._loop.call_later(grace * HASTY_PART, self._give_up, ungreeted)
         if not self._sessions:
             return
         _, late = await asyncio.wait(self._sessions, timeout=grace * PATIENT_PART)
@@ -99,6 +103,12 @@ class SmtpDoor:
             task.cancel()
         if deaf:
             await asyncio.wait(deaf)
+
+    def _give_up(self, ungreeted: Sequence[asyncio.Task[None]]) -> None:
+        """Ends who is still in a handshake or sends no PROXY header."""
+        for task in ungreeted:
+            if self._sessions.get(task, self) is None:
+                task.cancel()
 
     def _accept(self) -> None:
         """A client waits: taken by this worker, unless another has less to do."""

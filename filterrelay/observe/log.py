@@ -1,8 +1,10 @@
 """The log: one event a line, as JSON or for a person's eyes."""
 
+import contextlib
+import io
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO, cast
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
@@ -11,11 +13,30 @@ from structlog.typing import Processor
 Format = Literal["auto", "console", "json"]
 
 
+class _Output(io.TextIOBase):
+    """Standard output that never fails: a log that nobody can read must not stop the mail."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes, or loses the line when the reader is gone or the disk full."""
+        with contextlib.suppress(OSError):
+            return self._stream.write(text)
+        return 0
+
+    def flush(self) -> None:
+        """Hands on what was written, or loses it."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
 def configure(format_: Format, level: str) -> None:
     """Sets up structlog and the standard library's logging to write to standard output.
 
     auto: for a person's eyes on a terminal, else JSON.
     """
+    output = cast("TextIO", _Output(sys.stdout))
     shared: list[Processor] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
@@ -38,10 +59,10 @@ def configure(format_: Format, level: str) -> None:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
-        logger_factory=structlog.WriteLoggerFactory(sys.stdout),
+        logger_factory=structlog.WriteLoggerFactory(output),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(output)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],

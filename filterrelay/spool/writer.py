@@ -179,11 +179,13 @@ class _Session:
         before = self._connection.total_changes
         group += _taken(waiting)
         changes = [change for change, _ in group]
-        tell(group, self._transact(changes))
-        if self._connection.total_changes > before:
-            if self._metrics is not None:
-                self._metrics.commit_seconds.observe(self._clock.monotonic() - started)
-                self._metrics.commit_batch.observe(len(group))
+        results = self._transact(changes)
+        wrote = self._connection.total_changes > before
+        if wrote and self._metrics is not None:
+            self._metrics.commit_seconds.observe(self._clock.monotonic() - started)
+            self._metrics.commit_batch.observe(len(group))
+        tell(group, results)
+        if wrote:
             self._checkpointer.wrote(_octets(changes), self._connection)
 
     def _transact(self, changes: Sequence[Change]) -> list[Any]:

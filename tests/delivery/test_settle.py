@@ -224,6 +224,6 @@ async def test_results_are_counted_and_logged(reply: Reply, result: str, kind: s
             registry = site.metrics.registry
             assert registry.get_sample_value("filterrelay_deliveries_total", labels) == 1
     (line,) = [line for line in lines if line["event"] == result]
-    assert line["id"] == "ID"
+    assert line["message_id"] == "ID"
     assert line["recipients"] == ["bob@partner.example"]
     assert line["reply"] == str(reply)

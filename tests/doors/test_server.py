@@ -210,7 +210,7 @@ async def test_an_intake_that_hangs_is_cut(open_door: OpenDoor) -> None:
 
 
 async def test_a_handshake_under_way_does_not_hold_up_the_drain(open_door: OpenDoor) -> None:
-    """A client that never speaks TLS is gone at once."""
+    """A client that never speaks TLS is gone soon."""
     running = await open_door(tls="implicit")
     client = await running.connect(greeted=False)
     await running.until(lambda: bool(running.door._sessions))

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 LOGGING = """
 import logging, structlog
@@ -29,3 +30,20 @@ def test_each_event_is_one_json_object_a_line() -> None:
     assert (ours["event"], ours["message_id"], ours["level"]) == ("message", "X", "info")
     assert theirs["event"] == "said so"
     assert failed["exception"][0]["exc_type"] == "ZeroDivisionError"
+
+
+BROKEN = """
+import os, structlog
+from filterrelay.observe.log import configure
+configure("json", "info")
+os.close(1)
+structlog.get_logger().info("message")
+open("done", "w").close()
+os._exit(0)
+"""
+
+
+def test_a_log_that_can_not_be_written_stops_nothing(tmp_path: Path) -> None:
+    """A full disk or a reader that is gone loses lines, not mail."""
+    subprocess.run([sys.executable, "-c", BROKEN], check=True, cwd=tmp_path, capture_output=True)
+    assert (tmp_path / "done").exists()

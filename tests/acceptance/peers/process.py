@@ -40,12 +40,17 @@ def workplace(name: str) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+_given: set[int] = set()  # a port that was given and isn't listened on yet is not free
+
+
 def free_port() -> int:
     """A port that nobody on this machine listens on just now."""
     for port in random.sample(_PORTS, 100):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind((LOOPBACK, port))
-            return port
+            if port not in _given:
+                _given.add(port)
+                return port
     raise RuntimeError("no free port among a hundred tried")
 
 

@@ -92,6 +92,8 @@ class AuthFile:
         if check is None:
             return False
         async with self._hashing:
+            if self._is_remembered(credentials):  # by a session that came just before
+                return True
             right = await self._services.in_thread(check.fits, credentials.password)
         right = right and credentials.login in accounts.checks
         if right and accounts is self._accounts:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import gc
 import os
 import signal
@@ -28,6 +29,8 @@ from filterrelay.supervisor.privileges import Account, drop_to
 
 FAILED = 1  # exit codes
 BROKEN = 70  # EX_SOFTWARE of sysexits.h
+MMAP_THRESHOLD, ARENA_MAX = -3, -8  # glibc's mallopt(3): M_MMAP_THRESHOLD, M_ARENA_MAX
+LARGE_BLOCK = 1024**2  # octets from which a block goes back to the system when it is freed
 GC_THRESHOLDS = (20_000, 20, 50)  # a relay makes few cycles and many short-lived values
 
 log = structlog.get_logger(__name__)
@@ -75,6 +78,7 @@ def fork(child: Child, main: Callable[[Child], Coroutine[Any, Any, None]]) -> in
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         gc.set_threshold(*GC_THRESHOLDS)
+        _give_memory_back()
         if child.account is not None:
             drop_to(child.account)
         uvloop.run(main(child))
@@ -87,6 +91,14 @@ def fork(child: Child, main: Callable[[Child], Coroutine[Any, Any, None]]) -> in
     finally:
         sys.stdout.flush()
         os._exit(code)
+
+
+def _give_memory_back() -> None:
+    """Keeps the C library from holding on to the memory of large messages that are gone."""
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # glibc; others have no such habit
+        mallopt(MMAP_THRESHOLD, LARGE_BLOCK)
+        mallopt(ARENA_MAX, 2)
 
 
 def _until_told(child: Child) -> asyncio.Event:

@@ -9,6 +9,7 @@ takes any of them for both; a mean can't.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from heapq import nlargest
 from math import log
 
 from filterrelay_plugins.spam.tokens import Tokens
@@ -19,8 +20,9 @@ LEARNED_MINIMUM = 100  # messages of each kind before it says anything
 _STRENGTH = 0.3  # Robinson's s: how many messages the assumption of one half counts for
 _INFORMATIVE = 1.0  # log-odds below which a token says too little to be kept
 _CAUTION = 5  # tokens of no tendency that every message is taken to have, for short ones
-_POINTS = 3.5  # points for a mean log-odds of one
-_NEUTRAL = 0.15  # the mean at which it gives no points
+_ORIGIN = 2  # how many words a token of the sender, the program or a link counts for
+_POINTS = 3.2  # points for a mean log-odds of one
+_NEUTRAL = 0.35  # the mean at which it gives no points: in doubt for the message
 _MOST = 12.0
 _LEAST = -8.0
 
@@ -57,12 +59,15 @@ class Classifier:
         if not odds:
             return None
         told = {key: odds[key] for key in tokens.keys & odds.keys()}
-        mean = sum(told.values()) / (len(told) + _CAUTION)
-        strongest = sorted(told, key=lambda key: -abs(told[key]))[:explain]
+        origin = [told[key] for key in tokens.origin & told.keys()]
+        weight = len(told) + (_ORIGIN - 1) * len(origin)
+        total = sum(told.values()) + (_ORIGIN - 1) * sum(origin)
+        excess = (total - _NEUTRAL * weight) / (weight + _CAUTION)
+        strongest = nlargest(explain, zip(map(abs, told.values()), told, strict=True))
         return Opinion(
-            points=max(_LEAST, min(_MOST, _POINTS * (mean - _NEUTRAL))),
+            points=max(_LEAST, min(_MOST, _POINTS * excess)),
             known=len(told),
-            strongest=tuple((tokens.name(key), told[key]) for key in strongest),
+            strongest=tuple((tokens.name(key), told[key]) for _, key in strongest),
         )
 
 

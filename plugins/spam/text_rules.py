@@ -1,6 +1,7 @@
 """Rules on what subject and text say."""
 
 import re
+from string import ascii_lowercase, ascii_uppercase
 
 from filterrelay_plugins.spam.reading import Reading
 from filterrelay_plugins.spam.rule import Phrases, Rule
@@ -9,10 +10,12 @@ GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 GTUBE_POINTS = 1000
 
 _SUM = re.compile(r"[$€£]\s?\d[\d,.]*")
+_TOLL_FREE = re.compile(rb"\b(?:1[-. ]?)?8(?:00|33|44|55|66|77|88)[-. ]\d{3}[-. ]")
 _INVISIBLE = re.compile(r"\w[\u00ad\u200b-\u200d\u2060\ufeff]\w")
 _MIXED = re.compile(r"[a-zA-Z][\u0370-\u03ff\u0400-\u04ff][a-zA-Z]")
 _SPACED = re.compile(r"\b(?:[A-Za-z][ .*_-]){5,}[A-Za-z]\b")
-_CAPITALS = re.compile(r"\b[A-Z]{3,}\b")
+_CAPITALS = ascii_uppercase.encode()
+_SMALL = ascii_lowercase.encode()
 
 
 def gtube(reading: Reading) -> bool:
@@ -23,6 +26,11 @@ def gtube(reading: Reading) -> bool:
 def many_sums(reading: Reading) -> bool:
     """Sums of money again and again."""
     return len(_SUM.findall(_text(reading))) >= 5
+
+
+def toll_free(reading: Reading) -> bool:
+    """A telephone number that costs the caller nothing."""
+    return _TOLL_FREE.search(reading.phrases) is not None
 
 
 def dollars(reading: Reading) -> bool:
@@ -49,7 +57,10 @@ def spaced_letters(reading: Reading) -> bool:
 
 def shouting(reading: Reading) -> bool:
     """Much of the text in capitals."""
-    return len(_CAPITALS.findall(_text(reading))) * 5 > max(len(reading.words), 60)
+    text = _text(reading).encode("utf-8", "replace")
+    capitals = len(text) - len(text.translate(None, _CAPITALS))
+    small = len(text) - len(text.translate(None, _SMALL))
+    return capitals > 100 and capitals * 3 > small
 
 
 def _text(reading: Reading) -> str:
@@ -178,22 +189,23 @@ CLICK = Phrases("click here, click below, click on the link, visit our, click th
 TEXT_RULES = (
     Rule("GTUBE", GTUBE_POINTS, "The test string for spam filters", gtube),
     Rule("REMOVE", 1.2, "Says how to be removed from a list", REMOVE),
-    Rule("EXCUSE", 1.5, "Explains that it is no spam", EXCUSE),
+    Rule("EXCUSE", 2.0, "Explains that it is no spam", EXCUSE),
     Rule("INCOME", 1.5, "Offers an income", INCOME),
-    Rule("CREDIT", 1.5, "Offers credit or insurance", CREDIT),
+    Rule("CREDIT", 2.0, "Offers credit or insurance", CREDIT),
     Rule("ADVANCE_FEE", 3.0, "Speaks like advance-fee fraud", ADVANCE_FEE),
-    Rule("MEDICINE", 2.0, "Offers medicine or slimness", MEDICINE),
+    Rule("MEDICINE", 2.5, "Offers medicine or slimness", MEDICINE),
     Rule("ADULT", 2.0, "Offers sex", ADULT),
-    Rule("PRIZE", 1.5, "Announces a prize", PRIZE),
+    Rule("PRIZE", 1.2, "Announces a prize", PRIZE),
     Rule("PHISHING", 2.5, "Asks to verify an account", PHISHING),
-    Rule("PRESSURE", 1.2, "Presses to act at once", PRESSURE),
+    Rule("PRESSURE", 1.5, "Presses to act at once", PRESSURE),
     Rule("BULK_TOOLS", 2.0, "Offers addresses or traffic", BULK_TOOLS),
     Rule("EXTORTION", 3.0, "Threatens for money", EXTORTION),
     Rule("INVESTMENT", 1.5, "Recommends an investment", INVESTMENT),
-    Rule("DEAR", 1.2, "Addresses nobody in particular", DEAR),
-    Rule("CLICK", 0.4, "Asks to click", CLICK),
-    Rule("MANY_SUMS", 0.8, "Sums of money again and again", many_sums),
-    Rule("DOLLARS", 1.5, "Dollar signs in rows", dollars),
+    Rule("DEAR", 1.5, "Addresses nobody in particular", DEAR),
+    Rule("CLICK", 0.3, "Asks to click", CLICK),
+    Rule("MANY_SUMS", 0.4, "Sums of money again and again", many_sums),
+    Rule("TOLL_FREE", 0.5, "A toll-free telephone number", toll_free),
+    Rule("DOLLARS", 1.0, "Dollar signs in rows", dollars),
     Rule("INVISIBLE", 1.5, "Invisible characters inside words", invisible),
     Rule("MIXED_LETTERS", 2.0, "Letters of several alphabets in one word", mixed_letters),
     Rule("SPACED_LETTERS", 1.2, "Letters of the subject apart", spaced_letters),

@@ -15,32 +15,43 @@ from filterrelay_plugins.spam.reading import Reading, domain_of, field, split_wo
 
 MAX_SHOWN = 40  # characters of a token in a report
 _MAX_PARTS = 8
+_PAIRS = ((1, b" "), (2, b" .. "))  # how far apart two words are, and what is written between
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Tokens of one kind: their words, and how far apart the two of each token are."""
+    """Tokens of one kind. origin: they tell where a message comes from or leads to."""
 
     kind: bytes
     words: Sequence[bytes]
-    pairs: bool
+    pairs: bool = False
+    origin: bool = False
 
 
 class Tokens:
-    """The different tokens of one message."""
+    """The different tokens of one message.
 
-    __slots__ = ("_groups", "_ordered", "keys")
+    keys: all of them. origin: the keys of those that tell where it comes from or leads to.
+    """
+
+    __slots__ = ("_groups", "_ordered", "keys", "origin")
 
     def __init__(self, groups: Iterable[_Group]) -> None:
         """Computes the keys."""
         self._groups = [group for group in groups if group.words]
         self._ordered: list[int] = []
+        origin: set[int] = set()
         for group in self._groups:
             singles = list(map(crc32, group.words, repeat(crc32(group.kind))))
             self._ordered += singles
             if group.pairs:
-                self._ordered += map(crc32, group.words[1:], map(crc32, repeat(b" "), singles))
+                for apart, between in _PAIRS:
+                    begun = map(crc32, repeat(between), singles)
+                    self._ordered += map(crc32, group.words[apart:], begun)
+            if group.origin:
+                origin.update(singles)
         self.keys = frozenset(self._ordered)
+        self.origin = frozenset(origin)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -49,15 +60,16 @@ class Tokens:
         """The token of that key as a report shows it."""
         place = self._ordered.index(key)
         for group in self._groups:
-            singles = len(group.words)
-            if place < singles:
-                return _shown(group.kind + group.words[place])
-            place -= singles
-            if group.pairs:
-                if place < singles - 1:
-                    return _shown(group.kind + b" ".join(group.words[place : place + 2]))
-                place -= singles - 1
-        raise KeyError(key)
+            words = group.words
+            if place < len(words):
+                return _shown(group.kind + words[place])
+            place -= len(words)
+            for apart, between in _PAIRS if group.pairs else ():
+                pairs = max(0, len(words) - apart)
+                if place < pairs:
+                    return _shown(group.kind + words[place] + between + words[place + apart])
+                place -= pairs
+        raise AssertionError("every key has its place")
 
 
 def tokens_of(reading: Reading, rules: Iterable[str]) -> Tokens:
@@ -68,11 +80,11 @@ def tokens_of(reading: Reading, rules: Iterable[str]) -> Tokens:
         (
             _Group(b"", reading.words, pairs=True),
             _Group(b"subject:", reading.subject_words, pairs=True),
-            _Group(b"from:", _sender_words(reading), pairs=False),
-            _Group(b"program:", split_words(program, 6), pairs=False),
-            _Group(b"part:", _part_words(reading), pairs=False),
-            _Group(b"link:", [_octets(host) for host in reading.hosts], pairs=False),
-            _Group(b"rule:", [_octets(rule) for rule in rules], pairs=False),
+            _Group(b"part:", _part_words(reading)),
+            _Group(b"rule:", [_octets(rule) for rule in rules]),
+            _Group(b"from:", _sender_words(reading), origin=True),
+            _Group(b"program:", split_words(program, 6), origin=True),
+            _Group(b"link:", [_octets(host) for host in reading.hosts], origin=True),
         )
     )
 

@@ -1,0 +1,74 @@
+"""Stored mail: single messages, mbox files, Maildirs and folders of them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from filterrelay.mail.message import Message
+
+MAX_MESSAGE = 64 * 1024 * 1024  # octets kept of one message in an mbox
+
+# RFC 4155: a line that begins a message ends in a date in the manner of asctime.
+_FROM_LINE = re.compile(rb"From .*\d\d:\d\d.*\d{4}\s*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """One message, and how many octets of its file were read for it."""
+
+    message: Message
+    octets: int
+
+
+def mail_files(paths: Iterable[Path]) -> list[Path]:
+    """The files to read: of a Maildir those in new and cur, of another folder all below it.
+
+    Names that begin with a dot are left out: Maildir keeps subfolders and its own notes there.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        boxes = [path / name for name in ("new", "cur") if (path / name).is_dir()] or [path]
+        for box in boxes:
+            found = (file for file in box.rglob("*") if file.is_file())
+            files += sorted(f for f in found if not _is_hidden(f.relative_to(box)))
+    return files
+
+
+def stored_messages(files: Iterable[Path]) -> Iterator[StoredMessage]:
+    """The messages of all files in order, one in memory at a time; empty ones are left out."""
+    for file in files:
+        for number, lines in enumerate(_split(file)):
+            octets = sum(map(len, lines))
+            if octets > 1 and _FROM_LINE.match(lines[0]):
+                del lines[0]
+            content = b"".join(lines)
+            if content.strip():
+                yield StoredMessage(Message.stored(f"{file.name}:{number + 1}", content), octets)
+
+
+def _split(file: Path) -> Iterator[list[bytes]]:
+    """The lines of each message: an mbox begins with a From_ line, and each message in it."""
+    lines: list[bytes] = []
+    kept = 0
+    is_mbox = blank = False
+    with file.open("rb") as opened:
+        for line in opened:
+            if not lines and not is_mbox:
+                is_mbox = bool(_FROM_LINE.match(line))
+            elif is_mbox and blank and line.startswith(b"From ") and _FROM_LINE.match(line):
+                yield lines
+                lines, kept = [], 0
+            blank = line in (b"\n", b"\r\n")
+            kept += len(line)
+            if kept <= MAX_MESSAGE:
+                lines.append(line)
+    if lines:
+        yield lines
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

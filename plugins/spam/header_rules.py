@@ -87,7 +87,7 @@ def recipients_alike(reading: Reading) -> bool:
     recipients = field(reading.message, "to") + "," + field(reading.message, "cc")
     if recipients.count("@") < _SEVERAL:
         return False
-    begins = [local[:2].lower() for local in _LOCAL_PARTS.findall(recipients)]
+    begins: list[str] = [local[:2].lower() for local in _LOCAL_PARTS.findall(recipients)]
     alike = sum(one == other for one, other in pairwise(begins))
     return alike >= 0.6 * max(len(begins), _SEVERAL)
 

@@ -106,6 +106,7 @@ def lessons_in(state_dir: Path) -> Iterator[Lessons]:
 def digest_of(message: Message) -> int:
     """Tells messages apart by ID, date and body: what later fields on top don't change."""
     digest = blake2b(message.raw[message.header_end :].strip(), digest_size=8)
-    for name in ("message-id", "date"):
+    has_id = bool(message.get("message-id"))
+    for name in ("message-id", "date") if has_id else ("from", "subject", "date"):
         digest.update(b"\0" + message.get(name).encode("utf-8", "replace"))
     return int.from_bytes(digest.digest(), "little")

@@ -17,7 +17,8 @@ MAX_LINKS = 50
 
 # All patterns pass over their input once, whatever it holds: an unended comment runs to the end.
 _UNSEEN = re.compile(
-    r"<!--.*?(?:-->|\Z)|<(style|script|title)\b.*?(?:</\1|\Z)", re.DOTALL | re.IGNORECASE
+    r"<!--.*?(?:-->|\Z)|<(style|script|title)\b.*?(?:</\1[^<>]{0,20}>?|\Z)",
+    re.DOTALL | re.IGNORECASE,
 )
 _TAG = re.compile(r"<[^<>]*>")
 # Chinese, Japanese and Korean (three octets a character) know no blanks: two characters a word.

@@ -1,8 +1,8 @@
 """Fixtures of the spam filter's tests: readings of messages, and the corpus."""
 
 import os
-from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Protocol
 
 import pytest
 from filterrelay_plugins.spam.reading import Reading, read
@@ -14,10 +14,21 @@ from .corpus import Sorted, archive, sorted_messages
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-@pytest.fixture
-def reading() -> Callable[..., Reading]:
+class Reader(Protocol):
     """Reads a message made as by the test kit's a_message."""
-    return lambda content="Hello.\n", **headers: read(a_message(content, **headers), NOW)
+
+    def __call__(self, content: str | bytes = "Hello.\n", **headers: str) -> Reading:
+        """The reading."""
+
+
+@pytest.fixture
+def reading() -> Reader:
+    """Reads a message that came on 2 January 2026."""
+
+    def read_now(content: str | bytes = "Hello.\n", **headers: str) -> Reading:
+        return read(a_message(content, **headers), NOW)
+
+    return read_now
 
 
 @pytest.fixture(scope="session")

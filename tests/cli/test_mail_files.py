@@ -1,0 +1,77 @@
+"""Stored mail is read as people keep it."""
+
+import mailbox
+from pathlib import Path
+
+import pytest
+
+from filterrelay.cli import mail_files as mail_files_module
+from filterrelay.cli.mail_files import mail_files, stored_messages
+
+FIRST = b"Subject: one\n\nHello\n"
+SECOND = b"Subject: two\n\nFrom here on it is text.\n"
+
+
+def subjects(*paths: Path) -> list[str]:
+    """The subjects of all messages found there."""
+    return [stored.message.get("subject") for stored in stored_messages(mail_files(paths))]
+
+
+def test_single_messages_and_folders_of_them(tmp_path: Path) -> None:
+    """Hidden files are left alone."""
+    (tmp_path / "one.eml").write_bytes(FIRST)
+    (tmp_path / "deeper").mkdir()
+    (tmp_path / "deeper" / "two.eml").write_bytes(SECOND)
+    (tmp_path / ".notes").write_bytes(b"Subject: no\n\n")
+    assert sorted(subjects(tmp_path)) == ["one", "two"]
+    assert subjects(tmp_path / "one.eml") == ["one"]
+
+
+def test_an_mbox_as_python_writes_it(tmp_path: Path) -> None:
+    """A line that begins with From in a text begins no message."""
+    box = mailbox.mbox(tmp_path / "mbox")
+    for content in (FIRST, SECOND):
+        box.add(content)
+    box.flush()
+    box.close()
+    assert subjects(tmp_path / "mbox") == ["one", "two"]
+
+
+def test_a_maildir_as_python_writes_it(tmp_path: Path) -> None:
+    """New and read mail, and nothing else."""
+    box = mailbox.Maildir(tmp_path / "Maildir")
+    for content in (FIRST, SECOND):
+        box.add(content)
+    (tmp_path / "Maildir" / "tmp" / "unfinished").write_bytes(b"Subject: no\n\n")
+    box.close()
+    assert sorted(subjects(tmp_path / "Maildir")) == ["one", "two"]
+
+
+def test_empty_files_hold_no_message(tmp_path: Path) -> None:
+    """Nothing is learned from nothing."""
+    (tmp_path / "empty.eml").write_bytes(b"\n")
+    assert subjects(tmp_path) == []
+
+
+def test_the_octets_read_add_up_to_the_files(tmp_path: Path) -> None:
+    """So that a progress bar ends where it should."""
+    (tmp_path / "one.eml").write_bytes(FIRST)
+    assert sum(stored.octets for stored in stored_messages(mail_files([tmp_path]))) == len(FIRST)
+
+
+def test_an_mbox_without_its_last_line_end_and_with_crlf(tmp_path: Path) -> None:
+    """However the mailbox came here."""
+    line = b"From a@b.example Mon Jun 24 17:03:35 2002\r\n"
+    crlf = [content.replace(b"\n", b"\r\n") for content in (FIRST, SECOND)]
+    (tmp_path / "mbox").write_bytes(line + crlf[0] + b"\r\n" + line + crlf[1][:-2])
+    messages = [stored.message for stored in stored_messages(mail_files([tmp_path / "mbox"]))]
+    assert [m.get("subject") for m in messages] == ["one", "two"]
+    assert messages[1].raw == crlf[1][:-2]
+
+
+def test_a_huge_message_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mailbox of gigabytes takes no gigabytes of memory."""
+    monkeypatch.setattr(mail_files_module, "MAX_MESSAGE", 1000)
+    (tmp_path / "huge.eml").write_bytes(b"Subject: huge\n\n" + b"x\n" * 100_000)
+    (stored,) = stored_messages(mail_files([tmp_path]))
+    assert len(stored.message.raw) <= 2000

@@ -264,16 +264,21 @@ def _show(
 
     styles = {"pass": "green", "reject": "red", "quarantine": "yellow", "defer": "magenta"}
     console = Console(highlight=False)
+    wide = console.width >= 120
     table = Table(title=f"{len(results)} messages through the whole appliance, {took:.1f} s")
-    for title in ("message", "came from", "verdict", "by", "why", "ID"):
-        table.add_column(title)
+    table.add_column("message")
+    if wide:
+        table.add_column("came from", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("why")
+    table.add_column("ID", no_wrap=True)
     for result in results:
+        came_from = "a user, TLS + AUTH" if result.sample.login else "a stranger"
         table.add_row(
             result.sample.title,
-            "a user, TLS + AUTH" if result.sample.login else "a stranger",
+            *([came_from] if wide else []),
             Text(result.verdict, styles.get(result.verdict, "bold red")),
-            result.by,
-            Text(result.why),
+            Text(f"{result.by}: {result.why}" if result.by else result.why),
             result.message_id,
         )
     console.print(table)
@@ -285,7 +290,8 @@ def _show(
         subject = re.search(rb"^Subject: (.*?)\r$", arrival.raw, re.MULTILINE)
         title = subject.group(1).decode(errors="replace") if subject else ""
         word = "[green]valid[/green]" if valid else "[yellow]broken before it came[/yellow]"
-        console.print(f"  {word}, by {domain}: {title}, to {', '.join(arrival.recipients)}")
+        to = ", ".join(arrival.recipients)
+        console.print(f"  {word}, by {domain}: {title}, to {to}", soft_wrap=True)
     configuration = office.configuration
     console.print(
         f"\nWhere to look:\n"
@@ -296,4 +302,5 @@ def _show(
         f"These are there while `filterrelay demo --stay` runs. "
         f"For your own: filterrelay init DIR",
         markup=False,
+        soft_wrap=True,
     )

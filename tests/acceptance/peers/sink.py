@@ -113,6 +113,9 @@ class Sink:
                 writer.transport.abort()
             await self._server.wait_closed()
             self._server = None
+            async with asyncio.timeout(5):
+                while self._writers:  # noqa: ASYNC110  # until every handler has seen its end
+                    await asyncio.sleep(0.005)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
@@ -121,10 +124,10 @@ class Sink:
         except (_Closed, ConnectionError, TimeoutError):
             pass  # a client may go at any time
         finally:
-            self._writers.discard(writer)
             writer.close()
             with contextlib.suppress(ConnectionError, TimeoutError):
                 await writer.wait_closed()
+            self._writers.discard(writer)
 
     async def _session(self, received: _Input, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 sink.example ESMTP\r\n")

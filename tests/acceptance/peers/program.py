@@ -1,5 +1,6 @@
 """filterrelay itself: the installed program, with a configuration of the test's own."""
 
+import getpass
 import json
 import re
 import signal
@@ -82,6 +83,7 @@ class Program:
             "hostname": "relay.office.example",
             "state_dir": "state",
             "workers": 2,
+            "user": getpass.getuser(),  # not `filterrelay`, who may be there and can't read /tmp
             "listener": listeners,
             "tls": {"certificate": str(certificates.chain), "key": str(certificates.key)},
             "auth": [{"use": "auth-file", "options": {"path": "users"}}],

@@ -1,5 +1,6 @@
 """A configuration with a spool for the commands to work on."""
 
+import getpass
 import json
 import subprocess
 import sys
@@ -9,9 +10,10 @@ from typing import Any
 
 import pytest
 
-CONFIGURATION = """\
+CONFIGURATION = f"""\
 hostname = "relay.office.example"
 state_dir = "state"
+user = "{getpass.getuser()}"
 [[listener]]
 kind = "smtp"
 address = "127.0.0.1:2525"

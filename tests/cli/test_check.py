@@ -1,5 +1,6 @@
 """`filterrelay check`: would it serve?"""
 
+import getpass
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from filterrelay.cli.check import app
 
-CONFIGURATION = """
+CONFIGURATION = f"""user = "{getpass.getuser()}"
 hostname = "relay.office.example"
 state_dir = "state"
 [[listener]]
@@ -92,5 +93,5 @@ def test_it_looks_with_the_eyes_of_the_user_that_serves(
     monkeypatch.setattr(f"{privileges}.account_to_become", lambda user, *, chosen: user)
     monkeypatch.setattr(f"{privileges}.hand_over", lambda directory, account: None)
     monkeypatch.setattr(f"{privileges}.drop_to", became.append)
-    check(tmp_path, 'user = "postmaster"\n' + CONFIGURATION)
+    check(tmp_path, CONFIGURATION.replace(getpass.getuser(), "postmaster", 1))
     assert became == ["postmaster"]

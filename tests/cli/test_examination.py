@@ -1,6 +1,7 @@
 """What `filterrelay check` looks at, part by part."""
 
 import asyncio
+import getpass
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -18,7 +19,7 @@ from filterrelay.settings.problems import SettingsError
 from filterrelay.wire.certificate import VALID_FOR, self_signed
 from filterrelay.wire.dkim_key import make_key
 
-CONFIGURATION = """
+CONFIGURATION = f"""user = "{getpass.getuser()}"
 hostname = "relay.office.example"
 state_dir = "state"
 [[listener]]

@@ -5,12 +5,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check peers bench clean
+.PHONY: help demo test peers bench clean
 
 help:
 	@echo "make demo    the whole appliance on loopback, with sample mail"
 	@echo "make test    everything proves itself (installs its peers when run as root)"
-	@echo "make check   the quick part: style and types"
 	@echo "make bench   speed and memory beside Postfix with OpenDKIM, and Haraka"
 	@echo "make clean   remove what the other targets made"
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.peers.process import free_port
+
 CONFIGURATION = """\
 hostname = "relay.office.example"
 state_dir = "state"
@@ -34,13 +36,6 @@ address = "127.0.0.1:{metrics}"
 [log]
 format = "json"
 """
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:

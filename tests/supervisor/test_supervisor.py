@@ -10,7 +10,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from .conftest import Relay, free_port, wait_until
+from tests.acceptance.peers.process import free_port
+
+from .conftest import Relay, wait_until
 
 
 def test_it_serves_until_it_is_told_to_stop(relay: Relay) -> None:

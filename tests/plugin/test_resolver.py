@@ -22,6 +22,7 @@ from filterrelay.plugin.resolver import (
 )
 from filterrelay.plugin.services import DnsError
 from filterrelay.plugin.testing import FakeClock
+from tests.acceptance.peers.process import udp_and_tcp
 
 
 class NameServer(asyncio.DatagramProtocol):
@@ -103,8 +104,9 @@ class NameServer(asyncio.DatagramProtocol):
 async def server() -> AsyncIterator[NameServer]:
     """A name server at work."""
     loop = asyncio.get_running_loop()
-    transport, server = await loop.create_datagram_endpoint(NameServer, ("127.0.0.1", 0))
-    tcp = await asyncio.start_server(server.serve_tcp, "127.0.0.1", server.port)
+    by_udp, by_tcp = udp_and_tcp()
+    transport, server = await loop.create_datagram_endpoint(NameServer, sock=by_udp)
+    tcp = await asyncio.start_server(server.serve_tcp, sock=by_tcp)
     yield server
     for task in list(server.waiting):
         task.cancel()

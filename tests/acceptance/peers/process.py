@@ -54,6 +54,24 @@ def free_port() -> int:
     raise RuntimeError("no free port among a hundred tried")
 
 
+def udp_and_tcp() -> tuple[socket.socket, socket.socket]:
+    """Two sockets bound to one port, as a name server has them."""
+    for _ in range(20):
+        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        tcp = socket.socket()
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        port = free_port()
+        try:
+            udp.bind((LOOPBACK, port))
+            tcp.bind((LOOPBACK, port))
+        except OSError:  # free for the one, taken for the other
+            udp.close()
+            tcp.close()
+        else:
+            return udp, tcp
+    raise RuntimeError("no port is free for both UDP and TCP")
+
+
 def wait_until(condition: Callable[[], T], what: str, seconds: float = 20.0) -> T:
     """The condition's first true value; fails the test when it doesn't come in time."""
     deadline = time.monotonic() + seconds

@@ -15,7 +15,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
-from .process import LOOPBACK
+from .process import LOOPBACK, udp_and_tcp
 
 SERVFAIL = "SERVFAIL"
 TIMEOUT = "TIMEOUT"
@@ -98,27 +98,10 @@ def txt(text: str) -> list[str]:
     return [" ".join(f'"{text[i : i + 255]}"' for i in range(0, len(text), 255))]
 
 
-def _bind() -> tuple[socket.socket, socket.socket]:
-    """A UDP and a TCP socket on one port: the one free port may be taken for the other."""
-    for _ in range(20):
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        tcp = socket.socket()
-        try:
-            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            udp.bind((LOOPBACK, 0))
-            tcp.bind(udp.getsockname())
-        except OSError:
-            udp.close()
-            tcp.close()
-        else:
-            return udp, tcp
-    raise OSError(f"no port on {LOOPBACK} is free for both UDP and TCP")
-
-
 @contextmanager
 def run_dns(records: Mapping[tuple[str, str], list[str] | str]) -> Iterator[StubDns]:
     """A server with these records; they may be changed while it runs."""
-    udp, tcp = _bind()
+    udp, tcp = udp_and_tcp()
     stub = StubDns(udp.getsockname()[1], dict(records))
     tcp.listen()
     threads = [

@@ -76,6 +76,9 @@ class Connection(SMTP):
         """The stream is gone; a commit under way goes on."""
         self._lost = True
         self._ending = HangUp()
+        if self._timer is not None:
+            self._timer.cancel()  # or it would hold on to the whole session until it strikes
+            self._timer = None
         self._wake()
 
     def pause_writing(self) -> None:
@@ -143,7 +146,8 @@ class Connection(SMTP):
             finally:
                 self._waiter = None
         if self._ending is not None:
-            raise self._ending
+            # a new one: raised, it refers to frames, and these to self, which must be no circle
+            raise HangUp(self._ending.reply)
 
     async def pause(self, seconds: float) -> None:
         """Lets time pass, but no longer than the conversation. Raises HangUp."""

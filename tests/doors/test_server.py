@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+import gc
 import socket
 import ssl
+import weakref
 from pathlib import Path
 
 import pytest
@@ -239,3 +241,27 @@ async def test_open_sessions_are_counted(open_door: OpenDoor) -> None:
     await client.say("QUIT")
     await running.until(lambda: not running.sessions())
     assert running.count("filterrelay_sessions", listener="submission") == 0
+
+
+@pytest.mark.parametrize("tls", ["none", "starttls"])
+@pytest.mark.parametrize("ending", ["QUIT", "close", "timeout"])
+async def test_a_session_that_ended_is_gone_at_once(
+    open_door: OpenDoor, tls: str, ending: str
+) -> None:
+    """A circle of references would keep each session's buffers until the collector runs."""
+    limits = {"command_timeout": "1s"} if ending == "timeout" else {}
+    running = await open_door(tls=tls, limits=limits)
+    client = await running.connect()
+    if tls == "starttls":
+        await client.start_tls()
+    gc.disable()
+    try:
+        session = weakref.ref(running.sessions()[0])
+        if ending == "QUIT":
+            await client.say("QUIT")
+        if ending != "timeout":
+            await client.close()
+        await running.until(lambda: not running.sessions())
+        await running.until(lambda: session() is None)
+    finally:
+        gc.enable()

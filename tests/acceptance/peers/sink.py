@@ -109,12 +109,12 @@ class Sink:
     async def _close(self) -> None:
         if self._server is not None:
             self._server.close()
-            for writer in list(self._writers):
-                writer.transport.abort()
             await self._server.wait_closed()
             self._server = None
             async with asyncio.timeout(5):
-                while self._writers:  # noqa: ASYNC110  # until every handler has seen its end
+                while self._writers:  # until every handler has seen its end
+                    for writer in self._writers:
+                        writer.transport.abort()  # also who was accepted just before the close
                     await asyncio.sleep(0.005)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

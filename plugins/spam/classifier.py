@@ -48,17 +48,15 @@ class Classifier:
     __slots__ = ("_odds",)
 
     def __init__(self, odds: Mapping[int, float]) -> None:
-        """Takes them by key; none at all makes it silent."""
+        """Takes them by key; none at all makes it silent and falsy."""
         self._odds = odds
 
     def __len__(self) -> int:
         return len(self._odds)
 
-    def judge(self, tokens: Tokens, explain: int) -> Opinion | None:
-        """Its opinion with that many of the strongest tokens, or None when it isn't trained."""
+    def judge(self, tokens: Tokens, explain: int) -> Opinion:
+        """Its opinion with that many of the strongest tokens."""
         odds = self._odds
-        if not odds:
-            return None
         told = {key: odds[key] for key in tokens.keys & odds.keys()}
         origin = [told[key] for key in tokens.origin & told.keys()]
         weight = len(told) + (_ORIGIN - 1) * len(origin)

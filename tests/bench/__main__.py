@@ -20,7 +20,7 @@ from tests.bench import measure, report, targets
 from tests.bench.errors import BenchError
 from tests.bench.load import LoadProcess
 from tests.bench.proof import prove
-from tests.bench.relays import RELAYS, Relay
+from tests.bench.relays import RELAYS, FilterRelayFilters, Postfix, Relay
 from tests.bench.results import Results
 from tests.bench.site import Site, build_site
 from tests.bench.stubdns import StubDns
@@ -103,8 +103,8 @@ class Bench:
         if number % 2 == 0:
             order.reverse()
         for relay in order:
-            if work.memory_only and not relay.ours and not self._options.memory_peers:
-                continue  # no target compares them there, and it takes them minutes
+            if self._leaves_out(relay, work):
+                continue
             try:
                 sample = await measure.run(relay, work, load, number)
             except BenchError as error:
@@ -112,6 +112,12 @@ class Bench:
                 continue
             self.results.samples.append(sample)
             report.print_progress(self._console, sample)
+
+    def _leaves_out(self, relay: Relay, work: Work) -> bool:
+        """Works that no target compares the relay by."""
+        if work.strangers:
+            return relay.name not in (Postfix.name, FilterRelayFilters.name)
+        return work.memory_only and not relay.ours and not self._options.memory_peers
 
     def _failed(self, relay: Relay, error: BenchError) -> None:
         """Leave a relay out from here on: what it holds would disturb its later runs."""

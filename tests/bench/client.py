@@ -50,11 +50,13 @@ class Client(asyncio.Protocol):
         self._writable.set()
 
     @classmethod
-    async def connect(cls, port: int, tls: ssl.SSLContext | None) -> Self:
-        """Connect, greet, and with tls start it and log in."""
+    async def connect(cls, port: int, tls: ssl.SSLContext | None, *, proxied: bool) -> Self:
+        """Connect, greet, and with tls start it and log in. proxied: as a stranger from outside."""
         loop = asyncio.get_running_loop()
         transport, client = await loop.create_connection(cls, "127.0.0.1", port)
         client._transport = transport
+        if proxied:
+            transport.write(f"PROXY TCP4 {site.STRANGER} 127.0.0.1 40000 25\r\n".encode())
         await client._expect(220, "connect")
         await client._command(b"EHLO client.bench.example", 250)
         if tls is not None:

@@ -35,6 +35,7 @@ class Job:
     sessions: int
     kept: bool
     submission: bool
+    proxied: bool
     seed: int
 
 
@@ -91,7 +92,7 @@ class _Senders:
         recipient = f"someone{number % _RECIPIENTS}@{site.RECIPIENT_DOMAIN}"
         try:
             if client is None:
-                client = await Client.connect(self._job.port, self._tls)
+                client = await Client.connect(self._job.port, self._tls, proxied=self._job.proxied)
             self.sent.replies.append(await client.send(recipient, header, sending.content))
             if not self._job.kept:
                 await client.quit()
@@ -145,7 +146,7 @@ class LoadProcess:
 
     async def prepare(self, size: int) -> None:
         """Have the messages of a size made now, so that no run waits for it."""
-        await self.send(Job(0, size, 0, 0, kept=True, submission=False, seed=0))
+        await self.send(Job(0, size, 0, 0, kept=True, submission=False, proxied=False, seed=0))
 
     async def send(self, job: Job) -> Sent:
         """Run a job to its end."""

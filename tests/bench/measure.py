@@ -86,13 +86,15 @@ async def run(relay: Relay, work: Work, load: LoadProcess, number: int) -> Sampl
         raise RunFailed(f"{relay.title} has no sink yet")
     await load.prepare(work.size)
     await _settle(relay.account)
+    port, proxied = relay.door(work)
     job = Job(
-        port=relay.submission_port if work.submission else relay.plain_port,
+        port=port,
         size=work.size,
         messages=work.messages,
         sessions=work.sessions,
         kept=work.kept,
         submission=work.submission,
+        proxied=proxied,
         seed=number,
     )
     watch = MemoryWatch(relay.account)

@@ -17,6 +17,7 @@ LOGIN = SENDER
 PASSWORD = "plum-Tractor-41"
 SELECTOR = "s1"
 RECIPIENT_DOMAIN = "customer.example"
+STRANGER = "203.0.113.7"  # an address that DOMAIN lets send its mail; RFC 5737
 
 APP_DOMAIN = "app.example"  # has signed each message before it reaches the relay
 APP_SELECTOR = "app1"

@@ -95,7 +95,7 @@ class StubDns:
     def start(cls, office: site.Site) -> Self:
         """Serve the office's records."""
         texts = {
-            site.DOMAIN: "v=spf1 ip4:127.0.0.0/8 -all",
+            site.DOMAIN: f"v=spf1 a mx ip4:{site.STRANGER} -all",
             site.RECIPIENT_DOMAIN: "v=spf1 -all",
             site.APP_DOMAIN: "v=spf1 -all",
             f"{site.SELECTOR}._domainkey.{site.DOMAIN}": office.dkim.record,

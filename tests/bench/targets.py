@@ -40,6 +40,11 @@ def judge(results: Results, works: list[str]) -> list[Target]:
     throughput = [name for name in works if not WORKS[name].memory_only]
     for work in throughput:
         title = WORKS[work].title
+        if WORKS[work].strangers:
+            ratio = results.ratio(_cpu, filters, Postfix.name, work)
+            text = f"{title}: with filters: CPU of Postfix+OpenDKIM's"
+            targets.append(_compared(text, ratio, CPU_OF_POSTFIX_WITH_FILTERS, at_most=True))
+            continue
         for text, figure, relay, peer, bound, at_most in (
             ("CPU of Postfix+OpenDKIM's", _cpu, plain, Postfix.name, CPU_OF_POSTFIX, True),
             ("rate of Postfix+OpenDKIM's", _rate, plain, Postfix.name, RATE_OF_POSTFIX, False),

@@ -3,6 +3,7 @@
 import getpass
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,9 +11,12 @@ from argon2 import PasswordHasher
 
 from tests.bench import site
 from tests.bench.errors import BenchError
+from tests.bench.messages import build_pool
 from tests.bench.relays.relay import Relay, write
+from tests.bench.site import Site
 
 FILTERS = ("spf", "dkim", "attachments", "spam")
+LESSONS = 120  # messages of each kind; the classifier speaks from 100 on
 
 _CONFIG = """\
 hostname = "{hostname}"
@@ -70,6 +74,15 @@ address = "127.0.0.1:{console}"
 format = "json"
 """
 
+_STRANGERS = """
+[[listener]]
+kind = "smtp"
+name = "strangers"
+address = "127.0.0.1:{port}"
+proxy_protocol = true
+relay_domains = ["{domain}"]
+"""
+
 _FILTER = """
 [[filter]]
 use = "{name}"
@@ -105,6 +118,8 @@ class FilterRelay(Relay):
             user=getpass.getuser(),  # who owns the keys
         )
         config += "".join(_FILTER.format(name=name) for name in self.filters)
+        if self.strangers_port is not None:
+            config += _STRANGERS.format(port=self.strangers_port, domain=site.RECIPIENT_DOMAIN)
         write(self.directory / "filterrelay.toml", config)
         hashed = PasswordHasher().hash(site.PASSWORD)
         write(self.directory / "users", f"{site.LOGIN}:{{ARGON2ID}}{hashed}\n")
@@ -122,6 +137,25 @@ class FilterRelayFilters(FilterRelay):
     name = "filterrelay-filters"
     title = "filterrelay + filters"
     filters = FILTERS
+
+    def __init__(self, office: Site) -> None:
+        super().__init__(office)
+        self.strangers_port = site.free_port()
+
+    def configure(self) -> None:
+        """The same, and a classifier that has learned what an office writes."""
+        super().configure()
+        for kind, seed in (("ham", 1), ("spam", 2)):
+            lessons = self.directory / kind
+            lessons.mkdir()
+            pool = build_pool(8000, LESSONS, seed, self.office.app_dkim.path.read_bytes())
+            for number, sending in enumerate(pool):
+                message = sending.with_id(f"{kind}.{number}") + sending.content
+                write(lessons / f"{number}.eml", message.decode())
+            learn = [str(self._program), "learn", kind, str(lessons), "-c"]
+            subprocess.run(
+                [*learn, str(self.directory / "filterrelay.toml")], check=True, capture_output=True
+            )
 
 
 def find_filterrelay() -> Path:

@@ -14,6 +14,7 @@ from tests.bench.account import Account, open_account
 from tests.bench.errors import MissingProgram, StartFailed
 from tests.bench.sink import Sink
 from tests.bench.site import Site
+from tests.bench.works import Work
 
 _START_TIMEOUT = 30.0  # seconds
 _STOP_TIMEOUT = 15.0  # seconds
@@ -34,6 +35,7 @@ class Relay(ABC):
     name: str
     title: str
     ours: bool = False  # filterrelay itself, not a peer
+    strangers_port: int | None = None  # where clients say with a PROXY header who they are
 
     def __init__(self, office: Site) -> None:
         self.office = office
@@ -65,6 +67,12 @@ class Relay(ABC):
     def open_sink(self) -> None:
         """Start the sink that counts."""
         self.sink = Sink.start(self.sink_port)
+
+    def door(self, work: Work) -> tuple[int, bool]:
+        """The port that a work goes to, and whether clients begin with a PROXY header there."""
+        if work.strangers and self.strangers_port is not None:
+            return self.strangers_port, True
+        return (self.submission_port if work.submission else self.plain_port), False
 
     def spawn(self, argv: list[str], environment: dict[str, str] | None = None) -> None:
         """Start a program whose processes are counted; it must stay in the foreground."""

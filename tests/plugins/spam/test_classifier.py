@@ -13,10 +13,10 @@ def test_it_says_nothing_before_it_knows_100_of_each_kind(reading: Reader) -> No
     """Little knowledge is worse than none."""
     tokens = tokens_of(reading(), ())
     entries = [(key, 50, 0) for key in tokens.keys]
-    assert classifier(entries, 1000, 99).judge(tokens, 3) is None
-    assert classifier(entries, 99, 1000).judge(tokens, 3) is None
-    assert classifier(entries, 100, 100).judge(tokens, 3) is not None
-    assert SILENT.judge(tokens, 3) is None
+    assert not classifier(entries, 1000, 99)
+    assert not classifier(entries, 99, 1000)
+    assert classifier(entries, 100, 100)
+    assert not SILENT
 
 
 def test_a_token_is_trusted_the_more_the_oftener_it_was_seen() -> None:

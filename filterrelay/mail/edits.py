@@ -6,7 +6,7 @@ from typing import assert_never
 
 from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Envelope, Recipient
-from filterrelay.mail.message import Header, Message
+from filterrelay.mail.message import Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,56 +108,42 @@ def edit_message(message: Message, edits: Sequence[Edit]) -> Message:
 
     Only what an edit touches changes: all other bytes stay exactly as they came.
     """
+    if not message.has_section and any(isinstance(edit, AddHeader) for edit in edits):
+        message = Message(message.id, b"\r\n" + message.raw)
     if all(isinstance(edit, AddHeader) and edit.at_top for edit in edits):
         return _put_on_top(message, edits)
-    fields: list[bytes] | None = None
-    names: list[str] = []
+    section: _Section | None = None
     body: bytes | None = None
     for edit in edits:
-        if fields is None and isinstance(edit, AddHeader | ChangeHeader | RemoveHeader):
-            fields, names = _fields(message)
         match edit:
-            case AddHeader(name, value, at_top):
-                assert fields is not None
-                place = 0 if at_top else len(fields)
-                fields.insert(place, header_field(name, value))
-                names.insert(place, name.lower())
-            case ChangeHeader(name, value, index):
-                assert fields is not None
-                places = _places(names, name)
-                if index < len(places):
-                    fields[places[index]] = header_field(name, value)
-            case RemoveHeader(name, which):
-                assert fields is not None
-                places = _places(names, name)
-                doomed = places if which is None else places[which : which + 1]
-                for place in reversed(doomed):
-                    del fields[place], names[place]
+            case AddHeader() | ChangeHeader() | RemoveHeader():
+                section = section or _Section(message)
+                section.make(edit)
             case ReplaceBody(new_body):
                 body = new_body
             case AddRecipient() | RemoveRecipient() | ChangeSender():
                 pass
             case _:
                 assert_never(edit)
-    if fields is None and body is None:
+    if section is None and body is None:
         return message
-    head = message.raw[: message.header_end] if fields is None else b"".join(fields)
+    head = message.raw[: message.header_end] if section is None else section.raw()
     rest = message.raw[message.header_end :] if body is None else b"\r\n" + body
+    if head and rest and not head.endswith(b"\r\n"):
+        head += b"\r\n"
     return Message(message.id, head + rest)
 
 
 def _put_on_top(message: Message, edits: Iterable[Edit]) -> Message:
     """The common case, made in one copy of the bytes."""
-    added = [header_field(e.name, e.value) for e in edits if isinstance(e, AddHeader)]
+    added = [_field(e.name, e.value) for e in edits if isinstance(e, AddHeader)]
     if not added:
         return message
     added.reverse()
-    if not message.header_end and not message.raw.startswith(b"\r\n"):
-        added.append(b"\r\n")
     return message.with_fields_on_top(added)
 
 
-def header_field(name: str, value: str) -> bytes:
+def _field(name: str, value: str) -> bytes:
     """A whole field with its final CRLF; a bare CR or LF in the value can't start another."""
     text = "\r\n".join(
         line if i == 0 or line[:1] in (" ", "\t") else f" {line}"
@@ -166,14 +152,48 @@ def header_field(name: str, value: str) -> bytes:
     return f"{name}: {text}\r\n".encode("utf-8", "surrogateescape")
 
 
-def _fields(message: Message) -> tuple[list[bytes], list[str]]:
-    headers: tuple[Header, ...] = message.headers
-    return [h.raw for h in headers], [h.name.lower() for h in headers]
+class _Section:
+    """A header section under change: each edit costs the same, however many fields there are.
 
+    Every field has a place, a number of its own that grows from top to bottom and
+    is never given twice.
+    """
 
-def _places(names: list[str], name: str) -> list[int]:
-    wanted = name.lower()
-    return [i for i, have in enumerate(names) if have == wanted]
+    def __init__(self, message: Message) -> None:
+        self._fields = {place: header.raw for place, header in enumerate(message.section)}
+        self._places: dict[str, list[int]] = {}  # by the name in lower case, from top to bottom
+        for place, header in enumerate(message.section):
+            if header.name:
+                self._places.setdefault(header.name.lower(), []).append(place)
+        self._top = 0  # of the places given
+        self._bottom = len(self._fields)  # behind them
+
+    def make(self, edit: AddHeader | ChangeHeader | RemoveHeader) -> None:
+        """Makes one edit; a field that isn't there is neither changed nor removed."""
+        places = self._places.setdefault(edit.name.lower(), [])
+        match edit:
+            case AddHeader(name, value, at_top=True):
+                self._top -= 1
+                places.insert(0, self._top)
+                self._fields[self._top] = _field(name, value)
+            case AddHeader(name, value):
+                places.append(self._bottom)
+                self._fields[self._bottom] = _field(name, value)
+                self._bottom += 1
+            case ChangeHeader(name, value, index):
+                for place in places[index : index + 1]:
+                    self._fields[place] = _field(name, value)
+            case RemoveHeader(_, index):
+                doomed = slice(None) if index is None else slice(index, index + 1)
+                for place in places[doomed]:
+                    del self._fields[place]
+                del places[doomed]
+            case _:
+                assert_never(edit)
+
+    def raw(self) -> bytes:
+        """The section as it stands now."""
+        return b"".join([self._fields[place] for place in sorted(self._fields)])
 
 
 def edit_envelope(envelope: Envelope, edits: Iterable[Edit]) -> Envelope:

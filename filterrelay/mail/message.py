@@ -8,13 +8,27 @@ from functools import cached_property
 from filterrelay.mail.mime import Part, parse_parts
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
+_FIELD_END = re.compile(rb"\r\n(?![ \t])")
+_BLANKS = (b" ", b"\t")
+_HARMLESS = bytes(octet for octet in range(256) if octet not in b"\0\r\n")
+
+
+def is_clean(text: bytes | bytearray) -> bool:
+    """Whether each CR has its LF and each LF its CR (RFC 5321 section 2.3.8), and NUL is nowhere.
+
+    What one server takes for the end of a message and the next one doesn't would let
+    mail be smuggled.
+    """
+    bones = text.translate(None, _HARMLESS)  # every CR, LF and NUL
+    return len(bones) == 2 * text.count(b"\r\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
     """One header field as it stands in the message.
 
-    raw: the whole field, folding and final CRLF included. name: as written.
+    raw: the whole field, folding and final CRLF included. name: as written, empty for
+    lines that are no field.
     """
 
     name: str
@@ -62,9 +76,14 @@ class Message:
         return self.raw[self.header_end + 2 :]
 
     @cached_property
+    def section(self) -> tuple[Header, ...]:
+        """The whole header section in order; what is no field in it is a header without name."""
+        return tuple(_split(self.raw[: self.header_end]))
+
+    @cached_property
     def headers(self) -> tuple[Header, ...]:
         """The header fields in order; lines that are no field are left out."""
-        return tuple(_split_headers(self.raw[: self.header_end]))
+        return tuple([header for header in self.section if header.name])
 
     @cached_property
     def _by_name(self) -> dict[str, list[Header]]:
@@ -83,15 +102,27 @@ class Message:
         return found[0].value if found else ""
 
     def with_fields_on_top(self, fields: list[bytes]) -> "Message":
-        """A new message with these whole fields first; what was parsed is kept."""
+        """A new message with these whole fields first; what was parsed is kept.
+
+        Only for a message that has a header section, be it an empty one.
+        """
         longer = Message(self.id, b"".join([*fields, self.raw]))
         known = self.__dict__
-        if "headers" in known:
+        if "section" in known:
             added = [Header(raw.partition(b":")[0].decode("latin-1"), raw) for raw in fields]
-            longer.__dict__["headers"] = (*added, *self.headers)
+            longer.__dict__["section"] = (*added, *self.section)
         if "parts" in known:
             longer.__dict__["parts"] = self.parts
         return longer
+
+    @property
+    def has_section(self) -> bool:
+        """Whether it begins with a header section, be it an empty one.
+
+        A first line that begins with a blank is none: it would go on with the
+        lowest of the fields that are put above it (RFC 5322 section 2.2.3).
+        """
+        return bool(self.raw) and self.raw[:1] not in _BLANKS
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
@@ -99,17 +130,12 @@ class Message:
         return parse_parts(self.raw)
 
 
-def _split_headers(section: bytes) -> Iterator[Header]:
-    lines = section.split(b"\r\n")
-    start = 0
-    count = len(lines) - 1 if lines and not lines[-1] else len(lines)
-    while start < count:
-        end = start + 1
-        while end < count and lines[end][:1] in (b" ", b"\t"):
-            end += 1
-        name, colon, _ = lines[start].partition(b":")
-        name = name.rstrip(b" \t")
-        if colon and name and lines[start][:1] not in (b" ", b"\t"):
-            raw = b"\r\n".join(lines[start:end]) + b"\r\n"
-            yield Header(name.decode("latin-1"), raw)
-        start = end
+def _split(section: bytes) -> Iterator[Header]:
+    pieces = _FIELD_END.split(section)
+    if not pieces[-1]:
+        pieces.pop()
+    for piece in pieces:
+        name = piece[: max(piece.find(b":"), 0)].rstrip(b" \t")
+        if name[:1] in _BLANKS or b"\r\n" in name:
+            name = b""
+        yield Header(name.decode("latin-1"), piece + b"\r\n")

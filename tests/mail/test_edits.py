@@ -18,7 +18,7 @@ from filterrelay.mail.edits import (
 )
 from filterrelay.mail.envelope import Recipient
 from filterrelay.mail.message import Message
-from filterrelay.plugin.testing import an_envelope
+from filterrelay.plugin.testing import an_envelope, within_cpu_budget
 
 RAW = b"A: 1\r\nB: 2\r\n  folded \r\nA: 3\r\n\r\nbody \xff\r\n"
 
@@ -39,6 +39,7 @@ def edited(*edits: Edit, raw: bytes = RAW) -> bytes:
         (RemoveHeader("b"), RAW.replace(b"B: 2\r\n  folded \r\n", b"")),
         (RemoveHeader("A"), b"B: 2\r\n  folded \r\n\r\nbody \xff\r\n"),
         (RemoveHeader("A", index=1), RAW.replace(b"A: 3\r\n", b"")),
+        (RemoveHeader("A", index=2), RAW),
         (ReplaceBody(b"new\r\n"), RAW.replace(b"body \xff\r\n", b"new\r\n")),
     ],
     ids=lambda value: "" if isinstance(value, bytes) else describe(value),
@@ -60,6 +61,53 @@ def test_the_last_header_put_on_top_stands_first() -> None:
     assert edited(AddHeader("X", "1"), AddHeader("Y", "2")).startswith(b"Y: 2\r\nX: 1\r\nA")
 
 
+def test_each_removal_sees_the_one_before() -> None:
+    """The second field of a name is the first one when the first is gone."""
+    raw = b"A: 1\r\nB: 2\r\nA: 3\r\nA: 4\r\n\r\n"
+    assert edited(RemoveHeader("A", 1), RemoveHeader("A", 1), raw=raw) == b"A: 1\r\nB: 2\r\n\r\n"
+    assert edited(
+        AddHeader("A", "0"), RemoveHeader("A", 1), AddHeader("A", "5", at_top=False), raw=raw
+    ) == (b"A: 0\r\nB: 2\r\nA: 3\r\nA: 4\r\nA: 5\r\n\r\n")
+
+
+def test_many_removals_cost_no_more_than_there_are_fields() -> None:
+    """A header full of forged fields doesn't hold up everybody else's mail."""
+    count = 12_000
+    raw = b"A: 1\r\nB: 2\r\n" * count + b"\r\n"
+    message, edits = Message("ID", raw), [RemoveHeader("A", i) for i in reversed(range(count))]
+    with within_cpu_budget(500):
+        assert edit_message(message, edits).raw == b"B: 2\r\n" * count + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "left"),
+    [
+        (b"Subject: x\r\nBcc: b\r\nHello text\r\n", b"Subject: x\r\nHello text\r\n"),
+        (b">From a b\r\nBcc: b\r\nA: 1\r\n\r\n", b">From a b\r\nA: 1\r\n\r\n"),
+        (b"A: 1\r\ntext\r\n more: text\r\nBcc: b\r\n", b"A: 1\r\ntext\r\n more: text\r\n"),
+        (b" first\r\nBcc: b\r\n\r\n", b" first\r\n\r\n"),
+        (b": no name\r\nBcc: b", b": no name\r\n"),
+    ],
+)
+def test_lines_that_are_no_field_are_kept(raw: bytes, left: bytes) -> None:
+    """A message without an empty line behind its header keeps its text when Bcc goes."""
+    assert edited(RemoveHeader("Bcc"), raw=raw) == left
+
+
+def test_a_field_without_line_end_stays_out_of_a_new_body() -> None:
+    """A header section that ends without CRLF gets it before the body follows."""
+    assert edited(ReplaceBody(b"new"), raw=b"A: 1") == b"A: 1\r\n\r\nnew"
+
+
+@pytest.mark.parametrize("blank", [b" ", b"\t"])
+def test_a_first_line_that_begins_with_a_blank_goes_on_with_no_field_of_ours(blank: bytes) -> None:
+    """Else a stranger could write into our own Authentication-Results; so it becomes text."""
+    raw = blank + b"; dkim=pass header.d=bank.example\r\nB: 1\r\n\r\nbody"
+    on_top = AddHeader("X", "y")
+    assert edited(on_top, raw=raw) == b"X: y\r\n\r\n" + raw
+    assert edited(on_top, RemoveHeader("A"), raw=raw) == b"X: y\r\n\r\n" + raw
+
+
 def test_a_value_can_not_smuggle_in_another_header() -> None:
     """A line end in a value becomes a fold."""
     assert edited(AddHeader("X", "1\r\nEvil: yes\n\nbody")).startswith(
@@ -70,6 +118,16 @@ def test_a_value_can_not_smuggle_in_another_header() -> None:
 def test_a_message_without_headers_gets_its_first() -> None:
     """A body alone stays a body."""
     assert edited(AddHeader("X", "1"), raw=b"\r\nbody") == b"X: 1\r\n\r\nbody"
+
+
+def test_an_empty_message_gets_its_first_headers_one_after_the_other() -> None:
+    """The empty line behind them stays one line, and is no header."""
+    first = edit_message(Message("ID", b""), [AddHeader("X", "1")])
+    assert [header.name for header in first.headers] == ["X"]
+    second = edit_message(first, [AddHeader("Y", "2")])
+    assert [header.name for header in second.headers] == ["Y", "X"]
+    third = edit_message(second, [AddHeader("Z", "3", at_top=False), RemoveHeader("X")])
+    assert third.raw == b"Y: 2\r\nZ: 3\r\n\r\n"
 
 
 def test_parsed_headers_are_kept_when_some_are_put_on_top() -> None:

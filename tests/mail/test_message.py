@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterrelay.mail.message import Message
+from filterrelay.mail.message import Message, is_clean
 
 
 def test_headers_are_found_by_name_in_any_case() -> None:
@@ -39,6 +39,34 @@ def test_odd_messages_have_a_header_section_and_a_body(
     assert (len(message.headers), message.body) == (headers, body)
 
 
+def test_lines_that_are_no_field_stand_in_the_section_without_a_name() -> None:
+    """Nothing of the header section is out of sight, and no continuation makes a field."""
+    message = Message("ID", b" first\r\nA : 1\r\n folded\r\nno field\r\n B: 2\r\n: 3\r\n\r\nbody")
+    assert [(header.name, header.raw) for header in message.section] == [
+        ("", b" first\r\n"),
+        ("A", b"A : 1\r\n folded\r\n"),
+        ("", b"no field\r\n B: 2\r\n"),
+        ("", b": 3\r\n"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        (b"", True),
+        (b"a\r\n\r\nb", True),
+        (b"a\nb", False),
+        (b"a\rb", False),
+        (b"a\n\rb", False),
+        (b"a\r\r\n", False),
+        (b"a\0", False),
+    ],
+)
+def test_clean_text_has_whole_line_ends_and_no_nul(text: bytes, clean: bool) -> None:
+    """RFC 5321 section 2.3.8."""
+    assert is_clean(text) is clean
+
+
 def test_a_value_beyond_ascii_is_read_as_utf8_or_latin1() -> None:
     """Neither is ever an error."""
     assert Message("ID", "A: ü\r\n\r\n".encode()).get("a") == "ü"
@@ -49,7 +77,9 @@ def test_a_value_beyond_ascii_is_read_as_utf8_or_latin1() -> None:
 def test_any_bytes_are_a_message(raw: bytes) -> None:
     """No bytes make a view fail."""
     message = Message("ID", raw)
-    assert sum(len(h.raw) for h in message.headers) <= len(raw) + 2
+    assert b"".join(h.raw for h in message.section).removesuffix(b"\r\n") == raw[
+        : message.header_end
+    ].removesuffix(b"\r\n")
     assert message.body in (raw[message.header_end + 2 :], b"")
     assert isinstance(message.parts, tuple)
 

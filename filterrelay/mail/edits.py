@@ -1,12 +1,36 @@
-"""What plugins want changed, as values, and how the changes are made."""
+"""What plugins want changed, as values, and how the changes are made.
 
+A value that would break the message, such as a line end that starts another field,
+can't be built: ValueError tells the plugin's author why.
+"""
+
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from filterrelay.mail.address import Address
+from filterrelay.mail.address import Address, BadAddress, parse_mailbox
 from filterrelay.mail.envelope import Envelope, Recipient
-from filterrelay.mail.message import Message
+from filterrelay.mail.message import Message, is_clean
+
+_NAME = re.compile(r"[!-9;-~]+\Z")  # RFC 5322 section 3.6.8
+_BREAKS_FIELD = re.compile(r"\0|\r(?!\n[ \t])|(?<!\r)\n")  # anything but folding
+_PARAMETER = re.compile(r"[!-~]*\Z")  # an ESMTP value, RFC 5321 section 4.1.2
+
+
+def _check_field(name: str, value: str) -> None:
+    if not _NAME.match(name):
+        raise ValueError(f"{name!r} can't be a header field's name")
+    if _BREAKS_FIELD.search(value):
+        raise ValueError(f"the value of {name} has a NUL or a line end that doesn't fold it")
+    value.encode("utf-8", "surrogateescape")  # a UnicodeEncodeError is a ValueError
+
+
+def _check_address(address: Address) -> None:
+    try:
+        parse_mailbox(str(address), utf8=True)
+    except BadAddress as error:
+        raise ValueError(f"{str(address)!r} can't be in an envelope: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +44,10 @@ class AddHeader:
     value: str
     at_top: bool = True
 
+    def __post_init__(self) -> None:
+        """Checks name and value."""
+        _check_field(self.name, self.value)
+
 
 @dataclass(frozen=True, slots=True)
 class ChangeHeader:
@@ -28,6 +56,10 @@ class ChangeHeader:
     name: str
     value: str
     index: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks name and value."""
+        _check_field(self.name, self.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +72,14 @@ class RemoveHeader:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceBody:
-    """Put another body in place of the whole old one; CRLF line ends."""
+    """Put another body in place of the whole old one; CRLF line ends, no NUL."""
 
     body: bytes
+
+    def __post_init__(self) -> None:
+        """Checks the line ends."""
+        if not is_clean(self.body):
+            raise ValueError("the new body has a NUL, a bare CR or a bare LF; lines end with CRLF")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +87,13 @@ class AddRecipient:
     """Send to this recipient too."""
 
     recipient: Recipient
+
+    def __post_init__(self) -> None:
+        """Checks the address and its parameters."""
+        _check_address(self.recipient.address)
+        for parameter in (*self.recipient.notify, self.recipient.orcpt):
+            if not _PARAMETER.match(parameter):
+                raise ValueError(f"{parameter!r} can't be a recipient's DSN parameter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +108,11 @@ class ChangeSender:
     """Give the envelope another sender; None is the null sender."""
 
     sender: Address | None
+
+    def __post_init__(self) -> None:
+        """Checks the address."""
+        if self.sender is not None:
+            _check_address(self.sender)
 
 
 Edit = (
@@ -144,12 +193,8 @@ def _put_on_top(message: Message, edits: Iterable[Edit]) -> Message:
 
 
 def _field(name: str, value: str) -> bytes:
-    """A whole field with its final CRLF; a bare CR or LF in the value can't start another."""
-    text = "\r\n".join(
-        line if i == 0 or line[:1] in (" ", "\t") else f" {line}"
-        for i, line in enumerate(value.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
-    )
-    return f"{name}: {text}\r\n".encode("utf-8", "surrogateescape")
+    """The whole field with its final CRLF."""
+    return f"{name}: {value}\r\n".encode("utf-8", "surrogateescape")
 
 
 class _Section:

@@ -9,11 +9,12 @@ import io
 from collections.abc import Iterator
 from enum import Enum
 
+from filterrelay.mail.message import is_clean
+
 END_OF_DATA = b"\r\n.\r\n"  # RFC 5321 section 4.1.1.4
 _STUFFED = b"\r\n."
 _LF = 0x0A
 _PREFIXES = tuple(END_OF_DATA[:length] for length in (4, 3, 2, 1))
-_HARMLESS = bytes(octet for octet in range(256) if octet not in b"\0\r\n")
 
 
 class Fault(Enum):
@@ -73,9 +74,8 @@ class Content:
             return Fault.TOO_LARGE
         if self._has_long_line(text):
             return Fault.LINE_TOO_LONG
-        bones = text.translate(None, _HARMLESS)  # every CR, LF and NUL
-        if len(bones) != 2 * text.count(b"\r\n"):
-            return Fault.NUL if b"\0" in bones else Fault.BARE_LINE_END
+        if not is_clean(text):
+            return Fault.NUL if b"\0" in text else Fault.BARE_LINE_END
         return None
 
     def _has_long_line(self, text: bytes | bytearray) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from filterrelay.mail.address import parse_mailbox
+from filterrelay.mail.address import Address, parse_mailbox
 from filterrelay.mail.edits import (
     AddHeader,
     AddRecipient,
@@ -108,11 +108,55 @@ def test_a_first_line_that_begins_with_a_blank_goes_on_with_no_field_of_ours(bla
     assert edited(on_top, RemoveHeader("A"), raw=raw) == b"X: y\r\n\r\n" + raw
 
 
-def test_a_value_can_not_smuggle_in_another_header() -> None:
-    """A line end in a value becomes a fold."""
-    assert edited(AddHeader("X", "1\r\nEvil: yes\n\nbody")).startswith(
-        b"X: 1\r\n Evil: yes\r\n \r\n body\r\nA: 1"
-    )
+@pytest.mark.parametrize("name", ["", "X Y", "X:", "X\r\nEvil", "X\n", "X\0", "Größe"])
+def test_a_name_can_not_start_another_field(name: str) -> None:
+    """A plugin's fault is found where it is made (RFC 5322 section 3.6.8)."""
+    for kind in (AddHeader, ChangeHeader):
+        with pytest.raises(ValueError, match="name"):
+            kind(name, "y")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1\r\nEvil: yes", "1\nEvil: yes", "1\n folded", "a\rb", "a\r\n", "a\r", "a\n", "\0", "\ud800"],
+)
+def test_a_value_can_not_smuggle_in_another_field(value: str) -> None:
+    """No line end that doesn't fold, and nothing that can't be written."""
+    for kind in (AddHeader, ChangeHeader):
+        with pytest.raises(ValueError, match=r"line end|surrogates"):
+            kind("X", value)
+
+
+@pytest.mark.parametrize("value", ["", "a\r\n b\r\n\tc", "\r\n b", "Grüße", "\udcff"])
+def test_a_value_may_be_folded_and_have_any_letter(value: str) -> None:
+    """What is folded stays as it is; octets that are no UTF-8 stay what they were."""
+    raw = edited(AddHeader("X", value), raw=b"\r\n")
+    assert raw == b"X: " + value.encode("utf-8", "surrogateescape") + b"\r\n\r\n"
+
+
+@pytest.mark.parametrize("body", [b"a\n.\nMAIL FROM:<x>\n", b"a\r", b"\n", b"a\r\r\n", b"a\0b"])
+def test_a_new_body_can_not_smuggle_in_another_message(body: bytes) -> None:
+    """What another server may take for the end of the message never gets out."""
+    with pytest.raises(ValueError, match="CRLF"):
+        ReplaceBody(body)
+
+
+def test_a_plugin_can_not_put_commands_into_the_envelope() -> None:
+    """An address that a plugin has put together is held to the same rules as a client's."""
+    for bad in (
+        Address("a> NOTIFY=NEVER", "b.example"),
+        Address("a", "b\r\nRSET"),
+        Address("", "b"),
+    ):
+        with pytest.raises(ValueError, match="envelope"):
+            AddRecipient(Recipient(bad))
+        with pytest.raises(ValueError, match="envelope"):
+            ChangeSender(bad)
+    bob = parse_mailbox("bob@partner.example")
+    for worse in (Recipient(bob, orcpt="rfc822;a\r\nRSET"), Recipient(bob, notify=("NEVER x",))):
+        with pytest.raises(ValueError, match="DSN"):
+            AddRecipient(worse)
+    assert AddRecipient(Recipient(bob, ("NEVER",), "rfc822;bob@partner.example"))
 
 
 def test_a_message_without_headers_gets_its_first() -> None:

@@ -57,4 +57,13 @@ AUTH_UNAVAILABLE = Reply(454, "4.7.0", "Cannot check logins now, please try agai
 MESSAGE_TOO_LARGE = Reply(552, "5.3.4", "Message larger than the limit; EHLO says how large")
 MESSAGE_LINE_TOO_LONG = Reply(500, "5.6.0", "The message has a line that is too long")
 BARE_LINE_END = Reply(550, "5.6.11", "The message has a bare CR or LF; lines end with CR LF")
+HEADER_TOO_LARGE = Reply(
+    552, "5.3.4", "The header section is too large; is the empty line before the text missing?"
+)
+TOO_MANY_FIELDS = Reply(
+    554, "5.6.0", "The header has too many fields; is the empty line before the text missing?"
+)
+CONTINUATION_FIRST = Reply(
+    554, "5.6.0", "The message begins with a continuation line; the first field's name is missing"
+)  # RFC 5322 section 2.2.3
 HAS_NUL = Reply(550, "5.6.11", "The message has a NUL; encode it as base64")  # RFC 2045 2.8

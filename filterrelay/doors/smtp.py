@@ -14,7 +14,7 @@ from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.reply import NO_MEMORY, RECIPIENT_OK, SENDER_OK, TRY_LATER, Reply
 from filterrelay.mail.session import Session
 from filterrelay.observe.budget import Reservation
-from filterrelay.wire.data import ChunkDecoder, Content, DataDecoder, Fault
+from filterrelay.wire.data import Bounds, ChunkDecoder, Content, DataDecoder, Fault
 
 FIRST_RESERVATION = 64 * 1024  # octets, when the client didn't announce a size
 WASTE = 1024 * 1024  # octets reserved in vain that are worth giving back
@@ -26,6 +26,9 @@ FAULTS = {
     Fault.LINE_TOO_LONG: replies.MESSAGE_LINE_TOO_LONG,
     Fault.BARE_LINE_END: replies.BARE_LINE_END,
     Fault.NUL: replies.HAS_NUL,
+    Fault.HEADER_TOO_LARGE: replies.HEADER_TOO_LARGE,
+    Fault.TOO_MANY_FIELDS: replies.TOO_MANY_FIELDS,
+    Fault.CONTINUATION_FIRST: replies.CONTINUATION_FIRST,
 }
 
 log = structlog.get_logger(__name__)
@@ -37,15 +40,21 @@ class Arrival:
     __slots__ = ("content", "limit", "refused", "reservation")
 
     def __init__(self, reception: Reception) -> None:
-        self.limit = reception.policy.limits.message_size
-        self.content = Content(self.limit, reception.policy.max_line)
+        policy, limits = reception.policy, reception.policy.limits
+        self.limit = limits.message_size
+        self.content = Content(
+            Bounds(self.limit, policy.max_line, limits.header_size, limits.header_fields)
+        )
         self.reservation: Reservation = reception.budget.reservation()
         self.refused: Reply | None = None
 
     async def make_room(self, octets: int) -> None:
         """Reserves memory for that many octets in all; without it the rest isn't kept."""
+        if self.content.fault is not None:
+            self.reservation.release()
+            return
         have = self.reservation.octets
-        if octets <= have or self.content.fault is not None or self.refused is not None:
+        if octets <= have or self.refused is not None:
             return
         wanted = min(max(octets, 2 * have, FIRST_RESERVATION), max(octets, self.limit))
         try:

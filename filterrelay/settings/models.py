@@ -40,6 +40,10 @@ class Limits(Section):
 
     message_size: Size = 50 * 1024**2
     """The largest message, announced with SIZE."""
+    header_size: Size = 1024**2
+    """The largest header section of a message; a larger one is answered 552 5.3.4."""
+    header_fields: int = Field(1000, ge=100)
+    """Header fields a message; more are answered 554 5.6.0."""
     recipients: int = Field(100, ge=1)
     """Recipients a transaction; more are answered 452 4.5.3 (RFC 5321 section 4.5.3.1.10)."""
     connections: int = Field(1000, ge=1)

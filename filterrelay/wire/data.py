@@ -7,6 +7,7 @@ takes for the end of a message and the next one doesn't would let a client smugg
 
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import Enum
 
 from filterrelay.mail.message import is_clean
@@ -14,6 +15,7 @@ from filterrelay.mail.message import is_clean
 END_OF_DATA = b"\r\n.\r\n"  # RFC 5321 section 4.1.1.4
 _STUFFED = b"\r\n."
 _LF = 0x0A
+_BLANKS = (b" ", b"\t")
 _PREFIXES = tuple(END_OF_DATA[:length] for length in (4, 3, 2, 1))
 
 
@@ -24,22 +26,49 @@ class Fault(Enum):
     LINE_TOO_LONG = "line too long"
     BARE_LINE_END = "bare CR or LF"
     NUL = "NUL"
+    HEADER_TOO_LARGE = "header section too large"
+    TOO_MANY_FIELDS = "too many header fields"
+    CONTINUATION_FIRST = "continuation line first"
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much content may be: octets of the whole message, of one line with its CR, of the
+    header section, and the fields that it may have.
+
+    A header is dear: each field becomes a value of its own for the filters.
+    """
+
+    octets: int
+    line: int
+    header: int
+    fields: int
 
 
 class Content:
-    """The octets of one message as they arrive, checked and kept within limits.
+    """The octets of one message as they arrive, checked and kept within bounds.
 
-    max_octets: of the whole message. max_line: of one line, its CR counted.
     octets: how many are kept. fault: the first one found; nothing is kept from then on.
     """
 
-    __slots__ = ("_buffer", "_line", "_max_line", "_max_octets", "fault", "octets")
+    __slots__ = (
+        "_bounds",
+        "_buffer",
+        "_fields",
+        "_header",
+        "_in_header",
+        "_line",
+        "fault",
+        "octets",
+    )
 
-    def __init__(self, max_octets: int, max_line: int) -> None:
-        self._max_octets = max_octets
-        self._max_line = max_line
+    def __init__(self, bounds: Bounds) -> None:
+        self._bounds = bounds
         self._buffer: io.BytesIO | None = io.BytesIO()
         self._line = 0  # octets since the last LF
+        self._in_header = True
+        self._header = 0  # octets
+        self._fields = 0
         self.octets = 0
         self.fault: Fault | None = None
 
@@ -70,30 +99,49 @@ class Content:
         return self._line == 0
 
     def _fault_of(self, text: bytes | bytearray) -> Fault | None:
-        if self.octets > self._max_octets:
+        if self.octets > self._bounds.octets:
             return Fault.TOO_LARGE
+        if self._in_header and (fault := self._header_fault(text)):
+            return fault
         if self._has_long_line(text):
             return Fault.LINE_TOO_LONG
         if not is_clean(text):
             return Fault.NUL if b"\0" in text else Fault.BARE_LINE_END
         return None
 
+    def _header_fault(self, text: bytes | bytearray) -> Fault | None:
+        """Measures what the text has of the header section, up to the empty line behind it."""
+        begins_line = not self._line
+        continues = begins_line and text[:1] in _BLANKS
+        if continues and not self._header:
+            return Fault.CONTINUATION_FIRST
+        stop = 0 if begins_line and text.startswith(b"\r\n") else text.find(b"\r\n\r\n") + 2
+        self._in_header = stop == 1  # -1 + 2: the empty line is still to come
+        if self._in_header:
+            stop = len(text)
+        folds = text.count(b"\r\n ", 0, stop) + text.count(b"\r\n\t", 0, stop) + continues
+        self._fields += text.count(b"\r\n", 0, stop) - folds
+        self._header += stop
+        if self._header > self._bounds.header:
+            return Fault.HEADER_TOO_LARGE
+        return Fault.TOO_MANY_FIELDS if self._fields > self._bounds.fields else None
+
     def _has_long_line(self, text: bytes | bytearray) -> bool:
         """Whether a line is over the limit; only blocks beyond the limit are searched within."""
         first = text.find(b"\n")
         if first < 0:
             self._line += len(text)
-            return self._line > self._max_line
+            return self._line > self._bounds.line
         last = text.rfind(b"\n")
-        if self._line + first > self._max_line:
+        if self._line + first > self._bounds.line:
             return True
         start = first + 1
-        while last - start > self._max_line:
-            start = text.rfind(b"\n", start, start + self._max_line + 1) + 1
+        while last - start > self._bounds.line:
+            start = text.rfind(b"\n", start, start + self._bounds.line + 1) + 1
             if not start:
                 return True
         self._line = len(text) - last - 1
-        return self._line > self._max_line
+        return self._line > self._bounds.line
 
 
 class DataDecoder:

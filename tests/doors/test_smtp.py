@@ -103,13 +103,17 @@ async def test_messages_are_bounded(open_door: OpenDoor) -> None:
         ("a\0b\r\n.", "550 5.6.11"),
         ("a\r\n" * 400 + ".", "552 5.3.4"),
         ("a" * 101 + "\r\n.", "500 5.6.0"),
+        ("a: b\r\n" * 81 + "\r\n.", "552 5.3.4 The header section"),
+        ("a:\r\n" * 101 + "\r\n.", "554 5.6.0"),
+        (" dkim=pass\r\n\r\nb\r\n.", "554 5.6.0"),
     ],
 )
 async def test_bad_content_is_refused_behind_its_end(
     open_door: OpenDoor, content: str, code: str
 ) -> None:
     """The whole content is read first, so that none of it is taken for commands."""
-    running = await open_door(limits={"message_size": 1000}, policy={"max_line": 100})
+    limits = {"message_size": 1000, "header_size": 480, "header_fields": 100}
+    running = await open_door(limits=limits, policy={"max_line": 100})
     client = await running.connect()
     await client.begin()
     assert (await client.say("DATA")).startswith("354 ")
@@ -151,6 +155,19 @@ async def test_a_size_announced_in_vain_is_given_back(open_door: OpenDoor) -> No
     assert running.intake.messages[0].reserved < FIRST_RESERVATION
 
 
+async def test_refused_content_holds_no_memory(open_door: OpenDoor) -> None:
+    """Who sends a header without end holds nothing while the rest of it is awaited."""
+    running = await open_door()
+    client = await running.connect()
+    await client.begin("SIZE=40000000")
+    await client.say("DATA")
+    assert running.budget.used == 40_000_000
+    client.send(b"a:\r\n" * 2000)
+    await running.until(lambda: running.budget.used == 0)
+    client.send(b"a:\r\n" * 2000 + b"\r\n.\r\n")
+    assert (await client.answer()).startswith("554 5.6.0 ")
+
+
 async def test_without_memory_data_is_put_off(
     open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,7 +198,7 @@ async def test_memory_that_runs_out_meanwhile_refuses_behind_the_end(
     client = await running.connect()
     await client.begin()
     await client.say("DATA")
-    client.send(b"0123456789abcdef\r\n" * 20_000 + b".\r\n")
+    client.send(b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 20_000 + b".\r\n")
     assert await client.answer() == str(NO_MEMORY)
     assert running.budget.used == 100_000
     assert (await client.say("NOOP")).startswith("250 ")

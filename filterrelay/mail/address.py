@@ -108,13 +108,14 @@ def _check_domain(domain: str, text: str, *, utf8: bool) -> None:
 def _check_literal(domain: str, text: str) -> None:
     """Refuses all but IPv4 and IPv6 literals (RFC 5321 section 4.1.3)."""
     inner = domain[1:-1] if domain.endswith("]") else ""
+    is_v6 = inner[:5].lower() == "ipv6:"
     try:
-        if inner[:5].lower() == "ipv6:":
-            ipaddress.IPv6Address(inner[5:])
-        else:
-            ipaddress.IPv4Address(inner)
+        ipaddress.IPv6Address(inner[5:]) if is_v6 else ipaddress.IPv4Address(inner)
+        valid = "%" not in inner  # Python takes any text for the scope behind it
     except ValueError:
-        raise BadAddress(text, "the address literal is not an IPv4 or IPv6 address") from None
+        valid = False
+    if not valid:
+        raise BadAddress(text, "the address literal is not an IPv4 or IPv6 address")
 
 
 @dataclass(frozen=True, slots=True)

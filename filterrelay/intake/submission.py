@@ -11,13 +11,14 @@ from filterrelay.mail.session import Identity
 
 
 def completed(message: Message, hostname: str, at: datetime) -> Iterator[Edit]:
-    """Adds Date and Message-ID when missing (section 8), and takes Bcc away."""
+    """Adds Date and Message-ID when missing (section 8), and takes blind copies away."""
     if not message.all("date"):
         yield AddHeader("Date", date_value(at))
     if not message.all("message-id"):
         yield AddHeader("Message-ID", f"<{message.id}@{hostname}>")
-    if message.all("bcc"):
-        yield RemoveHeader("Bcc")
+    for name in ("Bcc", "Resent-Bcc"):  # RFC 5322 sections 3.6.3 and 3.6.6
+        if message.all(name):
+            yield RemoveHeader(name)
 
 
 def may_send_as(identity: Identity, sender: Address, hostname: str) -> bool:

@@ -25,6 +25,12 @@ def test_bcc_is_taken_away() -> None:
     assert b"boss" not in edit_message(message, list(completed(message, HOST, SOME_TIME))).raw
 
 
+def test_blind_copies_of_a_message_sent_on_are_taken_away_too() -> None:
+    """Resent-Bcc is for its readers no more than Bcc is (RFC 5322 section 3.6.6)."""
+    message = a_message("Hello", resent_bcc="Boss <boss@office.example>")
+    assert b"boss" not in edit_message(message, list(completed(message, HOST, SOME_TIME))).raw
+
+
 def test_a_complete_message_stays_as_it_is() -> None:
     """Nothing is changed without need."""
     assert not list(completed(a_message(), HOST, SOME_TIME))

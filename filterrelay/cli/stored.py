@@ -51,7 +51,8 @@ class Choice:
     every: bool = field(default=False, kw_only=True)
 
     def selection(self, *states: "State") -> "Selection":
-        """The spool's words for it; wrong usage when the time can't be read."""
+        """The spool's words for it; wrong usage when the time or a pattern can't be read."""
+        from filterrelay.mail.address import AddressPattern
         from filterrelay.plugin.options import parse_duration
         from filterrelay.spool.store import Selection
 
@@ -61,6 +62,11 @@ class Choice:
                 age = parse_duration(self.older_than)
             except ValueError as bad:
                 raise typer.BadParameter(str(bad), param_hint="--older-than") from None
+        for option, pattern in (("--sender", self.sender), ("--recipient", self.recipient)):
+            try:
+                AddressPattern(pattern or "*")
+            except ValueError as bad:
+                raise typer.BadParameter(str(bad), param_hint=option) from None
         return Selection(
             states=states,
             ids=tuple(id_.strip().upper() for id_ in self.ids or ()),

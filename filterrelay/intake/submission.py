@@ -1,6 +1,7 @@
 """What a relay owes to mail that its own users submit (RFC 6409)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 
 from filterrelay.intake.trace import date_value
@@ -33,4 +34,11 @@ def may_send_as(identity: Identity, sender: Address, hostname: str) -> bool:
     else:
         own_domains = (hostname.lower(), hostname.lower().partition(".")[2])
         itself = sender.local.lower() == login and sender.domain.lower() in own_domains
-    return itself or any_matches(map(AddressPattern, identity.senders), sender)
+    return itself or any_matches(_patterns(identity.senders), sender)
+
+
+def _patterns(senders: Iterable[str]) -> Iterator[AddressPattern]:
+    """A directory's patterns; one that is none means nobody, and the others still count."""
+    for text in senders:
+        with suppress(ValueError):
+            yield AddressPattern(text)

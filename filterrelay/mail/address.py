@@ -124,23 +124,49 @@ class AddressPattern:
 
     `user@office.example` is that address, `*@office.example` everyone there,
     `*.office.example` everyone in its subdomains, `office.example` short for
-    `*@office.example`, and `*` everyone. Letter case doesn't matter.
+    `*@office.example`, and `*` or `*@*` everyone. Letter case doesn't matter.
+    Any other text is a ValueError.
     """
 
     text: str
 
+    def __post_init__(self) -> None:
+        """Refuses what could match nobody."""
+        if self.means_everybody:
+            return
+        local, at, domain = self.text.rpartition("@")
+        if not at:
+            domain = domain.removeprefix("*.")
+        if "*" in domain or ("*" in local and local != "*"):
+            raise ValueError(
+                f"{self.text!r} is no address pattern: a * stands for all before the @, "
+                "or for all subdomains as in *.office.example"
+            )
+        try:
+            parse_mailbox(f"{local if at and local != '*' else 'anybody'}@{domain}", utf8=True)
+        except BadAddress as error:
+            raise ValueError(
+                f"{self.text!r} is no address pattern, such as *@office.example: {error}"
+            ) from None
+
+    @property
+    def means_everybody(self) -> bool:
+        """Whether every address is meant."""
+        return self.text in ("*", "*@*")
+
     def matches(self, address: Address) -> bool:
         """Whether the address is one of those meant."""
-        pattern = self.text.lower()
-        if pattern == "*":
+        if self.means_everybody:
             return True
+        pattern = self.text.lower()
         domain = address.domain.lower()
         if pattern.startswith("*@"):
             return domain == pattern[2:]
         if pattern.startswith("*."):
             return domain.endswith(pattern[1:])
         if "@" in pattern:
-            return address.key == pattern
+            local, _, at_domain = pattern.rpartition("@")
+            return address.key == Address(local, at_domain).key
         return domain == pattern
 
 

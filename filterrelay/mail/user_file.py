@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from filterrelay.errors import FilterRelayError
+from filterrelay.mail.address import AddressPattern
 
 _FROZEN = "frozen"
 _SENDERS = "senders="
@@ -78,8 +79,12 @@ def parse_senders(text: str) -> tuple[str, ...]:
     """The address patterns written with commas between. Raises BadLogin."""
     patterns = tuple(part.strip() for part in text.split(",") if part.strip())
     for pattern in patterns:
-        if ":" in pattern or any(c.isspace() for c in pattern):
-            raise BadLogin(f"{pattern!r} is no address pattern")
+        if ":" in pattern:
+            raise BadLogin(f"{pattern!r} can't be in the user file: it has a colon")
+        try:
+            AddressPattern(pattern)
+        except ValueError as error:
+            raise BadLogin(str(error)) from None
     return patterns
 
 

@@ -238,7 +238,7 @@ def _openings(listener: Listener) -> Iterator[str]:
     for network in listener.trusted_networks:
         if _is_broad(network):
             yield f"anybody in {network} may send to anybody (trusted_networks)"
-    if any(pattern.text in ("*", "*@*") for pattern in listener.relay_domains):
+    if any(pattern.means_everybody for pattern in listener.relay_domains):
         yield "anybody may send to anybody (relay_domains)"
 
 

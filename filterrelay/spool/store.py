@@ -170,7 +170,8 @@ class Selection:
 
     def means(self, message: StoredMessage, now: datetime) -> bool:
         """Whether the message is one of those meant, the limit left aside."""
-        sender, recipient = AddressPattern(self.sender), AddressPattern(self.recipient)
+        sender = AddressPattern(self.sender or "*")
+        recipient = AddressPattern(self.recipient or "*")
         envelope = message.envelope
         return (
             message.state in self.states

@@ -23,6 +23,13 @@ def test_a_time_that_cannot_be_read_is_wrong_usage() -> None:
         Choice(older_than="soon").selection(State.QUEUED)
 
 
+@pytest.mark.parametrize("choice", [Choice(sender="a b"), Choice(recipient="@b.example")])
+def test_a_pattern_that_can_match_nobody_is_wrong_usage(choice: Choice) -> None:
+    """Else it would look as if there were no such mail."""
+    with pytest.raises(typer.BadParameter, match="address pattern"):
+        choice.selection(State.QUEUED)
+
+
 @pytest.mark.parametrize("choice", [Choice([]), Choice(None), Choice(limit=3)])
 def test_changing_everything_must_be_said(choice: Choice) -> None:
     """Nothing named is wrong usage."""

@@ -78,6 +78,14 @@ def test_a_login_that_cannot_be_one_is_refused(office: Path) -> None:
     assert isinstance(user(office, "add", "a:b").exception, BadLogin)
 
 
+def test_senders_that_mean_nobody_are_refused(office: Path) -> None:
+    """With a sentence, and before a password is asked for."""
+    ended = user(office, "add", "alice", "--senders", "*@office.example,shop.").exception
+    assert isinstance(ended, BadLogin)
+    assert "'shop.' is no address pattern" in str(ended)
+    assert not (office / "users").exists()
+
+
 def test_an_account_is_frozen_and_thawed(office: Path) -> None:
     """Its password and senders are kept meanwhile."""
     (office / "users").write_text("alice:{PLAIN}x:senders=a@b.example\n")

@@ -49,6 +49,7 @@ def test_a_complete_message_stays_as_it_is() -> None:
         ("alice", (), "alice@relay.office.example", True),
         ("alice", (), "alice@elsewhere.example", False),
         ("alice", (), "bob@office.example", False),
+        ("alice", ("@", "*@shop.example"), "any@shop.example", True),
     ],
 )
 def test_a_login_sends_as_itself_and_as_its_listed_senders(

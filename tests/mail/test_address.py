@@ -97,11 +97,42 @@ def test_addresses_are_compared_without_regard_to_case_or_needless_quotes() -> N
         ("*.office.example", "bob@notoffice.example", False),
         ("office.example", "bob@office.example", True),
         ("*", "bob@anywhere.example", True),
+        ("*@*", "bob@anywhere.example", True),
+        ('"Alice"@office.example', "alice@office.example", True),
+        ("*@[192.0.2.1]", "alice@[192.0.2.1]", True),
+        ("*@büro.example", "alice@Büro.example", True),
+        ("localhost", "root@localhost", True),
     ],
 )
 def test_a_pattern_means_what_it_looks_like(pattern: str, address: str, matches: bool) -> None:
     """The patterns of the configuration file."""
-    assert any_matches([AddressPattern(pattern)], parse_mailbox(address)) is matches
+    assert any_matches([AddressPattern(pattern)], parse_mailbox(address, utf8=True)) is matches
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "",
+            "*.",
+            "*@",
+            "@",
+            "@bad.example",
+            "bob@",
+            "**",
+            "a b",
+            "a@b c",
+            "*.*",
+            "*office.example",
+        ),
+        *("*@*.office.example", "*.office.*", "al*@office.example", "partner.example.", "a..b"),
+        *("*@office.example, *@shop.example", "*@[192.0.2.300]", "<bob@office.example>"),
+    ],
+)
+def test_a_pattern_that_can_match_nobody_is_refused(text: str) -> None:
+    """A slip of the pen is found when the file is read, not when mail goes astray."""
+    with pytest.raises(ValueError, match="is no address pattern"):
+        AddressPattern(text)
 
 
 @given(st.text(max_size=80))

@@ -83,3 +83,9 @@ def test_senders_that_would_break_the_file_are_refused(senders: str) -> None:
     """A colon would end the field."""
     with pytest.raises(BadLogin):
         parse_senders(senders)
+
+
+def test_senders_that_mean_nobody_are_refused() -> None:
+    """The operator hears of a slip of the pen at once."""
+    with pytest.raises(BadLogin, match="is no address pattern"):
+        parse_senders("a@b.example,@shop.example")

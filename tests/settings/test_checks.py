@@ -210,6 +210,7 @@ def test_a_key_that_is_not_there_is_named(tmp_path: Path, pki: Path) -> None:
         ('trusted_networks = ["8.0.0.0/9"]', "anybody in 8.0.0.0/9 may send to anybody"),
         ('trusted_networks = ["2000::/3"]', "anybody in 2000::/3 may send to anybody"),
         ('relay_domains = ["*"]', "anybody may send to anybody"),
+        ('relay_domains = ["*@*"]', "anybody may send to anybody"),
     ],
 )
 def test_an_open_relay_is_warned_of_in_capitals(tmp_path: Path, key: str, why: str) -> None:

@@ -156,6 +156,17 @@ def test_all_problems_come_at_once(office: Office) -> None:
     ]
 
 
+def test_a_pattern_that_can_match_nobody_has_its_line(office: Office) -> None:
+    """A domain with a slip of the pen doesn't bounce mail that should have been taken."""
+    found = office.problems(
+        SMTP + 'relay_domains = ["office.example", "@shop.example"]\n' + UPSTREAM
+    )
+    assert found == [
+        "filterrelay.toml:6: listener[0].relay_domains[1]: '@shop.example' is no address pattern, "
+        "such as *@office.example: the address has nothing before the @"
+    ]
+
+
 def test_a_missing_key_is_shown_at_its_table(office: Office) -> None:
     """What is required and absent is asked for where it belongs."""
     assert office.problems('[[listener]]\nkind = "smtp"\n' + UPSTREAM) == [

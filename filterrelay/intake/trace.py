@@ -1,5 +1,6 @@
 """The trace fields that the relay adds: Received and Authentication-Results."""
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from email.utils import format_datetime
@@ -12,6 +13,15 @@ from filterrelay.mail.message import Message
 from filterrelay.mail.session import Session
 
 RESULTS = "Authentication-Results"
+
+_MOST_QUOTED = 200  # characters of a text in a quoted-string
+_ID_WITHIN = 1000  # characters at a field's beginning, where its authserv-id must stand
+
+_ATOM = r"[!#$%&'*+0-9A-Z^_`a-z{|}~-]+"  # RFC 2045 section 5.1's token but for the dot
+_TOKEN = rf"(?:\.|{_ATOM})+"
+_DOT_ATOM = rf"{_ATOM}(?:\.{_ATOM})*"
+_PLAIN = re.compile(rf"(?:{_TOKEN}|(?:{_DOT_ATOM})?@{_DOT_ATOM})\Z")
+_ID = re.compile(rf'({_TOKEN})|"((?:[^"\\]|\\.)*)"')
 
 
 @lru_cache(maxsize=4)
@@ -76,21 +86,56 @@ def _result(result: AuthResult) -> str:
 
 
 def _quoted(text: str) -> str:
-    clean = "".join(c if c.isprintable() and c not in '"\\' else " " for c in text)
-    return clean[:200]
+    """The text as it stands between quotes (RFC 5322 section 3.2.4)."""
+    clean = "".join(c if c.isprintable() else " " for c in text[:_MOST_QUOTED])
+    return re.sub(r'["\\]', r"\\\g<0>", clean)
 
 
 def _value(text: str) -> str:
-    plain = (
-        text.isascii() and text and all(c.isalnum() or c in "@.-_+=/:!#$%&'*?^`{|}~" for c in text)
-    )
-    return text if plain else f'"{_quoted(text)}"'
+    """A property's value: a token or an address as it is, else quoted."""
+    return text if _PLAIN.match(text) else f'"{_quoted(text)}"'
 
 
 def without_forged_results(hostname: str, message: Message) -> Iterator[Edit]:
-    """Takes away results that claim to be ours (RFC 8601 section 5)."""
+    """Takes away results that claim to be ours (RFC 8601 section 5), and those of nobody.
+
+    Where we can't read the name, somebody else might read ours.
+    """
     ours = hostname.lower()
-    for index in range(len(fields := message.all(RESULTS)) - 1, -1, -1):
-        authserv_id = fields[index].value.partition(";")[0].split("(")[0].strip()
-        if authserv_id.partition(" ")[0].strip('"').lower() == ours:
+    for index, field in reversed(list(enumerate(message.all(RESULTS)))):
+        authserv_id = _authserv_id(field.value)
+        if authserv_id is None or authserv_id.lower().rstrip(".") == ours:
             yield RemoveHeader(RESULTS, index)
+
+
+def _authserv_id(value: str) -> str | None:
+    """Who says these results (RFC 8601 section 2.2), or None where that can't be read."""
+    beginning = value[:_ID_WITHIN]
+    found = _ID.match(beginning, _behind_comments(beginning, 0))
+    if found is None:
+        return None
+    end = _behind_comments(beginning, found.end())
+    while beginning[end : end + 1].isdigit():  # the version
+        end += 1
+    end = _behind_comments(beginning, end)
+    if value[end : end + 1] not in ("", ";"):
+        return None
+    token, quoted = found.groups()
+    return token or re.sub(r"\\(.)", r"\1", quoted).strip()
+
+
+def _behind_comments(text: str, at: int) -> int:
+    """The place behind blanks and comments, nested ones too (RFC 5322 section 3.2.2)."""
+    depth = 0
+    while at < len(text):
+        char = text[at]
+        if char == "(":
+            depth += 1
+        elif not depth and char not in " \t":
+            break
+        elif char == ")":
+            depth -= 1
+        elif char == "\\":
+            at += 1
+        at += 1
+    return min(at, len(text))

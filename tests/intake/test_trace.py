@@ -14,7 +14,13 @@ from filterrelay.intake.trace import (
 from filterrelay.mail.edits import AddHeader, edit_message
 from filterrelay.mail.finding import AuthResult, Finding
 from filterrelay.mail.session import Tls
-from filterrelay.plugin.testing import SOME_TIME, a_message, a_session, an_envelope
+from filterrelay.plugin.testing import (
+    SOME_TIME,
+    a_message,
+    a_session,
+    an_envelope,
+    within_cpu_budget,
+)
 
 HOST = "relay.office.example"
 TLS = Tls("TLSv1.3", "TLS_AES_256_GCM_SHA384", 256)
@@ -85,8 +91,37 @@ def test_results_of_all_filters_stand_in_one_field() -> None:
     value = message_from_bytes(message.raw, policy=SMTP)["Authentication-Results"]
     assert " ".join(str(value).split()) == (
         "relay.office.example; spf=pass smtp.mailfrom=a.example; "
-        'dkim=fail reason="body  changed " header.b="a b"'
-    ).replace("  ", " ")
+        r'dkim=fail reason="body \"changed\"" header.b="a b"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ("office.example", "office.example"),
+        ("rsa-sha256", "rsa-sha256"),
+        ("alice+x@office.example", "alice+x@office.example"),
+        ("@office.example", "@office.example"),
+        ("ab/cd+=e", '"ab/cd+=e"'),
+        ("SRS0=x=a=b@office.example", '"SRS0=x=a=b@office.example"'),
+        ("[192.0.2.1]", '"[192.0.2.1]"'),
+        ('"x@y"@bank.example', r'"\"x@y\"@bank.example"'),
+        ("a\\b", r'"a\\b"'),
+        ("a..b@office.example", '"a..b@office.example"'),
+        ("a@b@office.example", '"a@b@office.example"'),
+        ("x; dkim=pass", '"x; dkim=pass"'),
+        ("zoë@büro.example", '"zoë@büro.example"'),
+        ("", '""'),
+    ],
+)
+def test_a_property_s_value_is_quoted_unless_it_is_a_token_or_an_address(
+    value: str, written: str
+) -> None:
+    """RFC 8601 section 2.2 has the token of RFC 2045: neither / nor = is of it."""
+    result = AuthResult("dkim", "pass", "", (("header.x", value),))
+    (edit,) = authentication_results(HOST, [Finding("x", auth=(result,))])
+    assert isinstance(edit, AddHeader)
+    assert edit.value == f"relay.office.example;\r\n\tdkim=pass header.x={written}"
 
 
 def test_no_results_make_no_field() -> None:
@@ -101,12 +136,31 @@ def test_no_results_make_no_field() -> None:
         ("RELAY.Office.Example 1; spf=pass", True),
         ("relay.office.example (comment); spf=pass", True),
         ('"relay.office.example"; spf=pass', True),
+        ("(c) relay.office.example; spf=pass", True),
+        ("(a;b) relay.office.example; spf=pass", True),
+        (r"(a (b) \) ;) relay.office.example (c) 1 (d); spf=pass", True),
+        ("relay.office.example\t1; spf=pass", True),
+        ("\r\n relay.office.example\r\n 1; spf=pass", True),
+        ("relay.office.example", True),
+        (r'"relay.office\.example"; spf=pass', True),
+        ('"relay.office.example."; spf=pass', True),
+        ("relay.office.example.; spf=pass", True),
+        ("relay.office.example/1; spf=pass", True),
+        ("relay.office(c).example; spf=pass", True),
+        ("(never closed relay.office.example; spf=pass", True),
+        ("(" * 2000 + ")" * 2000 + "relay.office.example; spf=pass", True),
+        ("; spf=pass", True),
+        ("spf=pass smtp.mailfrom=bank.example", True),
         ("relay.office.example.evil.example; spf=pass", False),
         ("mx.partner.example; spf=pass", False),
+        ("mx.partner.example (relay.office.example); spf=pass", False),
+        ("(c) mx.partner.example 1 (d); none", False),
+        ("mx.partner.example", False),
+        ('"mx.partner.example"; spf=pass reason="relay.office.example; x"', False),
     ],
 )
 def test_forged_results_of_our_own_are_removed(value: str, removed: bool) -> None:
-    """Nobody else may speak in our name (RFC 8601 section 5)."""
+    """Nobody else may speak in our name, however it is written (RFC 8601 section 5)."""
     message = a_message(authentication_results=value)
     cleaned = edit_message(message, list(without_forged_results(HOST, message)))
     assert (not cleaned.all("authentication-results")) is removed
@@ -125,3 +179,13 @@ def test_several_forged_fields_are_all_removed() -> None:
     assert [f.value for f in cleaned.all("authentication-results")] == [
         "mx.partner.example; spf=fail"
     ]
+
+
+def test_a_header_full_of_forged_results_is_cleaned_at_once() -> None:
+    """Nobody else's mail waits for it."""
+    forged = "".join(f"Authentication-Results: {HOST}; spf=pass\n" for _ in range(10_000))
+    deep = f"Authentication-Results: {'(' * 500_000}\n"
+    message = a_message(f"{deep}{forged}Subject: a\n\nb\n".encode())
+    with within_cpu_budget(500):
+        cleaned = edit_message(message, list(without_forged_results(HOST, message)))
+    assert cleaned.raw == b"Subject: a\r\n\r\nb\r\n"

@@ -3,16 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Any
 
 import structlog
 
-from filterrelay.chain.loader import PluginSet, waves
+from filterrelay.chain.answers import as_identity, as_nothing, as_route, as_signed
+from filterrelay.chain.loader import PluginSet, sources, waves
+from filterrelay.chain.run import NO_FINDINGS, Judgement, Run
 from filterrelay.chain.step import CANT_CHECK, Step
 from filterrelay.errors import FilterRelayError
-from filterrelay.mail.edits import Edit, edit_envelope, edit_message
+from filterrelay.mail.edits import Edit
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.finding import Finding
 from filterrelay.mail.message import Message
@@ -26,33 +28,20 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class NotAnswered(FilterRelayError):
-    """A plugin that had to answer could not."""
+    """A plugin that had to answer could not. steps: those asked, itself the last."""
 
     plugin: str
     reason: str
+    steps: tuple[StepRecord, ...] = field(default=(), repr=False)
 
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What the filters made of a message.
-
-    by: the plugin that decided, or empty. edits: all that were made, in order;
-    envelope and message have them already.
-    """
-
-    verdict: Verdict
-    by: str
-    envelope: Envelope
-    message: Message
-    findings: Mapping[str, Finding]
-    edits: tuple[Edit, ...]
-    steps: tuple[StepRecord, ...]
+    def __str__(self) -> str:
+        return f"plugin {self.plugin} gave no answer: {self.reason}"
 
 
 class Chain:
     """All plugins of a configuration at work.
 
-    timeout: seconds for all filters of one message together.
+    timeout: seconds for all filters of one message, or of one command, together.
     """
 
     def __init__(self, plugins: PluginSet, timeout: float) -> None:
@@ -61,6 +50,8 @@ class Chain:
         self._timeout = timeout
         self._waves_of = lru_cache(maxsize=None)(self._waves)
         self._steps_of = lru_cache(maxsize=None)(self._steps)
+        self._sources = sources(plugins.filters)
+        self._stubborn: set[asyncio.Task[Any]] = set()
         self._routers = [s for s in plugins.filters if "route" in s.plugin.hooks]
         self._told = {
             hook: [s for s in plugins if hook in s.plugin.hooks]
@@ -92,12 +83,24 @@ class Chain:
         hook: `on_connect`, `on_helo`, `on_sender` or `on_recipient`.
         """
         records: list[StepRecord] = []
-        for step in self._steps_of(hook, session.listener):
-            verdict, record = await step.ask(hook, {"session": session, **arguments})
-            records.append(record)
-            if not isinstance(verdict, Pass):
-                return verdict, step.name, tuple(records)
+        given, asked = {"session": session, **arguments}, ""
+        try:
+            async with asyncio.timeout(self._timeout):
+                for step in self._steps_of(hook, session.listener):
+                    asked = step.name
+                    answer = await step.ask(hook, given)
+                    records.append(answer.record)
+                    if not isinstance(answer.verdict, Pass):
+                        return answer.verdict, step.name, tuple(records)
+        except TimeoutError:
+            records.append(self._out_of_time(hook, asked))
+            return Defer(CANT_CHECK), "", tuple(records)
         return Pass(), "", tuple(records)
+
+    def _out_of_time(self, hook: str, waits_for: str) -> StepRecord:
+        log.warning("chain_out_of_time", hook=hook, seconds=self._timeout, waits_for=waits_for)
+        error = f"out of time, waiting for {waits_for}"
+        return StepRecord("chain", hook, self._timeout, "timeout", error=error)
 
     def has_early(self, hook: str, listener: str) -> bool:
         """Whether any plugin wants that hook there."""
@@ -108,21 +111,24 @@ class Chain:
         session: Session,
         envelope: Envelope,
         message: Message,
+        *,
+        findings: Mapping[str, Finding] = NO_FINDINGS,
         without: Sequence[str] = (),
     ) -> Judgement:
-        """Runs the filters on a message. without: instances that have no say this time."""
-        run = _Run(session, envelope, message)
+        """Runs the filters on a message.
+
+        findings: what earlier hooks found, by instance. without: instances that
+        have no say this time.
+        """
+        run = Run(session, envelope, message, findings, self._sources, self._stubborn)
         try:
             async with asyncio.timeout(self._timeout):
                 for wave in self._waves_of(session.listener):
                     if await run.wave([s for s in wave if s.name not in without]):
                         break
         except TimeoutError:
-            log.warning("chain_out_of_time", seconds=self._timeout, message_id=message.id)
             run.verdict = Defer(CANT_CHECK)
-            run.records.append(
-                StepRecord("chain", "on_message", self._timeout, "timeout", error="out of time")
-            )
+            run.records.append(self._out_of_time("on_message", run.waits_for))
         return run.judgement()
 
     async def sign(
@@ -133,13 +139,12 @@ class Chain:
         records: list[StepRecord] = []
         for step in self._plugins.signers:
             given = {"session": session, "envelope": envelope, "message": message}
-            made, record = await step.collect("sign", given)
+            signed, record = await step.collect("sign", given, partial(as_signed, message))
             records.append(record)
-            if record.error:
-                raise NotAnswered(step.name, record.error)
-            if made:
-                edits.extend(made)
-                message = edit_message(message, made)
+            if signed is None:
+                raise NotAnswered(step.name, record.error, tuple(records))
+            made, message = signed
+            edits.extend(made)
         return message, tuple(edits), tuple(records)
 
     async def authenticate(self, session: Session, credentials: Credentials) -> Identity | None:
@@ -147,10 +152,10 @@ class Chain:
         given = {"session": session, "credentials": credentials}
         failed: NotAnswered | None = None
         for step in self._plugins.authenticators:
-            identity, record = await step.collect("authenticate", given)
+            identity, record = await step.collect("authenticate", given, as_identity)
             if record.error:
                 failed = NotAnswered(step.name, record.error)
-            elif isinstance(identity, Identity):
+            elif identity is not None:
                 return identity
         if failed is not None:
             raise failed
@@ -161,90 +166,35 @@ class Chain:
         """Whether a plugin wants to route."""
         return bool(self._routers)
 
-    async def route(self, envelope: Envelope, recipient: Recipient) -> Route | None:
-        """The first plugin's route; a failing one is passed over."""
+    async def route(self, envelope: Envelope, recipient: Recipient, listener: str) -> Route | None:
+        """The first plugin's route for mail that came to that listener.
+
+        A failing plugin is passed over, and so is one in shadow mode, whose route is logged.
+        """
         given = {"envelope": envelope, "recipient": recipient}
         for step in self._routers:
-            route, _ = await step.collect("route", given)
-            if isinstance(route, Route):
+            if not step.handles("route", listener):
+                continue
+            route, _ = await step.collect("route", given, as_route)
+            if route is None:
+                continue
+            if not step.policy.shadow:
                 return route
+            log.info("shadow_route", plugin=step.name, upstream=route.upstream, reason=route.reason)
         return None
 
     async def tell_outcome(self, outcome: Outcome) -> None:
-        """Tells every observer; their failures are logged only."""
-        await self._tell("on_outcome", {"outcome": outcome})
+        """Tells every observer of that listener; their failures are logged only."""
+        given = {"outcome": outcome}
+        for step in self._told["on_outcome"]:
+            if step.handles("on_outcome", outcome.session.listener):
+                await step.collect("on_outcome", given, as_nothing)
 
     async def tell_attempt(self, attempt: Attempt) -> None:
         """Tells every observer; their failures are logged only."""
-        await self._tell("on_attempt", {"attempt": attempt})
+        for step in self._told["on_attempt"]:
+            await step.collect("on_attempt", {"attempt": attempt}, as_nothing)
 
     def observed(self, hook: str) -> bool:
         """Whether anybody wants to be told."""
         return bool(self._told[hook])
-
-    async def _tell(self, hook: str, given: Mapping[str, Any]) -> None:
-        for step in self._told[hook]:
-            await step.collect(hook, given)
-
-
-class _Run:
-    """One message on its way through the waves."""
-
-    def __init__(self, session: Session, envelope: Envelope, message: Message) -> None:
-        self.session = session
-        self.envelope = envelope
-        self.message = message
-        self.verdict: Verdict = Pass()
-        self.by = ""
-        self.findings: dict[str, Finding] = {}
-        self.edits: list[Edit] = []
-        self.records: list[StepRecord] = []
-
-    async def wave(self, wave: Sequence[Step]) -> bool:
-        """Runs one wave; whether it ended the chain."""
-        if not wave:
-            return False
-        first, *others = wave
-        arguments = {
-            "session": self.session,
-            "envelope": self.envelope,
-            "message": self.message,
-            "findings": self.findings,
-        }
-        tasks = [asyncio.create_task(step.ask("on_message", arguments)) for step in others]
-        try:
-            if self._take(first, *await first.ask("on_message", arguments)):
-                return True
-            for step, task in zip(others, tasks, strict=True):
-                if self._take(step, *await task):
-                    return True
-        finally:
-            for task in tasks:
-                task.cancel()
-        return False
-
-    def _take(self, step: Step, verdict: Verdict, record: StepRecord) -> bool:
-        """Takes in a step's answer; whether it decides."""
-        self.records.append(record)
-        if verdict.finding is not None:
-            self.findings.setdefault(step.plugin.use, verdict.finding)
-        if isinstance(verdict, Pass):
-            if verdict.edits:
-                self.edits.extend(verdict.edits)
-                self.message = edit_message(self.message, verdict.edits)
-                self.envelope = edit_envelope(self.envelope, verdict.edits)
-            return False
-        self.verdict, self.by = verdict, step.name
-        return True
-
-    def judgement(self) -> Judgement:
-        """What has come out."""
-        return Judgement(
-            self.verdict,
-            self.by,
-            self.envelope,
-            self.message,
-            self.findings,
-            tuple(self.edits),
-            tuple(self.records),
-        )

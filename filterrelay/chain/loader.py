@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
+
 from filterrelay.chain.step import Policy, Step
 from filterrelay.errors import FilterRelayError
 from filterrelay.observe.clock import Clock
@@ -25,6 +27,8 @@ FILTER_HOOKS = (
     *("route", "on_outcome", "on_attempt"),
 )
 OBSERVER_HOOKS = ("on_outcome", "on_attempt")
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass
@@ -85,6 +89,7 @@ def load_plugins(settings: Settings, clock: Clock, metrics: Metrics) -> PluginSe
     problems.extend(_unmet_needs(settings.filter, plugins.filters))
     if problems:
         raise BadPlugins(tuple(problems), settings.source)
+    _warn_of_weak_needs(plugins.filters, (each.name for each in settings.listener))
     return plugins
 
 
@@ -124,13 +129,35 @@ def _load(
 
 def _unmet_needs(uses: Sequence[PluginUse], steps: Sequence[Step]) -> Iterable[tuple[str, str]]:
     places = {use.name or use.use: number for number, use in enumerate(uses)}
-    seen: set[str] = set()
-    for step in steps:
+    for place, step in enumerate(steps):
         for need in step.plugin.needs:
-            if need not in seen:
+            if not any(other.meets(need) for other in steps[:place]):
                 key = f"filter[{places[step.name]}].use"
                 yield key, f"{step.plugin.use} needs {need}, which must stand before it in the file"
-        seen.add(step.plugin.use)
+
+
+def _warn_of_weak_needs(steps: Sequence[Step], listeners: Iterable[str]) -> None:
+    """Warns of needs that nobody meets: a plugin in shadow mode, or meant for other listeners."""
+    everywhere = frozenset(listeners)
+    for place, step in enumerate(steps):
+        for need in step.plugin.needs:
+            missing = set(step.policy.applies_to or everywhere)
+            for other in steps[:place]:
+                if other.meets(need) and not other.policy.shadow:
+                    missing -= other.policy.applies_to or everywhere
+            if missing:
+                log.warning("need_unmet", plugin=step.name, needs=need, listeners=sorted(missing))
+
+
+def sources(filters: Sequence[Step]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Whose findings meet the needs: by instance, then by need, the instances in file order."""
+    return {
+        step.name: {
+            need: tuple(other.name for other in filters if other.meets(need) and other is not step)
+            for need in step.plugin.needs
+        }
+        for step in filters
+    }
 
 
 def waves(steps: Iterable[Step]) -> list[tuple[Step, ...]]:
@@ -143,8 +170,9 @@ def waves(steps: Iterable[Step]) -> list[tuple[Step, ...]]:
     grouped: list[list[Step]] = []
     closed = True
     for step in steps:
-        present = {other.plugin.use for other in grouped[-1]} if grouped else set()
-        if closed or step.plugin.edits or present & set(step.plugin.needs):
+        present = grouped[-1] if grouped else []
+        needed = any(other.meets(need) for need in step.plugin.needs for other in present)
+        if closed or step.plugin.edits or needed:
             grouped.append([step])
         else:
             grouped[-1].append(step)

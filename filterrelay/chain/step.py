@@ -1,14 +1,18 @@
 """One plugin in the chain, with everything that keeps its failures from becoming ours."""
 
-from asyncio import CancelledError, timeout
-from collections.abc import Mapping
+from asyncio import CancelledError, current_task, timeout
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 import structlog
 
+from filterrelay.chain.answers import WrongAnswer, as_verdict
 from filterrelay.chain.breaker import Breaker
-from filterrelay.mail.edits import describe
+from filterrelay.mail.edits import describe, edit_envelope, edit_message
+from filterrelay.mail.envelope import Envelope
+from filterrelay.mail.message import Message
 from filterrelay.mail.outcome import StepRecord
 from filterrelay.mail.reply import Reply
 from filterrelay.mail.verdict import Defer, Discard, Pass, Quarantine, Reject, Verdict, name_of
@@ -19,6 +23,7 @@ from filterrelay.plugin.discovery import Plugin
 CANT_CHECK = Reply(451, "4.7.1", "The message can't be checked now, please try again later")
 
 OnError = Literal["defer", "accept", "quarantine"]
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 
@@ -30,6 +35,19 @@ class Policy:
     on_error: OnError = "defer"
     shadow: bool = False
     applies_to: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a step says.
+
+    verdict: the one that counts, in shadow mode always to pass; the record tells
+    the real one. edited: message and envelope with its edits, None without any.
+    """
+
+    verdict: Verdict
+    record: StepRecord
+    edited: tuple[Message, Envelope] | None = None
 
 
 class Step:
@@ -45,8 +63,12 @@ class Step:
         }
         self._mode = "shadow" if policy.shadow else "enforce"
         self._verdicts = metrics.plugin_verdicts
+        self._failures = metrics.plugin_failures
         self._state = metrics.breaker.labels(plugin.name)
-        self._breaker = Breaker(clock, self._breaker_changed)
+        # One a hook: what an observer's daemon does says nothing of the one that judges mail.
+        self._breakers = {
+            hook: Breaker(clock, partial(self._breaker_changed, hook)) for hook in plugin.hooks
+        }
 
     @property
     def name(self) -> str:
@@ -58,15 +80,17 @@ class Step:
         applies_to = self.policy.applies_to
         return hook in self.plugin.hooks and (not applies_to or listener in applies_to)
 
-    async def ask(self, hook: str, arguments: Mapping[str, Any]) -> tuple[Verdict, StepRecord]:
-        """The plugin's verdict, or what its policy makes of a failure.
+    def meets(self, need: str) -> bool:
+        """Whether its findings are those meant by a word in another's `needs`."""
+        return need in (self.plugin.use, self.plugin.name)
 
-        In shadow mode the verdict is always to pass; the record tells the real one.
-        """
+    async def ask(self, hook: str, arguments: Mapping[str, Any]) -> Answer:
+        """The plugin's verdict, or what its policy makes of a failure."""
         began = self._clock.monotonic()
         try:
-            answer = await self.call(hook, arguments)
-            verdict = self._checked(hook, answer)
+            verdict, edits, edited = await self._answer(
+                hook, arguments, partial(self._judged, hook, arguments)
+            )
         except _Unanswered as failure:
             return self._failed(hook, self._clock.monotonic() - began, failure)
         seconds = self._clock.monotonic() - began
@@ -79,113 +103,141 @@ class Step:
             verdict=kind,
             text=_text(verdict),
             finding=verdict.finding,
-            edits=tuple([describe(e) for e in verdict.edits]) if isinstance(verdict, Pass) else (),
+            edits=edits,
             shadow=self.policy.shadow,
         )
         if not self.policy.shadow:
-            return verdict, record
+            return Answer(verdict, record, edited)
         if kind != "pass":
             log.info("shadow_verdict", plugin=self.name, hook=hook, verdict=kind, text=record.text)
-        return Pass(), record
+        return Answer(Pass(), record)
 
-    async def collect(self, hook: str, arguments: Mapping[str, Any]) -> tuple[Any, StepRecord]:
-        """What a hook returns that gives no verdict; None, with record.error, when it failed."""
+    async def collect(
+        self, hook: str, arguments: Mapping[str, Any], checked: Callable[[Any], T]
+    ) -> tuple[T | None, StepRecord]:
+        """What a hook returns that gives no verdict; None, with record.error, when it failed.
+
+        checked: makes of the plugin's answer what is wanted; what it raises is
+        the plugin's fault.
+        """
         began = self._clock.monotonic()
         answer, kind, error = None, "pass", ""
         try:
-            answer = await self.call(hook, arguments)
+            answer = await self._answer(hook, arguments, checked)
         except _Unanswered as failure:
             kind, error = failure.kind, failure.reason
+            if kind != "skipped":  # the breaker has told already
+                log.warning(
+                    "plugin_unanswered", plugin=self.name, hook=hook, kind=kind, reason=error
+                )
         seconds = self._clock.monotonic() - began
         self._count(hook, seconds, kind)
-        return answer, StepRecord(self.name, hook, seconds, kind, error=error)
+        return answer, StepRecord(
+            self.name, hook, seconds, kind, shadow=self.policy.shadow, error=error
+        )
 
-    async def call(self, hook: str, arguments: Mapping[str, Any]) -> Any:
+    async def _answer(
+        self, hook: str, arguments: Mapping[str, Any], checked: Callable[[Any], T]
+    ) -> T:
+        """What the hook returns, checked. Raises _Unanswered."""
+        answer = await self._call(hook, arguments)
+        try:
+            return checked(answer)
+        except WrongAnswer as wrong:
+            reason = str(wrong)
+        except Exception as error:  # noqa: BLE001  # the seam: what can't be carried out is no answer
+            reason = f"{type(error).__name__}: {error}"
+        log.error("plugin_answer_wrong", plugin=self.name, hook=hook, reason=reason)
+        raise _Unanswered("error", reason)
+
+    async def _call(self, hook: str, arguments: Mapping[str, Any]) -> Any:
         """What the hook returns. Raises _Unanswered when it fails, is late or left alone."""
-        if not self._breaker.allows():
+        breaker = self._breakers[hook]
+        if not breaker.allows():
             raise _Unanswered("skipped", "left alone after repeated failures")
         bound = self.plugin.hooks[hook]
         given = {name: arguments[name] for name in bound.parameters}
+        task = current_task()
+        assert task is not None
+        before, limit = task.cancelling(), timeout(self.policy.timeout)
         try:
-            async with timeout(self.policy.timeout):
+            async with limit:
                 answer = await bound.call(**given)
-        except TimeoutError:
-            self._breaker.failed()
-            raise _Unanswered("timeout", f"no answer in {self.policy.timeout:g} s") from None
-        except CancelledError:
-            self._breaker.abandoned()
-            raise
-        except Exception as error:  # the seam: a plugin may raise anything
-            self._breaker.failed()
-            log.exception("plugin_failed", plugin=self.name, hook=hook)
-            raise _Unanswered("error", f"{type(error).__name__}: {error}") from error
-        self._breaker.succeeded()
-        return answer
+        except (Exception, CancelledError) as error:  # the seam: a plugin may raise anything
+            if task.cancelling() == before:
+                breaker.failed()
+                if limit.expired():
+                    raise _Unanswered(
+                        "timeout", f"no answer in {self.policy.timeout:g} s"
+                    ) from None
+                log.exception("plugin_failed", plugin=self.name, hook=hook)
+                raise _Unanswered("error", f"{type(error).__name__}: {error}") from None
+        else:
+            if task.cancelling() == before:
+                breaker.succeeded()
+                return answer
+        breaker.abandoned()
+        raise CancelledError  # we are stopped, whatever the plugin made of it
 
-    def _checked(self, hook: str, answer: Any) -> Verdict:
-        """The answer as a verdict, if it may be given; anything else is the plugin's fault."""
-        match answer:
-            case None:
-                return Pass()
-            case Pass(_, edits):
-                if edits and not self.plugin.edits:
-                    raise self._fault(hook, "it edits but doesn't say `edits = True`")
-                if edits and hook != "on_message":
-                    raise self._fault(hook, "edits can only be made at on_message")
-            case Reject(reply):
-                if not reply.is_permanent:
-                    raise self._fault(hook, f"Reject needs a 5xx reply, not {reply.code}")
-            case Defer(reply):
-                if not reply.is_temporary:
-                    raise self._fault(hook, f"Defer needs a 4xx reply, not {reply.code}")
-            case Quarantine() | Discard():
-                pass
-            case _:
-                raise self._fault(hook, f"{type(answer).__name__} is no verdict")
-        verdict: Verdict = answer
-        return verdict
-
-    def _fault(self, hook: str, reason: str) -> "_Unanswered":
-        log.error("plugin_answer_wrong", plugin=self.name, hook=hook, reason=reason)
-        return _Unanswered("error", reason)
-
-    def _failed(
-        self, hook: str, seconds: float, failure: "_Unanswered"
-    ) -> tuple[Verdict, StepRecord]:
-        self._count(hook, seconds, failure.kind)
-        record = StepRecord(
-            plugin=self.plugin.name,
-            hook=hook,
-            seconds=seconds,
-            verdict=failure.kind,
-            shadow=self.policy.shadow,
-            error=failure.reason,
+    def _judged(
+        self, hook: str, arguments: Mapping[str, Any], answer: Any
+    ) -> tuple[Verdict, tuple[str, ...], tuple[Message, Envelope] | None]:
+        """The verdict, its edits in words, and what comes out of them. Raises WrongAnswer."""
+        verdict = as_verdict(answer)
+        if not (isinstance(verdict, Pass) and verdict.edits):
+            return verdict, (), None
+        if not self.plugin.edits:
+            raise WrongAnswer("it edits but doesn't say `edits = True`")
+        if hook != "on_message":
+            raise WrongAnswer("edits can only be made at on_message")
+        edited = (
+            edit_message(arguments["message"], verdict.edits),
+            edit_envelope(arguments["envelope"], verdict.edits),
         )
-        if self.policy.shadow:
-            return Pass(), record
+        return verdict, tuple([describe(edit) for edit in verdict.edits]), edited
+
+    def _failed(self, hook: str, seconds: float, failure: "_Unanswered") -> Answer:
+        """What the policy makes of it; in shadow mode that is only noted."""
+        verdict = self._on_error(failure)
+        kind = name_of(verdict)
+        self._count(hook, seconds, failure.kind)
+        self._failures.labels(self.plugin.name, self._mode, failure.kind, kind).inc()
         log.warning(
             "plugin_unanswered",
             plugin=self.name,
             hook=hook,
             kind=failure.kind,
             reason=failure.reason,
-            on_error=self.policy.on_error,
+            mode=self._mode,
+            verdict=kind,
         )
+        record = StepRecord(
+            plugin=self.plugin.name,
+            hook=hook,
+            seconds=seconds,
+            verdict=failure.kind,
+            text=_text(verdict),
+            shadow=self.policy.shadow,
+            error=failure.reason,
+        )
+        return Answer(Pass() if self.policy.shadow else verdict, record)
+
+    def _on_error(self, failure: "_Unanswered") -> Verdict:
         match self.policy.on_error:
             case "accept":
-                return Pass(), record
+                return Pass()
             case "quarantine":
-                return Quarantine(f"{self.name} could not check it: {failure.reason}"), record
+                return Quarantine(f"{self.name} could not check it: {failure.reason}")
             case "defer":
-                return Defer(CANT_CHECK), record
+                return Defer(CANT_CHECK)
 
     def _count(self, hook: str, seconds: float, verdict: str) -> None:
         self._seconds[hook].observe(seconds)
         self._verdicts.labels(self.plugin.name, self._mode, verdict).inc()
 
-    def _breaker_changed(self, state: str) -> None:
-        self._state.set(BREAKER_STATES[state])
-        log.warning("plugin_breaker", plugin=self.name, state=state)
+    def _breaker_changed(self, hook: str, state: str) -> None:
+        self._state.set(max(BREAKER_STATES[each.state] for each in self._breakers.values()))
+        log.warning("plugin_breaker", plugin=self.name, hook=hook, state=state)
 
 
 class _Unanswered(Exception):

@@ -15,7 +15,7 @@ from filterrelay.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from filterrelay.chain.chain import Judgement
+    from filterrelay.chain.run import Judgement
     from filterrelay.mail.envelope import Envelope
     from filterrelay.mail.session import Session
     from filterrelay.settings import Settings

@@ -13,7 +13,7 @@ from filterrelay.mail.outcome import Route
 from filterrelay.settings import RouteRule
 from filterrelay.spool.store import StoredRecipient
 
-RouteHook = Callable[[Envelope, Recipient], Awaitable[Route | None]]
+RouteHook = Callable[[Envelope, Recipient, str], Awaitable[Route | None]]  # and the listener
 NOWHERE = ""  # the upstream of a recipient that no route can be found for now
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
@@ -74,18 +74,19 @@ class Routes:
         return parts
 
     async def split(
-        self, envelope: Envelope, recipients: Sequence[StoredRecipient]
+        self, envelope: Envelope, recipients: Sequence[StoredRecipient], listener: str
     ) -> Mapping[str, Sequence[StoredRecipient]]:
         """The recipients by upstream, the hook asked first; NOWHERE for those to be deferred."""
         parts: dict[str, list[StoredRecipient]] = {}
         for stored in recipients:
-            parts.setdefault(await self._ask(envelope, stored.recipient), []).append(stored)
+            upstream = await self._ask(envelope, stored.recipient, listener)
+            parts.setdefault(upstream, []).append(stored)
         return parts
 
-    async def _ask(self, envelope: Envelope, recipient: Recipient) -> str:
+    async def _ask(self, envelope: Envelope, recipient: Recipient, listener: str) -> str:
         assert self._hook is not None
         try:
-            route = await self._hook(envelope, recipient)
+            route = await self._hook(envelope, recipient, listener)
         except Exception:  # noqa: BLE001  # the seam to plugins: mail waits until it is repaired
             _log.exception("routing_failed", recipient=str(recipient))
             return NOWHERE

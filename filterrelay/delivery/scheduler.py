@@ -204,7 +204,8 @@ class Scheduler:
             self._place(flight, self._routes.split_by_file(recipients))
 
     async def _ask(self, flight: Flight, recipients: Sequence[StoredRecipient]) -> None:
-        self._place(flight, await self._routes.split(flight.message.envelope, recipients))
+        envelope, listener = flight.message.envelope, flight.message.session.get("listener", "")
+        self._place(flight, await self._routes.split(envelope, recipients, listener))
 
     def _place(self, flight: Flight, parts: Mapping[str, Sequence[StoredRecipient]]) -> None:
         """Puts each part into its lane; where that is full, or at the end, it waits on disk."""

@@ -11,7 +11,8 @@ from typing import Any, assert_never
 
 import structlog
 
-from filterrelay.chain.chain import Chain, Judgement, NotAnswered
+from filterrelay.chain.chain import Chain, NotAnswered
+from filterrelay.chain.run import Judgement
 from filterrelay.errors import FilterRelayError
 from filterrelay.intake.early import EarlyVerdicts
 from filterrelay.intake.record import received_event, steps_facts
@@ -238,7 +239,7 @@ class Intake:
         session, now = Session.from_facts(stored.session), self._clock.now()
         overruled = (*stored.passed, stored.by)
         message = Message(stored.id, raw)
-        judged = await self._chain.judge(session, stored.envelope, message, overruled)
+        judged = await self._chain.judge(session, stored.envelope, message, without=overruled)
         if isinstance(judged.verdict, Pass):
             signed, signatures = await self.finish(session, judged)
             judged = replace(judged, steps=(*judged.steps, *signatures))

@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, valu
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 VERDICTS = ("pass", "reject", "defer", "quarantine", "discard")
-STEP_RESULTS = (*VERDICTS, "error", "timeout", "skipped")
+FAILURES = ("error", "timeout", "skipped")
+STEP_RESULTS = (*VERDICTS, *FAILURES)
 MODES = ("enforce", "shadow")
 LOGIN_RESULTS = ("ok", "bad", "locked", "unavailable")
 COMMANDS = (
@@ -101,9 +102,15 @@ class Metrics:
             ["plugin", "mode", "verdict"],
             registry=where,
         )
+        self.plugin_failures = Counter(
+            "filterrelay_plugin_failures_total",
+            "Verdicts that a plugin failed to give: how, and which one on_error made of it.",
+            ["plugin", "mode", "failure", "verdict"],
+            registry=where,
+        )
         self.breaker = Gauge(
             "filterrelay_plugin_breaker_state",
-            "A plugin's circuit breaker: 0 closed, 1 half-open, 2 open.",
+            "A plugin's circuit breakers, the worst of its hooks: 0 closed, 1 half-open, 2 open.",
             ["plugin"],
             registry=where,
             multiprocess_mode="livemax",

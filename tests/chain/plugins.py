@@ -70,7 +70,7 @@ class Reads(Answers):
         self, message: Message, findings: Mapping[str, Finding]
     ) -> None:
         self.calls += 1
-        self.findings = dict(findings)
+        self.findings = findings
 
 
 class Lives(Answers):
@@ -96,11 +96,12 @@ def step(
     name: str = "first",
     policy: Policy | None = None,
     *,
+    use: str = "",
     clock: Clock | None = None,
     metrics: Metrics | None = None,
 ) -> Step:
     """A step around the class."""
-    plugin = check(name, name, cls, {})
+    plugin = check(use or name, name, cls, {})
     return Step(
         plugin,
         policy or Policy(),

@@ -5,16 +5,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from filterrelay.chain.chain import Chain, Judgement, NotAnswered
+from filterrelay.chain.chain import Chain, NotAnswered
 from filterrelay.chain.loader import PluginSet
+from filterrelay.chain.run import Judgement
 from filterrelay.chain.step import CANT_CHECK, Policy, Step
-from filterrelay.mail.edits import AddHeader, RemoveRecipient
-from filterrelay.mail.outcome import Route
+from filterrelay.mail.edits import AddHeader, RemoveRecipient, ReplaceBody
+from filterrelay.mail.outcome import Outcome, Route
+from filterrelay.mail.reply import Reply
 from filterrelay.mail.session import Credentials, Identity
 from filterrelay.mail.verdict import Defer, Pass, Quarantine, Reject
 from filterrelay.plugin import hook
-from filterrelay.plugin.testing import a_message, a_session, an_envelope, some_services
+from filterrelay.plugin.testing import (
+    FakeClock,
+    a_message,
+    a_session,
+    an_envelope,
+    some_services,
+)
 
 from .plugins import PASSES, REFUSED, REJECTS, Answers, Lives, Reads, Waits, answering, step
 
@@ -23,7 +32,8 @@ SESSION, ENVELOPE, MESSAGE = a_session(), an_envelope(), a_message()
 
 async def judged(*steps: Step, timeout: float = 10, without: Any = ()) -> Judgement:
     """What a chain of these filters makes of a message."""
-    return await Chain(PluginSet(filters=steps), timeout).judge(SESSION, ENVELOPE, MESSAGE, without)
+    chain = Chain(PluginSet(filters=steps), timeout)
+    return await chain.judge(SESSION, ENVELOPE, MESSAGE, without=without)
 
 
 async def test_an_empty_chain_lets_mail_pass() -> None:
@@ -98,10 +108,30 @@ async def test_shadowed_edits_change_nothing() -> None:
 
 
 async def test_the_whole_chain_has_a_budget() -> None:
-    """A message is deferred when all filters together take too long."""
-    result = await judged(step(Waits), timeout=0.001)
+    """A message is deferred when all filters together take too long; the trace says for whom."""
+    slow, slower = step(Waits, "slow"), step(Waits, "slower")
+    with capture_logs() as logs:
+        result = await judged(step(answering(None), "quick"), slow, slower, timeout=0.01)
     assert result.verdict == Defer(CANT_CHECK)
     assert result.steps[-1].verdict == "timeout"
+    assert result.steps[-1].error.endswith("waiting for slow, slower")
+    assert logs[-1]["waits_for"] == "slow, slower"
+
+
+class Greets(Answers):
+    """Answers at on_connect; without an answer it waits for ever."""
+
+    @hook
+    async def on_connect(self) -> Any:
+        return self.answer or await asyncio.Event().wait()
+
+
+async def test_a_command_has_the_same_budget() -> None:
+    """A client hears 451 before it gives up on us."""
+    chain = Chain(PluginSet(filters=(step(Greets, "greeter"),)), 0.001)
+    verdict, _, records = await chain.early("on_connect", SESSION)
+    assert verdict == Defer(CANT_CHECK)
+    assert records[-1].error.endswith("waiting for greeter")
 
 
 async def test_a_plugin_can_be_left_out() -> None:
@@ -132,17 +162,14 @@ async def test_lifespans_open_and_close_around_the_work(tmp_path: Path) -> None:
     assert Lives.log[-1] == "end"
 
 
-class Greets(Answers):
-    """Refuses a client before it has spoken."""
-
-    @hook
-    async def on_connect(self) -> Reject:
-        return Reject(REFUSED)
-
-
 async def test_plugins_judge_before_there_is_a_message() -> None:
     """on_connect refuses a client, and only plugins that have the hook are asked."""
-    chain = Chain(PluginSet(filters=(step(Answers, "deaf"), step(Greets, "greeter"))), 10)
+    chain = Chain(
+        PluginSet(
+            filters=(step(Answers, "deaf"), step(answering(Reject(REFUSED), Greets), "greeter"))
+        ),
+        10,
+    )
     verdict, by, records = await chain.early("on_connect", SESSION)
     assert (verdict, by) == (Reject(REFUSED), "greeter")
     assert [record.plugin for record in records] == ["greeter"]
@@ -165,6 +192,22 @@ async def test_signers_sign_one_after_the_other() -> None:
     signed, edits, _ = await chain.sign(SESSION, ENVELOPE, MESSAGE)
     assert len(edits) == 2
     assert signed.headers[0].value == str(len(MESSAGE) + len(signed.headers[1].raw))
+
+
+class Rewrites(Answers):
+    """Calls itself a signer and changes the body."""
+
+    @hook
+    async def sign(self) -> Any:
+        return (ReplaceBody(b"Other.\r\n"),)
+
+
+async def test_a_signer_may_not_change_what_was_signed() -> None:
+    """A body replaced behind a signature would break it, so mail waits for a better plugin."""
+    chain = Chain(PluginSet(signers=(step(Signs, "a"), step(Rewrites, "b"))), 10)
+    with pytest.raises(NotAnswered, match="plugin b gave no answer") as failure:
+        await chain.sign(SESSION, ENVELOPE, MESSAGE)
+    assert [(r.plugin, r.verdict) for r in failure.value.steps] == [("a", "pass"), ("b", "error")]
 
 
 async def test_a_signer_that_fails_is_no_reason_to_send_unsigned() -> None:
@@ -203,15 +246,78 @@ async def test_a_login_that_nobody_could_check_is_not_called_wrong() -> None:
     assert await chain.authenticate(SESSION, Credentials("PLAIN", "b", "secret"))
 
 
-class Routes(Answers):
-    """Routes everything to one upstream."""
+class Vouches(Answers):
+    """Says yes where it should say who."""
 
     @hook
-    async def route(self) -> Route:
-        return Route("partner", "because")
+    async def authenticate(self) -> Any:
+        return True
+
+
+async def test_an_authenticators_wrong_answer_is_no_wrong_password() -> None:
+    """Nobody is locked out because a plugin has a bug."""
+    chain = Chain(PluginSet(authenticators=(step(Vouches, "directory"),)), 10)
+    with pytest.raises(NotAnswered, match="bool is no Identity"):
+        await chain.authenticate(SESSION, Credentials("PLAIN", "a", "b"))
+
+
+class Routes(Answers):
+    """Routes everything to one upstream, or gives what it was told to."""
+
+    @hook
+    async def route(self) -> Any:
+        return self.answer or Route("partner", "because")
+
+
+async def routed(*steps: Step, listener: str = "smtp") -> Route | None:
+    """Where a chain of these sends the recipient."""
+    chain = Chain(PluginSet(filters=steps), 10)
+    return await chain.route(ENVELOPE, ENVELOPE.recipients[0], listener)
+
+
+async def test_a_router_in_shadow_mode_is_only_noted() -> None:
+    """Mail goes where the file says; the log says where it would have gone."""
+    with capture_logs() as logs:
+        assert await routed(step(Routes, policy=Policy(shadow=True))) is None
+    assert logs[-1]["event"] == "shadow_route"
+    assert logs[-1]["upstream"] == "partner"
+
+
+async def test_a_router_works_for_its_listeners_only() -> None:
+    """applies_to holds where mail is sent, too."""
+    router = step(Routes, policy=Policy(applies_to=frozenset({"submission"})))
+    assert await routed(router, listener="smtp") is None
+    assert await routed(router, listener="submission") == Route("partner", "because")
+
+
+async def test_a_router_that_answers_nonsense_is_passed_over() -> None:
+    """The next one is asked."""
+    assert await routed(step(answering("partner", Routes)), step(Routes, "next")) is not None
+
+
+class Told(Answers):
+    """Counts the outcomes that it is told of."""
+
+    @hook
+    async def on_outcome(self) -> None:
+        self.calls += 1
+
+
+async def test_an_observer_is_told_of_its_listeners_only() -> None:
+    """A filter with applies_to hears nothing of other mail."""
+    everywhere = step(Told, "everywhere")
+    elsewhere = step(Told, "elsewhere", Policy(applies_to=frozenset({"submission"})))
+    outcome = Outcome(
+        "ID", FakeClock().now(), SESSION, ENVELOPE, Pass(), "", Reply(250, "2.0.0", "OK"), 1
+    )
+    await Chain(PluginSet(filters=(everywhere, elsewhere)), 10).tell_outcome(outcome)
+    assert everywhere.plugin.instance.calls == 1
+    assert elsewhere.plugin.instance.calls == 0
 
 
 async def test_a_plugin_can_route() -> None:
     """The first plugin with a route decides."""
     chain = Chain(PluginSet(filters=(step(Answers, "deaf"), step(Routes, "router"))), 10)
-    assert await chain.route(ENVELOPE, ENVELOPE.recipients[0]) == Route("partner", "because")
+    assert await chain.route(ENVELOPE, ENVELOPE.recipients[0], "smtp") == Route(
+        "partner", "because"
+    )

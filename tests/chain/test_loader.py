@@ -5,9 +5,12 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
-from filterrelay.chain.loader import BadPlugins, PluginSet, load_plugins, waves
+from filterrelay.chain import loader
+from filterrelay.chain.loader import BadPlugins, PluginSet, load_plugins, sources, waves
 from filterrelay.observe.metrics import Metrics
+from filterrelay.plugin import discovery
 from filterrelay.plugin.testing import FakeClock
 from filterrelay.settings import Settings
 from filterrelay.settings.file import load
@@ -81,3 +84,63 @@ def test_an_editor_is_alone() -> None:
     a, d = step(answering(None), "a"), step(answering(None), "d")
     editor = step(answering(None, edits=True), "editor")
     assert names(waves([a, editor, d])) == [["a"], ["editor"], ["d"]]
+
+
+def test_a_need_is_met_by_an_instances_name_too() -> None:
+    """A plugin that stands in the file twice can be told apart."""
+    a, b = step(answering(None), "strict", use="a"), step(answering(None), "lax", use="a")
+    c, d = step(answering(None, needs=("lax",)), "c"), step(answering(None, needs=("a",)), "d")
+    assert names(waves([a, b, c])) == [["strict", "lax"], ["c"]]
+    found = sources([a, b, c, d])
+    assert found["c"] == {"lax": ("lax",)}
+    assert found["d"] == {"a": ("strict", "lax")}
+
+
+class Scores(answering(None, needs=("spf",))):  # type: ignore[misc]  # made on the fly
+    """Needs what spf finds."""
+
+
+@pytest.fixture
+def scoring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed plugin called `score`, which needs spf."""
+    known = discovery.plugin_class
+    monkeypatch.setattr(
+        loader, "plugin_class", lambda use: Scores if use == "score" else known(use)
+    )
+    monkeypatch.setattr(
+        loader,
+        "load",
+        lambda use, name, options: discovery.check(
+            use, name, Scores if use == "score" else known(use), options
+        ),
+    )
+
+
+def test_a_need_that_stands_nowhere_before_is_an_error(scoring: None) -> None:
+    """The file's order is the chain's order."""
+    said = problems(filter=[{"use": "score"}, {"use": "spf"}])
+    assert "needs spf, which must stand before it" in said["filter[0].use"]
+
+
+@pytest.mark.parametrize(
+    ("spf", "score", "missing"),
+    [
+        ({}, {}, []),
+        ({"mode": "shadow"}, {}, ["inside", "outside"]),
+        ({"applies_to": ["outside"]}, {}, ["inside"]),
+        ({"applies_to": ["outside"]}, {"applies_to": ["outside"]}, []),
+    ],
+)
+def test_a_need_that_nobody_meets_is_warned_of(
+    scoring: None, spf: dict[str, Any], score: dict[str, Any], missing: list[str]
+) -> None:
+    """A plugin on trial gives no findings, and one that is meant for other mail none there."""
+    listeners = [LISTENER | {"name": "inside"}, LISTENER | {"name": "outside", "address": "x:1"}]
+    filters = [{"use": "spf"} | spf, {"use": "score"} | score]
+    with capture_logs() as logs:
+        load_plugins(
+            Settings.model_validate({"listener": listeners, "filter": filters}),
+            FakeClock(),
+            Metrics(CollectorRegistry()),
+        )
+    assert [line["listeners"] for line in logs] == ([missing] if missing else [])

@@ -46,14 +46,14 @@ def test_a_route_to_an_unknown_upstream_is_refused_at_the_start(upstream: str) -
 
 async def ask(hook: RouteHook) -> dict[str, list[str]]:
     """Where a plugin's routing sends the two recipients."""
-    parts = await Routes([], NAMES, "provider", hook).split(ENVELOPE, stored())
+    parts = await Routes([], NAMES, "provider", hook).split(ENVELOPE, stored(), "smtp")
     return {name: [str(r.recipient) for r in members] for name, members in parts.items()}
 
 
 async def test_a_plugin_is_asked_before_the_file() -> None:
     """What it doesn't know goes by the file."""
 
-    async def hook(_: Envelope, recipient: Recipient) -> Route | None:
+    async def hook(_: Envelope, recipient: Recipient, listener: str) -> Route | None:
         return Route("archive") if recipient.address.local == "bob" else None
 
     assert await ask(hook) == {
@@ -65,7 +65,7 @@ async def test_a_plugin_is_asked_before_the_file() -> None:
 async def test_a_plugin_that_fails_makes_the_mail_wait() -> None:
     """It is not sent a way that nobody chose."""
 
-    async def hook(_: Envelope, recipient: Recipient) -> Route | None:
+    async def hook(_: Envelope, recipient: Recipient, listener: str) -> Route | None:
         raise RuntimeError("directory down")
 
     assert list(await ask(hook)) == [NOWHERE]
@@ -74,7 +74,7 @@ async def test_a_plugin_that_fails_makes_the_mail_wait() -> None:
 async def test_a_plugin_that_names_an_unknown_upstream_makes_the_mail_wait() -> None:
     """The operator finds it in the log."""
 
-    async def hook(_: Envelope, recipient: Recipient) -> Route | None:
+    async def hook(_: Envelope, recipient: Recipient, listener: str) -> Route | None:
         return Route("nobody")
 
     assert list(await ask(hook)) == [NOWHERE]

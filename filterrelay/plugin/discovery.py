@@ -88,17 +88,22 @@ def plugin_class(use: str) -> type[Any]:
 
 
 def options_type(cls: type[Any]) -> type[Options]:
-    """The class of a plugin's options."""
-    return getattr(cls, "options_type", NoOptions)
+    """The class of a plugin's options. Raises BadPlugin."""
+    kind = getattr(cls, "options_type", NoOptions)
+    if not (isinstance(kind, type) and issubclass(kind, Options)):
+        raise BadPlugin(cls.__name__, "its options_type must be a subclass of Options")
+    return kind
 
 
 def validate_options(use: str, cls: type[Any], options: Mapping[str, Any]) -> Options:
-    """The options, checked. Raises BadOptions, which never shows a value."""
+    """The options, checked. Raises BadOptions, which never shows a value, and BadPlugin."""
     kind = options_type(cls)
     try:
         return kind.model_validate(dict(options))
     except ValidationError as error:
         raise BadOptions(use, tuple(_problems(kind, error))) from None
+    except Exception as error:  # a stranger's validator may raise anything
+        raise BadPlugin(use, f"its options can't be checked: {_told(error)}") from error
 
 
 def _problems(kind: type[Options], error: ValidationError) -> Iterable[tuple[str, str]]:
@@ -127,14 +132,35 @@ def load(use: str, name: str, options: Mapping[str, Any]) -> Plugin:
 
 def check(use: str, name: str, cls: type[Any], options: Mapping[str, Any]) -> Plugin:
     """The same for a class at hand."""
-    validated = validate_options(name, cls, options)
-    try:
-        instance = cls(validated)
-    except TypeError as error:
-        raise BadPlugin(name, f"its constructor must take its options alone: {error}") from error
+    instance = _made(name, cls, validate_options(name, cls, options))
     hooks = _hooks(name, instance)
-    needs = tuple(getattr(cls, "needs", ()))
-    return Plugin(name, use, instance, needs, bool(getattr(instance, "edits", False)), hooks)
+    edits = bool(getattr(instance, "edits", False))
+    return Plugin(name, use, instance, _needs(name, cls), edits, hooks)
+
+
+def _made(name: str, cls: type[Any], options: Options) -> Any:
+    try:
+        inspect.signature(cls).bind(options)
+    except (TypeError, ValueError) as error:
+        raise BadPlugin(name, f"its constructor must take its options alone: {error}") from error
+    try:
+        return cls(options)
+    except (BadPlugin, BadOptions):
+        raise
+    except Exception as error:  # a stranger's constructor may raise anything
+        raise BadPlugin(name, f"it can't be made from its options: {_told(error)}") from error
+
+
+def _needs(name: str, cls: type[Any]) -> tuple[str, ...]:
+    needs = getattr(cls, "needs", ())
+    if isinstance(needs, tuple | list) and all(isinstance(need, str) for need in needs):
+        return tuple(needs)
+    written = repr(needs) if isinstance(needs, str) else '"spf"'
+    raise BadPlugin(name, f"needs must be a tuple of plugins' names: write `needs = ({written},)`")
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _hooks(name: str, instance: Any) -> dict[str, BoundHook]:

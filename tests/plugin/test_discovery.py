@@ -1,8 +1,10 @@
 """What a plugin's author gets wrong is said in a sentence at start."""
 
+import re
 from typing import Any
 
 import pytest
+from pydantic import field_validator
 
 from filterrelay.plugin import Message, Options, Verdict, hook
 from filterrelay.plugin.discovery import (
@@ -106,9 +108,56 @@ class WrongConstructor(Good):
     def __init__(self, options: WordOptions, more: int) -> None: ...
 
 
+class WrongNeeds(Good):
+    """Forgets the comma that makes a tuple."""
+
+    needs = "spf"  # type: ignore[assignment]  # the fault
+
+
+class WrongOptionsType(Good):
+    """Names something else as its options."""
+
+    options_type = dict  # type: ignore[assignment]  # the fault
+
+
+class BadPattern(Good):
+    """Compiles what is no pattern."""
+
+    def __init__(self, options: WordOptions) -> None:
+        re.compile("(")
+
+
+class BadArithmetic(Good):
+    """Has a mistake of its own in the constructor."""
+
+    def __init__(self, options: WordOptions) -> None:
+        self.sum = options.limit + "1"  # type: ignore[operator]  # the fault
+
+
+class Unchecked(Options):
+    """Looks for what isn't there while it checks."""
+
+    words: tuple[str, ...] = ()
+
+    @field_validator("words")
+    @classmethod
+    def _known(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        return ({"a": words}["b"],)[0]
+
+
+class BadValidator(Good):
+    """Its options can't even be checked."""
+
+    options_type = Unchecked  # type: ignore[assignment]  # the fault
+
+
 @pytest.mark.parametrize(
     ("cls", "said"),
     [
+        (WrongNeeds, "write `needs = ('spf',)`"),
+        (WrongOptionsType, "its options_type must be a subclass of Options"),
+        (BadPattern, "it can't be made from its options: error: missing ), unterminated"),
+        (BadArithmetic, "it can't be made from its options: TypeError: unsupported operand"),
         (WrongName, "there is no hook on_mesage; did you mean on_message?"),
         (WrongParameter, "on_message has no parameter mail; it may take session, envelope"),
         (NotAsync, "write `async def on_message`"),
@@ -123,6 +172,12 @@ def test_a_faulty_plugin_is_refused_with_what_to_do(cls: type[Any], said: str) -
     with pytest.raises(BadPlugin) as caught:
         check("faulty", "faulty", cls, {})
     assert said in str(caught.value)
+
+
+def test_a_validator_that_breaks_is_no_crash() -> None:
+    """A reload with such a plugin is refused like any other bad file."""
+    with pytest.raises(BadPlugin, match="its options can't be checked: KeyError"):
+        check("faulty", "faulty", BadValidator, {"words": ["a"]})
 
 
 def test_an_unknown_plugin_is_refused_with_the_nearest_one() -> None:

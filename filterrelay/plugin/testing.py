@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import process_time
+from time import monotonic, process_time
 from typing import Any, TypeVar
 
 import structlog
@@ -23,13 +23,15 @@ from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.message import Message
 from filterrelay.mail.session import Identity, Session
 from filterrelay.observe.clock import Clock
-from filterrelay.plugin.discovery import Plugin, check, load
+from filterrelay.plugin.discovery import Plugin, check, options_type, plugin_class
+from filterrelay.plugin.options import with_secrets
 from filterrelay.plugin.services import DnsError, Resolver, Services
 
 T = TypeVar("T")
 Record = str | bytes | tuple[int, str]
 
 SOME_TIME = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+TICK = 0.005  # seconds between two looks at whether the event loop still turns
 
 
 class FakeClock:
@@ -156,17 +158,22 @@ async def running(
     resolver: Resolver | None = None,
     state_dir: Path | None = None,
     base_dir: Path | None = None,
-    **options: Any,
+    options: Mapping[str, Any] | None = None,
+    **more_options: Any,
 ) -> AsyncIterator[Any]:
     """The plugin, checked as at start, inside its lifespan; gives the instance.
 
-    plugin: an entry point's name or a class. Fails when the plugin leaves tasks
-    behind. Raises BadPlugin and BadOptions as the real start would.
+    plugin: an entry point's name or a class. Its options are given by name, and
+    in `options` those called as a parameter here is; `NAME_file` reads a secret
+    below base_dir, the state directory if not said. Fails when the plugin leaves
+    tasks behind. Raises BadPlugin, BadOptions and UnreadableSecret as the real
+    start would.
     """
-    loaded = _loaded(plugin, options)
     async with AsyncExitStack() as stack:
         if state_dir is None:
             state_dir = Path(stack.enter_context(TemporaryDirectory()))
+        base_dir = base_dir or state_dir
+        loaded = _loaded(plugin, {**(options or {}), **more_options}, base_dir)
         services = some_services(
             loaded.name, state_dir=state_dir, base_dir=base_dir, clock=clock, resolver=resolver
         )
@@ -178,10 +185,11 @@ async def running(
         yield loaded.instance
 
 
-def _loaded(plugin: str | type[Any], options: Mapping[str, Any]) -> Plugin:
-    if isinstance(plugin, str):
-        return load(plugin, plugin, options)
-    return check(plugin.__name__, plugin.__name__, plugin, options)
+def _loaded(plugin: str | type[Any], options: Mapping[str, Any], base_dir: Path) -> Plugin:
+    name, cls = (
+        (plugin, plugin_class(plugin)) if isinstance(plugin, str) else (plugin.__name__, plugin)
+    )
+    return check(name, name, cls, with_secrets(options, options_type(cls), base_dir))
 
 
 @contextmanager
@@ -199,3 +207,35 @@ def within_cpu_budget(milliseconds: float) -> Iterator[None]:
     yield
     took = (process_time() - began) * 1000
     assert took <= milliseconds, f"took {took:.1f} ms of CPU, allowed were {milliseconds:g}"
+
+
+@asynccontextmanager
+async def without_blocking(milliseconds: float) -> AsyncIterator[None]:
+    """Fails when the block keeps the event loop from turning for longer than that.
+
+    Waiting costs no CPU time, but while a hook waits without `await`, all
+    sessions of the process stand still.
+    """
+    longest = 0.0
+
+    async def watch() -> None:
+        nonlocal longest
+        before = monotonic()
+        while True:
+            await asyncio.sleep(TICK)
+            now = monotonic()
+            longest = max(longest, now - before - TICK)
+            before = now
+
+    watching = asyncio.create_task(watch())
+    try:
+        await asyncio.sleep(0)  # so that it looks at its clock before the block begins
+        yield
+        await asyncio.sleep(2 * TICK)  # and once more when the block is over
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+    blocked = longest * 1000
+    assert blocked <= milliseconds, (
+        f"the event loop stood still for {blocked:.1f} ms, allowed were {milliseconds:g}"
+    )

@@ -1,17 +1,20 @@
 """The test kit itself."""
 
 import asyncio
+import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from filterrelay.plugin import DnsError, Message, Options, hook
+from filterrelay.plugin import DnsError, Message, Options, Secret, hook
 from filterrelay.plugin.testing import (
     FakeClock,
     FakeResolver,
     a_message,
     running,
     within_cpu_budget,
+    without_blocking,
 )
 
 
@@ -58,6 +61,56 @@ def test_a_slow_plugin_fails_its_test() -> None:
     """CPU time counts, not waiting."""
     with pytest.raises(AssertionError, match="ms of CPU"), within_cpu_budget(milliseconds=1):
         sum(range(3_000_000))
+
+
+async def test_a_plugin_that_blocks_fails_its_test() -> None:
+    """Sleeping takes no CPU time, and yet all other sessions wait for it."""
+    with pytest.raises(AssertionError, match="the event loop stood still for"):
+        async with without_blocking(milliseconds=100):
+            time.sleep(0.3)  # noqa: ASYNC251  # the fault
+
+
+async def test_a_plugin_that_waits_for_its_daemon_blocks_nobody() -> None:
+    """The loop turns on meanwhile."""
+    async with without_blocking(milliseconds=200):
+        await asyncio.sleep(0.3)
+
+
+class Settings(Options):
+    """Options that are called as the kit's own parameters are, and a secret."""
+
+    clock: str = ""
+    """A word."""
+    options: str = ""
+    """Another."""
+    key: Secret | None = None
+    """A secret."""
+
+
+class Takes:
+    """Keeps its options."""
+
+    options_type = Settings
+
+    def __init__(self, options: Settings) -> None:
+        self.options = options
+
+    @hook
+    async def on_message(self) -> None: ...
+
+
+async def test_an_option_may_have_any_name() -> None:
+    """Also one that the kit uses for something else."""
+    given = {"clock": "sundial", "options": "many"}
+    async with running(Takes, clock=FakeClock(), options=given) as plugin:
+        assert (plugin.options.clock, plugin.options.options) == ("sundial", "many")
+
+
+async def test_secrets_are_read_from_files_as_the_relay_does(tmp_path: Path) -> None:
+    """A plugin is tested with the options that its users write."""
+    (tmp_path / "key").write_text("sesame\n")
+    async with running(Takes, base_dir=tmp_path, key_file="key") as plugin:
+        assert plugin.options.key.get_secret_value() == "sesame"
 
 
 def test_a_built_message_has_what_was_asked_for() -> None:

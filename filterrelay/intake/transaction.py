@@ -243,8 +243,9 @@ class Intake:
         if isinstance(judged.verdict, Pass):
             signed, signatures = await self.finish(session, judged)
             judged = replace(judged, steps=(*judged.steps, *signatures))
-            await self._spool.replace_body(stored.id, signed.raw)
-            await self._spool.release([stored.id], now, passed=stored.by)
+            await self._spool.release_as(
+                stored.id, judged.envelope, signed.raw, now, passed=stored.by
+            )
         data = {
             "verdict": name_of(judged.verdict),
             "by": judged.by,

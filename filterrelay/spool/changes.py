@@ -34,8 +34,14 @@ class Insertion:
 
     @classmethod
     def of(cls, deposit: Deposit, file: str | None) -> "Insertion":
-        """The rows of the deposit."""
+        """The rows of the deposit.
+
+        The envelope's recipients are kept with their standing only, so each needs
+        its stored one: anything else is a mistake of the caller, and a ValueError.
+        """
         message = deposit.message
+        if len(message.recipients) != len(message.envelope.recipients):
+            raise ValueError("each recipient of the envelope needs its delivery state")
         return cls(
             codec.message_row(message, file),
             (
@@ -43,7 +49,7 @@ class Insertion:
                 codec.json_object(message.session),
                 deposit.body if file is None else None,
             ),
-            codec.recipient_rows(message),
+            codec.recipient_rows(message.id, message.recipients),
             codec.event_rows(deposit.events),
         )
 

@@ -57,7 +57,7 @@ def message_row(message: StoredMessage, file: str | None) -> Row:
         message.id,
         message.state.value,
         microseconds(message.received),
-        None if message.envelope.sender is None else str(message.envelope.sender),
+        sender_text(message.envelope),
         message.size,
         storable(message.reason),
         message.by,
@@ -67,6 +67,11 @@ def message_row(message: StoredMessage, file: str | None) -> Row:
         microseconds(lease.until) if lease else 0,
         file,
     )
+
+
+def sender_text(envelope: Envelope) -> str | None:
+    """The sender's column; NULL is the null sender."""
+    return None if envelope.sender is None else str(envelope.sender)
 
 
 def due(recipients: Iterable[StoredRecipient]) -> int | None:
@@ -81,24 +86,18 @@ def due(recipients: Iterable[StoredRecipient]) -> int | None:
     )
 
 
-def recipient_rows(message: StoredMessage) -> list[Row]:
-    """The rows of insert_recipient.
-
-    The envelope's recipients are kept there only, so each needs its stored one:
-    anything else is a mistake of the caller, and a ValueError.
-    """
-    if len(message.recipients) != len(message.envelope.recipients):
-        raise ValueError("each recipient of the envelope needs its delivery state")
+def recipient_rows(message_id: str, recipients: Iterable[StoredRecipient]) -> list[Row]:
+    """The rows of insert_recipient."""
     return [
         (
-            message.id,
+            message_id,
             stored.index,
             str(stored.recipient.address),
             " ".join(stored.recipient.notify),
             storable(stored.recipient.orcpt),
             *_standing(stored),
         )
-        for stored in message.recipients
+        for stored in recipients
     ]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from filterrelay.mail.envelope import Envelope
 from filterrelay.observe.clock import Clock
 from filterrelay.spool.store import (
     Deposit,
@@ -18,6 +19,7 @@ from filterrelay.spool.store import (
     State,
     StoredMessage,
     StoredRecipient,
+    recipients_due,
 )
 
 _AT_ONCE = datetime.min.replace(tzinfo=UTC)
@@ -157,10 +159,19 @@ class MemorySpool:
             self._events.append(Event(message.id, at, "released", data))
         return len(messages)
 
-    async def replace_body(self, message_id: str, body: bytes) -> None:
-        """Puts other bytes in the old ones' place."""
-        message = await self.get(message_id)
-        self._messages[message_id] = replace(message, size=len(body))
+    async def release_as(
+        self, message_id: str, envelope: Envelope, body: bytes, at: datetime, *, passed: str = ""
+    ) -> None:
+        """Makes a quarantined message due now, to leave with this envelope and these bytes."""
+        if not self._those([message_id], State.QUARANTINED):
+            raise NoSuchMessage(message_id)
+        await self.release([message_id], at, passed=passed)
+        self._messages[message_id] = replace(
+            self._messages[message_id],
+            envelope=envelope,
+            recipients=recipients_due(envelope, at),
+            size=len(body),
+        )
         self._bodies[message_id] = body
 
     async def retry(self, ids: Sequence[str], at: datetime) -> int:

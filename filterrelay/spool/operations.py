@@ -138,6 +138,38 @@ class Releasing:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleasingAs:
+    """A quarantined message is let go, with another envelope and other bytes."""
+
+    release: Releasing
+    sender: str | None
+    envelope: str
+    recipients: Sequence[Row]
+    size: int
+    body: bytes | None = field(repr=False)
+    file: str | None
+
+    def make(self, connection: Connection) -> None:
+        """Raises NoSuchMessage when it isn't in quarantine any more."""
+        (message_id,) = self.release.ids
+        if not _ids(connection, [message_id], "quarantined"):
+            raise NoSuchMessage(message_id)
+        parameters = {
+            "id": message_id,
+            "sender": self.sender,
+            "envelope": self.envelope,
+            "size": self.size,
+            "body": self.body,
+            "file": self.file,
+        }
+        connection.execute(SQL["replace_message"], parameters)
+        connection.execute(SQL["replace_content"], parameters)
+        connection.execute(SQL["delete_recipients"], parameters)
+        statements.INSERT_RECIPIENT.all(connection, self.recipients)
+        self.release.make(connection)
+
+
+@dataclass(frozen=True, slots=True)
 class Hastening:
     """An operator wants queued messages tried now."""
 
@@ -167,24 +199,6 @@ class Deletion:
         connection.execute(SQL["delete"], {"ids": json_list(ids)})
         _note(connection, ids, self.at, "deleted", "{}")
         return len(ids)
-
-
-@dataclass(frozen=True, slots=True)
-class Replacement:
-    """Other bytes for a message."""
-
-    message_id: str
-    size: int
-    body: bytes | None = field(repr=False)
-    file: str | None
-
-    def make(self, connection: Connection) -> None:
-        """Raises NoSuchMessage."""
-        parameters = {"id": self.message_id, "size": self.size, "file": self.file}
-        if not connection.execute(SQL["replace_message"], parameters).rowcount:
-            raise NoSuchMessage(self.message_id)
-        parameters = {"id": self.message_id, "body": self.body}
-        connection.execute(SQL["replace_content"], parameters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from filterrelay.errors import FilterRelayError
+from filterrelay.mail.envelope import Envelope
 from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.spool import codec, database, operations, questions
@@ -23,6 +24,7 @@ from filterrelay.spool.store import (
     Settlement,
     SpoolUnavailable,
     StoredMessage,
+    recipients_due,
 )
 from filterrelay.spool.threads import Threads
 from filterrelay.spool.writer import Writer
@@ -164,14 +166,25 @@ class SqliteSpool:
         when = codec.microseconds(at)
         return await self._in_steps(ids, lambda some: operations.Releasing(some, when, passed))
 
-    async def replace_body(self, message_id: str, body: bytes) -> None:
-        """Puts other bytes in the old ones' place."""
-        if len(body) < self._large:
-            change = operations.Replacement(message_id, len(body), body, None)
+    async def release_as(
+        self, message_id: str, envelope: Envelope, body: bytes, at: datetime, *, passed: str = ""
+    ) -> None:
+        """Makes a quarantined message due now, to leave with this envelope and these bytes."""
+        small = len(body) < self._large
+        file = None if small else await self._files.run(self._bodies.write, message_id, body)
+        change = operations.ReleasingAs(
+            release=operations.Releasing([message_id], codec.microseconds(at), passed),
+            sender=codec.sender_text(envelope),
+            envelope=codec.envelope_text(envelope),
+            recipients=codec.recipient_rows(message_id, recipients_due(envelope, at)),
+            size=len(body),
+            body=body if small else None,
+            file=file,
+        )
+        if file is None:
             await self._writer.submit(change)
-            return
-        file = await self._files.run(self._bodies.write, message_id, body)
-        await self._naming(file, operations.Replacement(message_id, len(body), None, file))
+        else:
+            await self._naming(file, change)
 
     async def retry(self, ids: Sequence[str], at: datetime) -> int:
         """Makes queued messages due now; returns how many."""

@@ -128,6 +128,16 @@ class StoredMessage:
         return tuple(r for r in self.recipients if r.state is RecipientState.QUEUED)
 
 
+def recipients_due(envelope: Envelope, at: datetime) -> tuple[StoredRecipient, ...]:
+    """The envelope's recipients, none of them tried, to be tried then."""
+    return tuple(
+        [
+            StoredRecipient(i, recipient, next_attempt=at)
+            for i, recipient in enumerate(envelope.recipients)
+        ]
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Deposit:
     """A message to be made durable: its row, its bytes and its first events."""
@@ -277,8 +287,14 @@ class Spool(Protocol):
         """
         ...
 
-    async def replace_body(self, message_id: str, body: bytes) -> None:
-        """Puts other bytes in the old ones' place (a released message is signed anew)."""
+    async def release_as(
+        self, message_id: str, envelope: Envelope, body: bytes, at: datetime, *, passed: str = ""
+    ) -> None:
+        """Makes a quarantined message due now, to leave with this envelope and these bytes.
+
+        All in one change: a crash leaves it as it was, or on its way. Raises
+        NoSuchMessage when it isn't in quarantine any more. passed: as in release.
+        """
         ...
 
     async def retry(self, ids: Sequence[str], at: datetime) -> int:

@@ -22,6 +22,7 @@ from filterrelay.spool.store import (
     Spool,
     State,
     StoredRecipient,
+    recipients_due,
 )
 
 from .deposits import (
@@ -118,7 +119,7 @@ async def test_an_unknown_message_has_a_name_for_its_absence(spool: Spool) -> No
     with pytest.raises(NoSuchMessage):
         await spool.body("NONE")
     with pytest.raises(NoSuchMessage):
-        await spool.replace_body("NONE", b"x")
+        await spool.release_as("NONE", stored().envelope, b"x", NOON)
 
 
 async def test_an_attempt_at_a_deleted_message_is_refused(spool: Spool) -> None:
@@ -407,12 +408,42 @@ async def test_a_release_sends_nothing_to_who_has_it(spool: Spool) -> None:
 
 @pytest.mark.parametrize("old", [b"short", b"long" * 1000])
 @pytest.mark.parametrize("new", [b"brief", b"wide" * 1000])
-async def test_a_body_can_be_replaced(spool: Spool, old: bytes, new: bytes) -> None:
-    """A message that is signed anew leaves with its new bytes and their size."""
-    await spool.commit(deposit(stored(), old))
-    await spool.replace_body("M1", new)
+async def test_released_mail_leaves_with_the_bytes_it_is_given(
+    spool: Spool, old: bytes, new: bytes
+) -> None:
+    """A message that was signed anew leaves with its new bytes and their size."""
+    await spool.commit(replace(quarantined("M1"), body=old))
+    await spool.release_as("M1", stored().envelope, new, LATER, passed="clamav")
+    (message,) = await spool.lease("worker-1", LATER, LATER + HOUR, 10)
     assert await spool.body("M1") == new
-    assert (await spool.get("M1")).size == len(new)
+    assert (message.state, message.reason, message.by) == (State.QUEUED, "", "")
+    assert (message.size, message.passed) == (len(new), ("clamav",))
+    assert await kinds(spool, "M1") == ["quarantined", "released"]
+
+
+async def test_released_mail_leaves_with_the_envelope_it_is_given(spool: Spool) -> None:
+    """Sender and recipients that a filter changed are those that delivery sees."""
+    await spool.commit(quarantined("M1"))
+    other = replace(
+        stored(to=("b@x.example", "c@x.example")).envelope,
+        sender=address("bounces@office.example"),
+        smtputf8=True,
+    )
+    await spool.release_as("M1", other, BODY, LATER)
+    (message,) = await spool.lease("worker-1", LATER, LATER + HOUR, 10)
+    assert message.envelope == other
+    assert message.recipients == recipients_due(other, LATER)
+    (found,) = await spool.select(Selection(sender="bounces@office.example"), NOON)
+    assert found.id == "M1"
+
+
+async def test_only_mail_in_quarantine_is_released_as_something_else(spool: Spool) -> None:
+    """Of two who release at once, the second changes nothing of what is on its way."""
+    await spool.commit(quarantined("M1"))
+    await spool.release_as("M1", stored().envelope, BODY, NOON)
+    with pytest.raises(NoSuchMessage):
+        await spool.release_as("M1", stored().envelope, b"again" * 1000, NOON)
+    assert await spool.body("M1") == BODY
 
 
 async def test_retry_makes_queued_mail_due_now(spool: Spool) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,8 +155,8 @@ async def test_a_replaced_large_body_is_removed(tmp_path: Path, clock: StandingC
     """Of two bodies of a message only the one that leaves is kept."""
     spool = SqliteSpool(tmp_path / "spool.sqlite", clock, large=1024)
     await spool.open()
-    await spool.commit(deposit(stored(), LARGE_BODY))
-    await spool.replace_body("M1", LARGE_BODY + b"signed\r\n")
+    await spool.commit(replace(quarantined("M1"), body=LARGE_BODY))
+    await spool.release_as("M1", stored().envelope, LARGE_BODY + b"signed\r\n", NOON)
     await spool.close()
     assert [file.read_bytes() for file in body_files(tmp_path)] == [LARGE_BODY + b"signed\r\n"]
 
@@ -168,7 +169,7 @@ async def test_a_refused_large_body_leaves_no_file(
     with pytest.raises(SpoolUnavailable):
         await sqlite_spool.commit(deposit(stored(), LARGE_BODY))
     with pytest.raises(NoSuchMessage):
-        await sqlite_spool.replace_body("NONE", LARGE_BODY)
+        await sqlite_spool.release_as("NONE", stored().envelope, LARGE_BODY, NOON)
     assert body_files(tmp_path) == []
 
 

@@ -112,10 +112,14 @@ FROM event WHERE seq > ? ORDER BY seq LIMIT ?
 DELETE FROM event WHERE seq IN (SELECT value FROM json_each(?))
 
 -- :name replace_content
-UPDATE content SET body = :body WHERE seq = (SELECT content FROM message WHERE id = :id)
+UPDATE content SET body = :body, envelope = :envelope
+WHERE seq = (SELECT content FROM message WHERE id = :id)
 
 -- :name replace_message
-UPDATE message SET size = :size, file = :file WHERE id = :id
+UPDATE message SET sender = :sender, size = :size, file = :file WHERE id = :id
+
+-- :name delete_recipients
+DELETE FROM recipient WHERE message_id = :id
 
 -- :name messages
 SELECT id, state, received, sender, size, reason, decided_by, passed, owner, until,

@@ -112,14 +112,22 @@ class Intake:
     async def on_sender(self, session: Session, envelope: Envelope) -> Reply | None:
         """Judges the sender by the relay's own rules, then by the plugins."""
         refused = self._rules.listeners[session.listener].sender(session, envelope)
-        return refused or await self._ask_early("on_sender", session, envelope=envelope)
+        if refused is not None:
+            self._tell_refusal("on_sender", session, refused, envelope=envelope)
+            return refused
+        return await self._ask_early("on_sender", session, envelope=envelope)
 
     async def on_recipient(
         self, session: Session, envelope: Envelope, recipient: Recipient
     ) -> Reply | None:
         """Judges one recipient by the relay's own rules, then by the plugins."""
         refused = self._rules.listeners[session.listener].recipient(session, recipient)
-        return refused or await self._ask_early(
+        if refused is not None:
+            self._tell_refusal(
+                "on_recipient", session, refused, envelope=envelope, recipient=recipient
+            )
+            return refused
+        return await self._ask_early(
             "on_recipient", session, envelope=envelope, recipient=recipient
         )
 
@@ -134,7 +142,7 @@ class Intake:
         match verdict:
             case Reject(reply) | Defer(reply):
                 self._early.note(session.id, hook, records, None)
-                log.info("refused", hook=hook, by=by, reply=str(reply), client=session.client_ip)
+                self._tell_refusal(hook, session, reply, by=by, plugin=True, **arguments)
                 return reply
             case Quarantine() | Discard():
                 self._early.note(session.id, hook, records, (verdict, by))
@@ -144,6 +152,35 @@ class Intake:
                 return None
             case _:
                 assert_never(verdict)
+
+    def _tell_refusal(
+        self,
+        hook: str,
+        session: Session,
+        reply: Reply,
+        *,
+        by: str = "",
+        plugin: bool = False,
+        envelope: Envelope | None = None,
+        recipient: Recipient | None = None,
+    ) -> None:
+        """Counts and logs that a command was refused, by a plugin or by our own rules."""
+        self._metrics.refusals.labels(
+            session.listener, hook, "plugin" if plugin else "policy"
+        ).inc()
+        concerned = {} if envelope is None else {"sender": envelope.return_path}
+        if recipient is not None:
+            concerned["recipient"] = str(recipient)
+        log.info(
+            "refused",
+            hook=hook,
+            by=by,
+            reply=str(reply),
+            session=session.id,
+            client=session.client_ip,
+            login=session.login,
+            **concerned,
+        )
 
     async def receive(
         self, session: Session, envelope: Envelope, raw: bytes, reservation: Reservation

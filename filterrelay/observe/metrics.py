@@ -19,6 +19,8 @@ COMMANDS = (
     *("ehlo", "helo", "mail", "rcpt", "data", "bdat", "rset", "noop", "quit", "vrfy", "expn"),
     *("help", "auth", "starttls", "xclient", "xforward", "other"),
 )
+REFUSAL_HOOKS = ("on_connect", "on_helo", "on_sender", "on_recipient")
+REFUSED_BY = ("policy", "plugin")
 CONNECTION_RESULTS = ("accepted", "refused", "too_many")
 ATTEMPT_RESULTS = ("delivered", "deferred", "bounced")
 REPLY_CLASSES = ("2xx", "4xx", "5xx", "none")
@@ -62,6 +64,12 @@ class Metrics:
             "filterrelay_logins_total",
             "Login attempts by listener and result.",
             ["listener", "result"],
+            registry=where,
+        )
+        self.refusals = Counter(
+            "filterrelay_refusals_total",
+            "Clients, senders and recipients refused before a message, by hook and by whom.",
+            ["listener", "hook", "by"],
             registry=where,
         )
         self.messages = Counter(

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
 
 from filterrelay.chain.chain import Chain
 from filterrelay.chain.loader import PluginSet
 from filterrelay.chain.step import Policy, Step
-from filterrelay.intake.relaying import RelayRules
+from filterrelay.intake.relaying import NO_RELAYING, RelayRules
 from filterrelay.intake.transaction import AuthUnavailable, Intake, IntakeRules
 from filterrelay.mail.edits import AddHeader
 from filterrelay.mail.message import Message
@@ -173,6 +174,20 @@ async def test_a_message_that_goes_in_circles_is_refused() -> None:
     looping = b"Received: by a\r\n" * 11 + RAW
     reply = await Bench().send(looping)
     assert (reply.code, reply.enhanced) == (554, "5.4.6")
+
+
+async def test_a_refusal_by_our_own_rules_is_logged_and_counted() -> None:
+    """The postmaster sees who was refused what, without a debug log."""
+    bench = Bench()
+    stranger, to = a_session(), an_envelope()
+    with capture_logs() as logs:
+        assert await bench.intake.on_recipient(stranger, to, to.recipients[0]) == NO_RELAYING
+    (line,) = logs
+    assert (line["event"], line["session"], line["client"]) == ("refused", "SESSION", "192.0.2.1")
+    assert (line["sender"], line["recipient"]) == ("alice@office.example", "bob@partner.example")
+    labels = {"listener": "smtp", "hook": "on_recipient", "by": "policy"}
+    counted = bench.metrics.registry.get_sample_value("filterrelay_refusals_total", labels)
+    assert counted == 1
 
 
 class FullSpool(MemorySpool):

@@ -14,7 +14,7 @@ import structlog
 from filterrelay.chain.chain import Chain, NotAnswered
 from filterrelay.chain.run import Judgement
 from filterrelay.errors import FilterRelayError
-from filterrelay.intake.early import EarlyVerdicts
+from filterrelay.intake.early import NOTHING_SAID, EarlyVerdicts
 from filterrelay.intake.record import received_event, steps_facts
 from filterrelay.intake.relaying import RelayRules
 from filterrelay.intake.submission import completed
@@ -111,6 +111,7 @@ class Intake:
 
     async def on_sender(self, session: Session, envelope: Envelope) -> Reply | None:
         """Judges the sender by the relay's own rules, then by the plugins."""
+        self._early.end_transaction(session.id)
         refused = self._rules.listeners[session.listener].sender(session, envelope)
         if refused is not None:
             self._tell_refusal("on_sender", session, refused, envelope=envelope)
@@ -141,7 +142,7 @@ class Intake:
         verdict, by, records = await self._chain.early(hook, session, **arguments)
         match verdict:
             case Reject(reply) | Defer(reply):
-                self._early.note(session.id, hook, records, None)
+                self._early.note_refusal(session.id, records)
                 self._tell_refusal(hook, session, reply, by=by, plugin=True, **arguments)
                 return reply
             case Quarantine() | Discard():
@@ -206,6 +207,7 @@ class Intake:
             log.error("not_accepted", message_id=message.id, reason=str(error))
             outcome, deposit = self._refused(session, envelope, message, TRY_LATER), None
         finally:
+            self._early.end_transaction(session.id)
             if not handed_over:
                 reservation.release()
         self._report(outcome, durable=deposit is not None)
@@ -213,15 +215,13 @@ class Intake:
 
     async def _judge(self, session: Session, envelope: Envelope, message: Message) -> Judgement:
         """What the filters, and the plugins that spoke earlier, make of the message."""
-        earlier = self._early.of(session.id)
-        records = earlier.records() if earlier else ()
-        decided = earlier.decided() if earlier else None
+        earlier = self._early.of(session.id) or NOTHING_SAID
+        records, decided = earlier.records(), earlier.decided()
         if len(message.all("received")) > self._rules.received_headers:
-            verdict: Verdict = Reject(LOOP)
-            return Judgement(verdict, "", envelope, message, {}, (), records)
+            return Judgement(Reject(LOOP), "", envelope, message, {}, (), records)
         if decided is not None:
             return Judgement(*decided, envelope, message, {}, (), records)
-        judged = await self._chain.judge(session, envelope, message)
+        judged = await self._chain.judge(session, envelope, message, findings=earlier.findings())
         return replace(judged, steps=(*records, *judged.steps)) if records else judged
 
     async def _settle(

@@ -1,6 +1,7 @@
 """The one way in: what becomes of a message, and what 250 promises."""
 
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,10 +14,12 @@ from filterrelay.chain.step import Policy, Step
 from filterrelay.intake.relaying import NO_RELAYING, RelayRules
 from filterrelay.intake.transaction import AuthUnavailable, Intake, IntakeRules
 from filterrelay.mail.edits import AddHeader
+from filterrelay.mail.envelope import Envelope, Recipient
+from filterrelay.mail.finding import AuthResult, Finding
 from filterrelay.mail.message import Message
 from filterrelay.mail.reply import NO_SPACE, TRY_LATER, Reply
 from filterrelay.mail.session import Credentials, Session
-from filterrelay.mail.verdict import Discard, Pass, Quarantine, Reject
+from filterrelay.mail.verdict import Discard, Pass, Quarantine, Reject, Verdict
 from filterrelay.observe.budget import MemoryBudget, Reservation
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin import Defer, Options, hook
@@ -64,11 +67,13 @@ class Bench:
         self.delivered.append(deposit)
         reservation.release()
 
-    async def send(self, raw: bytes = RAW, session: Session = USER, **envelope: Any) -> Reply:
+    async def send(
+        self, raw: bytes = RAW, session: Session = USER, envelope: Envelope | None = None
+    ) -> Reply:
         """One message in, and what nobody waits for done."""
         reservation = self.budget.reservation()
         await reservation.grow(len(raw), timeout=0)
-        reply = await self.intake.receive(session, an_envelope(**envelope), raw, reservation)
+        reply = await self.intake.receive(session, envelope or an_envelope(), raw, reservation)
         for work in self.work:
             await work
         self.work.clear()
@@ -174,6 +179,55 @@ async def test_a_message_that_goes_in_circles_is_refused() -> None:
     looping = b"Received: by a\r\n" * 11 + RAW
     reply = await Bench().send(looping)
     assert (reply.code, reply.enhanced) == (554, "5.4.6")
+
+
+class DiscardsFor:
+    """Throws away what is for one recipient, and finds something of each."""
+
+    def __init__(self, options: Options) -> None: ...
+
+    @hook
+    async def on_recipient(self, recipient: Recipient) -> Verdict:
+        if recipient.address.local == "trap":
+            return Discard("a trap")
+        return Pass(Finding("known", auth=(AuthResult("x-list", "pass"),)))
+
+
+async def accepted(bench: Bench, *recipients: str) -> Reply:
+    """One message of a session, with the commands before it."""
+    to = an_envelope("alice@office.example", *recipients)
+    assert await bench.intake.on_sender(USER, replace(to, recipients=())) is None
+    for recipient in to.recipients:
+        assert await bench.intake.on_recipient(USER, to, recipient) is None
+    return await bench.send(envelope=to)
+
+
+async def test_a_verdict_on_a_recipient_is_none_on_the_next_message() -> None:
+    """Mail to a trap is thrown away; innocent mail of the same connection is delivered."""
+    bench = Bench(DiscardsFor)
+    for _ in range(2):
+        await accepted(bench, "trap@office.example")
+    assert not bench.delivered
+    await accepted(bench, "bob@partner.example")
+    (deposit,) = bench.delivered
+    assert len(deposit.events[0].data["steps"]) == 1
+
+
+async def test_a_transaction_that_was_given_up_leaves_nothing_behind() -> None:
+    """After RSET the next MAIL begins anew, also when no plugin asks to see senders."""
+    bench = Bench(DiscardsFor)
+    to = an_envelope("alice@office.example", "trap@office.example")
+    await bench.intake.on_recipient(USER, to, to.recipients[0])
+    await accepted(bench, "bob@partner.example")
+    assert len(bench.delivered) == 1
+
+
+async def test_what_was_found_before_the_message_stands_in_its_header() -> None:
+    """A finding at RCPT goes into Authentication-Results as one at the end of data does."""
+    bench = Bench(DiscardsFor)
+    await accepted(bench, "bob@partner.example")
+    results = Message("ID", bench.delivered[0].body).get("authentication-results")
+    assert "x-list=pass" in results
 
 
 async def test_a_refusal_by_our_own_rules_is_logged_and_counted() -> None:

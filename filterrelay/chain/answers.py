@@ -14,6 +14,9 @@ from filterrelay.mail.reply import Reply
 from filterrelay.mail.session import Identity
 from filterrelay.mail.verdict import Defer, Discard, Pass, Quarantine, Reject, Verdict
 
+_SEQUENCES = (tuple, list)  # a union would be made anew at each look
+_NUMBERS = (int, float)
+
 
 class WrongAnswer(Exception):
     """The answer may not be given; the text says why."""
@@ -75,7 +78,7 @@ def as_signed(message: Message, answer: Any) -> tuple[tuple[Edit, ...], Message]
 
 
 def _check_edits(edits: Any) -> tuple[Edit, ...] | list[Edit]:
-    if not isinstance(edits, tuple | list):
+    if not isinstance(edits, _SEQUENCES):
         raise WrongAnswer(f"edits are a tuple, not {_kind(edits)}")
     for edit in edits:
         if not isinstance(edit, Edit):
@@ -94,7 +97,7 @@ def _check_finding(finding: Any) -> None:
     if not isinstance(finding, Finding):
         raise WrongAnswer(f"{_kind(finding)} is no Finding")
     _check_texts("a finding's result and text", finding.result, finding.text)
-    if not isinstance(finding.score, int | float | None):
+    if finding.score is not None and not isinstance(finding.score, _NUMBERS):
         raise WrongAnswer(f"a finding's score is a number, not {_kind(finding.score)}")
     _check_pairs("a finding's details", finding.details)
     for result in finding.auth:
@@ -112,9 +115,13 @@ def _check_texts(what: str, *values: Any) -> None:
 
 def _check_pairs(what: str, pairs: Any) -> None:
     for pair in pairs:
-        if not (isinstance(pair, tuple | list) and len(pair) == 2):
-            raise WrongAnswer(f"{what} are pairs, not {_kind(pair)}")
-        _check_texts(what, *pair)
+        if not (
+            isinstance(pair, _SEQUENCES)
+            and len(pair) == 2
+            and isinstance(pair[0], str)
+            and isinstance(pair[1], str)
+        ):
+            raise WrongAnswer(f"{what} are pairs of texts, not {pair!r:.80}")
 
 
 def _kind(value: Any) -> str:

@@ -1,13 +1,38 @@
-"""A message's way through the chain as JSON values, for its event in the spool."""
+"""What the spool gets of a message: its row, and its way through the chain as JSON values."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.finding import Finding
+from filterrelay.mail.message import Message
 from filterrelay.mail.outcome import Outcome, StepRecord
-from filterrelay.mail.verdict import name_of
-from filterrelay.spool.store import Event
+from filterrelay.mail.verdict import Quarantine, name_of
+from filterrelay.spool.store import Deposit, Event, Lease, State, StoredMessage, recipients_due
+
+
+def deposit_of(
+    outcome: Outcome, message: Message, lease: Lease | None = None, *, reason: str = ""
+) -> Deposit:
+    """The message for the spool: queued, or set aside for a reason.
+
+    message: as it shall leave. lease: whose it is now; its recipients are then
+    due when that ends, and at once without.
+    """
+    quarantined = isinstance(outcome.verdict, Quarantine)
+    stored = StoredMessage(
+        id=outcome.id,
+        received=outcome.at,
+        envelope=outcome.envelope,
+        session=outcome.session.facts(),
+        size=len(message),
+        recipients=recipients_due(outcome.envelope, lease.until if lease else outcome.at),
+        state=State.QUARANTINED if quarantined else State.QUEUED,
+        reason=reason,
+        by=outcome.by,
+        lease=lease,
+    )
+    return Deposit(stored, message.raw, (received_event(outcome),))
 
 
 def received_event(outcome: Outcome) -> Event:

@@ -5,17 +5,19 @@ each. A reply of None means: go on.
 """
 
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, assert_never
 
 import structlog
+from structlog.contextvars import bind_contextvars, bound_contextvars, reset_contextvars
 
 from filterrelay.chain.chain import Chain, NotAnswered
 from filterrelay.chain.run import Judgement
 from filterrelay.errors import FilterRelayError
 from filterrelay.intake.early import NOTHING_SAID, EarlyVerdicts
-from filterrelay.intake.record import received_event, steps_facts
+from filterrelay.intake.record import deposit_of, received_event, steps_facts
 from filterrelay.intake.relaying import RelayRules
 from filterrelay.intake.submission import completed
 from filterrelay.intake.trace import authentication_results, received, without_forged_results
@@ -39,7 +41,6 @@ from filterrelay.spool.store import (
     SpoolUnavailable,
     State,
     StoredMessage,
-    StoredRecipient,
 )
 
 LOOP = Reply(554, "5.4.6", "The message has passed too many relays; it seems to go in circles")
@@ -95,7 +96,8 @@ class Intake:
         self._early = EarlyVerdicts()
 
     async def on_connect(self, session: Session) -> Reply | None:
-        """Judges a client before the greeting."""
+        """Judges a client before the greeting; the session's log lines name it from now on."""
+        bind_contextvars(session=session.id)
         return await self._ask_early("on_connect", session)
 
     async def on_helo(self, session: Session) -> Reply | None:
@@ -188,30 +190,60 @@ class Intake:
     ) -> Reply:
         """Takes a message whose bytes are complete: the reply says what became of it.
 
-        raw: CRLF line ends throughout. A 250 is given when the message is durable.
+        raw: CRLF line ends throughout. A 250 is given when the message is durable,
+        and then whatever else may fail.
         """
         message = Message(new_id(self._clock.now()), raw)
+        named = bind_contextvars(message_id=message.id)
         handed_over = False
         try:
-            judged = await self._judge(session, envelope, message)
-            outcome, deposit = await self._settle(session, message, judged)
-            if deposit is not None:
-                await self._spool.commit(deposit)
-                if deposit.message.state is State.QUEUED:
-                    self._deliver(deposit, reservation)
-                    handed_over = True
-        except SpoolFull as error:
-            log.error("spool_full", message_id=message.id, free=error.free)
-            outcome, deposit = self._refused(session, envelope, message, NO_SPACE), None
-        except (SpoolUnavailable, NotAnswered) as error:
-            log.error("not_accepted", message_id=message.id, reason=str(error))
-            outcome, deposit = self._refused(session, envelope, message, TRY_LATER), None
+            outcome, deposit = await self._accept(session, envelope, message)
+            if deposit is not None and deposit.message.state is State.QUEUED:
+                handed_over = self._hand_over(deposit, reservation)
+            self._report(outcome, durable=deposit is not None)
         finally:
             self._early.end_transaction(session.id)
             if not handed_over:
                 reservation.release()
-        self._report(outcome, durable=deposit is not None)
+            reset_contextvars(**named)
         return outcome.reply
+
+    async def _accept(
+        self, session: Session, envelope: Envelope, message: Message
+    ) -> tuple[Outcome, Deposit | None]:
+        """What becomes of the message, and what lies in the spool now if anything does."""
+        judged = Judgement(Pass(), "", envelope, message, {}, (), ())
+        try:
+            judged = await self._judge(session, envelope, message)
+            if isinstance(judged.verdict, Pass):
+                judged = await self.finish(session, judged)
+            outcome, deposit = self._settle(session, message, judged)
+            if deposit is not None:
+                await self._spool.commit(deposit)
+        except SpoolFull as error:
+            log.error("spool_full", free=error.free)
+            return self._deferred(session, message, judged, NO_SPACE), None
+        except SpoolUnavailable as error:
+            log.error("not_accepted", reason=str(error))
+            return self._deferred(session, message, judged, TRY_LATER), None
+        except NotAnswered as error:
+            log.error("not_accepted", reason=str(error))
+            judged = replace(judged, steps=(*judged.steps, *error.steps))
+            return self._deferred(session, message, judged, TRY_LATER, by=error.plugin), None
+        except Exception:  # the seam: our fault is never the client's, nor told to it
+            log.exception("intake_failed", client=session.client_ip)
+            return self._deferred(session, message, judged, TRY_LATER), None
+        return outcome, deposit
+
+    def _hand_over(self, deposit: Deposit, reservation: Reservation) -> bool:
+        """Gives a durable message to delivery; whether delivery has it."""
+        try:
+            # What delivery starts outlives this message: its log lines must not name it.
+            Context().run(self._deliver, deposit, reservation)
+        except Exception:  # the seam: it is safe, and delivery finds it when its lease has ended
+            log.exception("not_handed_over")
+            return False
+        return True
 
     async def _judge(self, session: Session, envelope: Envelope, message: Message) -> Judgement:
         """What the filters, and the plugins that spoke earlier, make of the message."""
@@ -222,37 +254,42 @@ class Intake:
         if decided is not None:
             return Judgement(*decided, envelope, message, {}, (), records)
         judged = await self._chain.judge(session, envelope, message, findings=earlier.findings())
-        return replace(judged, steps=(*records, *judged.steps)) if records else judged
+        if records:
+            judged = replace(judged, steps=(*records, *judged.steps))
+        return _for_somebody(judged)
 
-    async def _settle(
+    def _settle(
         self, session: Session, message: Message, judged: Judgement
     ) -> tuple[Outcome, Deposit | None]:
-        """The reply, and what goes into the spool if anything does."""
-        verdict, steps = judged.verdict, judged.steps
+        """The reply, and what goes into the spool if anything does. message: as it came."""
         queued = Reply(250, "2.0.0", f"OK, queued as {message.id}")
-        if isinstance(verdict, Pass) and not judged.envelope.recipients:
-            verdict = Discard("no recipient is left")
-        match verdict:
+        match judged.verdict:
             case Reject(reply) | Defer(reply):
-                told = replace(reply, text=f"{reply.text} [{message.id}]")
-                return self._outcome(session, message, judged, verdict, told), None
+                return self._outcome(session, message, judged, _naming(message, reply)), None
             case Discard():
-                return self._outcome(session, message, judged, verdict, queued), None
+                return self._outcome(session, message, judged, queued), None
             case Quarantine(reason):
-                outcome = self._outcome(session, message, judged, verdict, queued)
-                return outcome, self._deposit(outcome, message, reason)
+                outcome = self._outcome(session, message, judged, queued)
+                return outcome, deposit_of(outcome, message, reason=reason)
             case Pass():
-                signed, signatures = await self.finish(session, judged)
-                judged = replace(judged, steps=(*steps, *signatures))
-                outcome = self._outcome(session, signed, judged, verdict, queued, len(message))
-                return outcome, self._deposit(outcome, signed)
+                outcome = self._outcome(session, message, judged, queued)
+                lease = Lease(self._owner, outcome.at + FIRST_LEASE)
+                return outcome, deposit_of(outcome, judged.message, lease)
             case _:
-                assert_never(verdict)
+                assert_never(judged.verdict)
 
-    async def finish(self, session: Session, judged: Judgement) -> tuple[Message, tuple[Any, ...]]:
+    def _deferred(
+        self, session: Session, message: Message, judged: Judgement, reply: Reply, by: str = ""
+    ) -> Outcome:
+        """The outcome when we can't keep the message, with what was done until then."""
+        reply = _naming(message, reply)
+        judged = replace(judged, verdict=Defer(reply), by=by)
+        return self._outcome(session, message, judged, reply)
+
+    async def finish(self, session: Session, judged: Judgement) -> Judgement:
         """The message as it leaves: completed, with its trace fields, signed last of all.
 
-        Returns it with the signers' records. Raises NotAnswered.
+        Raises NotAnswered.
         """
         now, hostname = self._clock.now(), self._rules.hostname
         message, rules = judged.message, self._rules.listeners.get(session.listener)
@@ -265,7 +302,7 @@ class Intake:
         message, _, records = await self._chain.sign(
             session, judged.envelope, edit_message(message, edits)
         )
-        return message, records
+        return replace(judged, message=message, steps=(*judged.steps, *records))
 
     async def release(self, stored: StoredMessage, raw: bytes) -> Verdict:
         """Sends on what was set aside, signed, unless another filter has something against it.
@@ -276,13 +313,15 @@ class Intake:
         session, now = Session.from_facts(stored.session), self._clock.now()
         overruled = (*stored.passed, stored.by)
         message = Message(stored.id, raw)
-        judged = await self._chain.judge(session, stored.envelope, message, without=overruled)
-        if isinstance(judged.verdict, Pass):
-            signed, signatures = await self.finish(session, judged)
-            judged = replace(judged, steps=(*judged.steps, *signatures))
-            await self._spool.release_as(
-                stored.id, judged.envelope, signed.raw, now, passed=stored.by
+        with bound_contextvars(message_id=stored.id):
+            judged = _for_somebody(
+                await self._chain.judge(session, stored.envelope, message, without=overruled)
             )
+            if isinstance(judged.verdict, Pass):
+                judged = await self.finish(session, judged)
+                await self._spool.release_as(
+                    stored.id, judged.envelope, judged.message.raw, now, passed=stored.by
+                )
         data = {
             "verdict": name_of(judged.verdict),
             "by": judged.by,
@@ -295,71 +334,43 @@ class Intake:
     async def submit(self, envelope: Envelope, raw: bytes) -> str:
         """Signs and spools a message of the relay's own, such as a bounce; returns its ID."""
         session = Session(new_id(self._clock.now()), "", "report", "", trusted=True)
-        message, _, steps = await self._chain.sign(
-            session, envelope, Message(new_id(self._clock.now()), raw)
-        )
-        queued = Reply(250, "2.0.0", f"OK, queued as {message.id}")
-        judged = Judgement(Pass(), "", envelope, message, {}, (), steps)
-        outcome = self._outcome(session, message, judged, Pass(), queued)
-        await self._spool.commit(self._deposit(outcome, message, leased=False))
-        log.info("report_queued", message_id=message.id, recipients=len(envelope.recipients))
+        message = Message(new_id(self._clock.now()), raw)
+        with bound_contextvars(message_id=message.id):
+            message, _, steps = await self._chain.sign(session, envelope, message)
+            judged = Judgement(Pass(), "", envelope, message, {}, (), steps)
+            queued = Reply(250, "2.0.0", f"OK, queued as {message.id}")
+            outcome = self._outcome(session, message, judged, queued)
+            await self._spool.commit(deposit_of(outcome, message))
+            log.info("report_queued", recipients=len(envelope.recipients))
         return message.id
 
     def _outcome(
-        self,
-        session: Session,
-        message: Message,
-        judged: Judgement,
-        verdict: Verdict,
-        reply: Reply,
-        size: int | None = None,
+        self, session: Session, message: Message, judged: Judgement, reply: Reply
     ) -> Outcome:
         return Outcome(
             id=message.id,
             at=self._clock.now(),
             session=session,
             envelope=judged.envelope,
-            verdict=verdict,
+            verdict=judged.verdict,
             by=judged.by,
             reply=reply,
-            size=len(message) if size is None else size,
+            size=len(message),
             steps=judged.steps,
         )
 
-    def _refused(
-        self, session: Session, envelope: Envelope, message: Message, reply: Reply
-    ) -> Outcome:
-        judged = Judgement(Defer(reply), "", envelope, message, {}, (), ())
-        return self._outcome(session, message, judged, judged.verdict, reply)
-
-    def _deposit(
-        self, outcome: Outcome, message: Message, reason: str = "", *, leased: bool = True
-    ) -> Deposit:
-        """The message for the spool: queued under our lease, or set aside for a reason."""
-        quarantined = isinstance(outcome.verdict, Quarantine)
-        leased = leased and not quarantined
-        until = outcome.at + FIRST_LEASE if leased else outcome.at
-        stored = StoredMessage(
-            id=message.id,
-            received=outcome.at,
-            envelope=outcome.envelope,
-            session=outcome.session.facts(),
-            size=len(message),
-            recipients=tuple(
-                [
-                    StoredRecipient(index, recipient, next_attempt=until)
-                    for index, recipient in enumerate(outcome.envelope.recipients)
-                ]
-            ),
-            state=State.QUARANTINED if quarantined else State.QUEUED,
-            reason=reason,
-            by=outcome.by,
-            lease=Lease(self._owner, until) if leased else None,
-        )
-        return Deposit(stored, message.raw, (received_event(outcome),))
-
     def _report(self, outcome: Outcome, *, durable: bool) -> None:
         """Counts, logs and tells; what went into no spool gets its trace here."""
+        try:
+            self._count(outcome)
+            if not durable:
+                self._background(self._record([received_event(outcome)]))
+            if self._chain.observed("on_outcome"):
+                self._background(self._chain.tell_outcome(outcome))
+        except Exception:  # the seam: the outcome stands, and the client must hear of it
+            log.exception("outcome_not_told")
+
+    def _count(self, outcome: Outcome) -> None:
         session, verdict = outcome.session, name_of(outcome.verdict)
         self._metrics.messages.labels(session.listener, verdict).inc()
         self._metrics.message_bytes.labels(session.listener, verdict).inc(outcome.size)
@@ -376,13 +387,21 @@ class Intake:
             listener=session.listener,
             reply=str(outcome.reply),
         )
-        if not durable:
-            self._background(self._record([received_event(outcome)]))
-        if self._chain.observed("on_outcome"):
-            self._background(self._chain.tell_outcome(outcome))
 
     async def _record(self, events: Sequence[Event]) -> None:
         try:
             await self._spool.record(events)
         except (SpoolFull, SpoolUnavailable) as error:
             log.warning("trace_not_kept", reason=str(error))
+
+
+def _naming(message: Message, reply: Reply) -> Reply:
+    """The reply with the message's ID, for the sender to quote."""
+    return replace(reply, text=f"{reply.text} [{message.id}]")
+
+
+def _for_somebody(judged: Judgement) -> Judgement:
+    """A message whose last recipient was taken away is discarded."""
+    if isinstance(judged.verdict, Pass) and not judged.envelope.recipients:
+        return replace(judged, verdict=Discard("no recipient is left"))
+    return judged

@@ -38,6 +38,7 @@ def configure(format_: Format, level: str) -> None:
     """
     output = cast("TextIO", _Output(sys.stdout))
     shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
     ]

@@ -1,11 +1,12 @@
 """The one way in: what becomes of a message, and what 250 promises."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from prometheus_client import CollectorRegistry
+from structlog.contextvars import clear_contextvars, get_contextvars, merge_contextvars
 from structlog.testing import capture_logs
 
 from filterrelay.chain.chain import Chain
@@ -13,7 +14,8 @@ from filterrelay.chain.loader import PluginSet
 from filterrelay.chain.step import Policy, Step
 from filterrelay.intake.relaying import NO_RELAYING, RelayRules
 from filterrelay.intake.transaction import AuthUnavailable, Intake, IntakeRules
-from filterrelay.mail.edits import AddHeader
+from filterrelay.mail.address import Address
+from filterrelay.mail.edits import AddHeader, AddRecipient, ChangeSender, RemoveRecipient
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.finding import AuthResult, Finding
 from filterrelay.mail.message import Message
@@ -31,6 +33,14 @@ from filterrelay.spool.store import Deposit, Selection, SpoolFull, SpoolUnavaila
 
 RAW = a_message("Hello.\n").raw
 USER = a_session(login="alice@office.example")
+
+
+@pytest.fixture(autouse=True)
+def _own_context() -> Iterator[None]:
+    """A test is no session: what one binds for its log lines ends with it."""
+    clear_contextvars()
+    yield
+    clear_contextvars()
 
 
 class Bench:
@@ -244,6 +254,52 @@ async def test_a_refusal_by_our_own_rules_is_logged_and_counted() -> None:
     assert counted == 1
 
 
+async def test_a_plugins_log_lines_name_message_and_session() -> None:
+    """One search for the ID of a reply finds what went wrong with that message."""
+    bench = Bench(says(RuntimeError("boom")))
+    with capture_logs([merge_contextvars]) as logs:
+        await bench.intake.on_connect(USER)
+        reply = await bench.send()
+    failed = next(line for line in logs if line["event"] == "plugin_failed")
+    assert failed["message_id"] in reply.text
+    assert failed["session"] == USER.id
+
+
+@pytest.mark.parametrize("part", ["_deliver", "_background"])
+async def test_what_is_durable_is_acknowledged_whatever_fails_then(part: str) -> None:
+    """A 4xx for a message that is in the spool would bring it twice."""
+
+    def fails(*_: Any) -> None:
+        for argument in _:
+            if hasattr(argument, "close"):
+                argument.close()
+        raise RuntimeError("boom")
+
+    bench = Bench(says(None, "on_outcome"))
+    setattr(bench.intake, part, fails)
+    with capture_logs([merge_contextvars]) as logs:
+        reply = await bench.send()
+    assert reply.code == 250
+    (stored,) = await bench.stored(State.QUEUED)
+    failed = next(line for line in logs if line["log_level"] == "error")
+    assert failed["event"] == {"_deliver": "not_handed_over"}.get(part, "outcome_not_told")
+    assert failed["message_id"] == stored.id
+
+
+async def test_delivery_starts_nothing_in_the_messages_name() -> None:
+    """A connection to the next hop outlives the message that opened it."""
+    bench = Bench()
+    seen: list[dict[str, Any]] = []
+
+    def deliver(_: Deposit, reservation: Reservation) -> None:
+        seen.append(get_contextvars())
+        reservation.release()
+
+    bench.intake._deliver = deliver
+    await bench.send()
+    assert seen == [{}]
+
+
 class FullSpool(MemorySpool):
     """A spool without room."""
 
@@ -265,10 +321,15 @@ async def test_without_a_spool_nothing_is_acknowledged(
     spool: type[MemorySpool], reply: Reply
 ) -> None:
     """A full or broken disk is our own fault: the client tries again later."""
-    bench = Bench()
+    bench = Bench(says(None))
     bench.intake._spool = bench.spool = spool(bench.clock)
-    assert await bench.send() == reply
+    told = await bench.send()
+    message_id = told.text.partition("[")[2].rstrip("]")
+    assert told == replace(reply, text=f"{reply.text} [{message_id}]")
     assert not bench.delivered
+    (event,) = await bench.spool.events(message_id)
+    assert (event.data["verdict"], event.data["by"]) == ("defer", "")
+    assert [step["plugin"] for step in event.data["steps"]] == ["Says"]
 
 
 class Signs:
@@ -290,8 +351,26 @@ async def test_signing_comes_after_every_other_edit() -> None:
 
 async def test_mail_that_can_not_be_signed_is_not_accepted() -> None:
     """Better a 4xx than a message without the signature that the postmaster asked for."""
-    bench = Bench(signers=(says(OSError("no key"), "sign"),))
-    assert await bench.send() == TRY_LATER
+    bench = Bench(says(None), signers=(says(OSError("no key"), "sign"),))
+    told = await bench.send()
+    assert told.text.startswith(TRY_LATER.text)
+    (event,) = await bench.spool.events(told.text.partition("[")[2].rstrip("]"))
+    assert event.data["by"] == "Says"
+    assert [(s["hook"], s.get("error")) for s in event.data["steps"]] == [
+        ("on_message", None),
+        ("sign", "OSError: no key"),
+    ]
+
+
+async def test_a_fault_of_our_own_is_told_with_the_id() -> None:
+    """The client hears 451, and the log has the traceback under that ID."""
+    bench = Bench()
+    bench.intake._rules = replace(bench.intake._rules, listeners=cast("Any", None))
+    with capture_logs([merge_contextvars]) as logs:
+        reply = await bench.send()
+    assert reply.code == 451
+    failed = next(line for line in logs if line["event"] == "intake_failed")
+    assert f"[{failed['message_id']}]" in reply.text
 
 
 async def test_a_submission_is_completed_and_a_strangers_mail_is_not() -> None:
@@ -356,4 +435,44 @@ async def test_released_mail_is_still_seen_by_the_other_filters() -> None:
     bench.intake._chain = Chain(PluginSet(filters=(bench._step(REJECTS, "scanner"),)), 10)
     verdict = await bench.intake.release(stored, await bench.spool.body(stored.id))
     assert isinstance(verdict, Reject)
+    assert await bench.stored(State.QUARANTINED)
+
+
+def editor(*edits: Any) -> type[Any]:
+    """A plugin that makes these edits."""
+    made = says(Pass(edits=edits))
+    made.edits = True
+    return made
+
+
+async def set_aside(bench: Bench) -> Any:
+    """A message in quarantine."""
+    await bench.send()
+    (stored,) = await bench.stored(State.QUARANTINED)
+    return stored
+
+
+async def test_released_mail_leaves_as_the_other_filters_want_it() -> None:
+    """A recipient that a filter adds and a sender that it changes hold for released mail too."""
+    bench = Bench(says(Quarantine("looks odd")))
+    stored = await set_aside(bench)
+    archive = Recipient(Address("archive", "office.example"))
+    edits = editor(AddRecipient(archive), ChangeSender(Address("bounces", "office.example")))
+    bench.intake._chain = Chain(PluginSet(filters=(bench._step(edits, "archive"),)), 10)
+    assert isinstance(await bench.intake.release(stored, RAW), Pass)
+    (queued,) = await bench.stored(State.QUEUED)
+    assert queued.envelope.return_path == "bounces@office.example"
+    assert [str(r.recipient) for r in queued.recipients] == [
+        "bob@partner.example",
+        "archive@office.example",
+    ]
+
+
+async def test_released_mail_that_is_for_nobody_stays() -> None:
+    """What no recipient is left for is not sent, and the operator hears why."""
+    bench = Bench(says(Quarantine("looks odd")))
+    stored = await set_aside(bench)
+    drop = editor(RemoveRecipient(stored.envelope.recipients[0].address))
+    bench.intake._chain = Chain(PluginSet(filters=(bench._step(drop, "drop"),)), 10)
+    assert await bench.intake.release(stored, RAW) == Discard("no recipient is left")
     assert await bench.stored(State.QUARANTINED)

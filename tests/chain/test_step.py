@@ -172,11 +172,19 @@ async def test_a_wrong_value_in_an_answer_ends_at_the_plugin(answer: Any, shadow
     assert said.record.verdict == "error"
 
 
-async def test_edits_that_can_not_be_made_are_the_plugins_fault() -> None:
+async def test_edits_that_can_not_be_made_are_the_plugins_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A header that nobody can write defers mail as any other failure of that plugin does."""
-    broken = Pass(edits=(AddHeader("X-Score", 5),))  # type: ignore[arg-type]  # the fault
-    said = await step(answering(broken, edits=True)).ask("on_message", ARGUMENTS)
-    assert (said.verdict, said.record.verdict) == (Defer(CANT_CHECK), "error")
+
+    def edit_message(*_: Any) -> None:
+        raise ValueError("no header's value")
+
+    monkeypatch.setattr("filterrelay.chain.step.edit_message", edit_message)
+    edit = Pass(edits=(AddHeader("X-Score", "5"),))
+    said = await step(answering(edit, edits=True)).ask("on_message", ARGUMENTS)
+    assert said.verdict == Defer(CANT_CHECK)
+    assert said.record.error == "ValueError: no header's value"
 
 
 async def test_an_editors_answer_brings_the_message_as_it_edited_it() -> None:

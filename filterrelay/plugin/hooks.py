@@ -4,7 +4,8 @@ All but `lifespan` are coroutines. A plugin is a class registered as an entry
 point in the group `filterrelay.plugins`; its constructor takes its validated
 options, and it may say:
 
-    needs: tuple[str, ...] = ()    names of the plugins whose findings it reads
+    needs: tuple[str, ...] = ()    names of the plugins, or of their instances, whose
+                                   findings it reads
     edits: bool = False            whether its verdicts may carry edits; an instance
                                    may set it as its options have it
 
@@ -78,7 +79,7 @@ class Hooks:
         message: Message,
         findings: Mapping[str, Finding],
     ) -> Verdict | None:
-        """Judges the whole message; findings holds those of the plugins in `needs`."""
+        """Judges the whole message; findings holds, read-only, those of the plugins in `needs`."""
 
     @spec
     async def sign(

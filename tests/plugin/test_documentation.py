@@ -63,7 +63,7 @@ def test_the_pages_own_test_passes(installed: Path) -> None:
     """The test on the page runs as it stands, fixtures and all."""
     result = run(installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", ".")
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "2 passed" in result.stdout
+    assert "3 passed" in result.stdout
 
 
 async def test_the_lifespan_example_works(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal, assert_never
 import spf
 
 from filterrelay.plugin import (
+    Address,
     AuthResult,
     Defer,
     Duration,
@@ -98,15 +99,15 @@ class Spf:
         if session.may_relay or not session.client_ip or _is_loopback(session.client_ip):
             return None
         sender = envelope.return_path
-        domain = (sender.rpartition("@")[2] if sender else session.helo).lower()
+        domain = (envelope.sender.domain if envelope.sender else session.helo).lower()
         try:
             async with asyncio.timeout(self._options.timeout.total_seconds()):
-                check = await self._check(session, sender)
+                check = await self._check(session, envelope.sender)
         except TimeoutError:
             check = Check("temperror", "the check took too long")
         return self._verdict(check, _finding(check, session, sender, domain), session, domain)
 
-    async def _check(self, session: Session, sender: str) -> Check:
+    async def _check(self, session: Session, sender: Address | None) -> Check:
         """Evaluates the record, again after each answer of DNS, until none is missing.
 
         pyspf blocks where it asks DNS. Evaluated afresh with all answers known so
@@ -220,12 +221,15 @@ class _Query(spf.query):  # type: ignore[misc]  # pyspf has no types
     def __init__(
         self,
         client: str,
-        sender: str,
+        sender: Address | None,
         helo: str,
         receiver: str,
         answers: dict[Question, Sequence[Any] | DnsError],
     ) -> None:
-        super().__init__(client, sender, helo, receiver=receiver)
+        super().__init__(client, str(sender or ""), helo, receiver=receiver)
+        if sender is not None:  # pyspf would end a quoted local part at its first @
+            self.l = sender.local or "postmaster"  # RFC 7208 section 4.3
+            self.o = self.d = sender.domain
         self.set_default_explanation("")
         self._answers = answers
         self.missing: list[Question] = []

@@ -230,3 +230,11 @@ async def test_a_host_name_that_fails_does_not_hide_one_that_leads_back() -> Non
     }
     verdict = await judged(records, failing={"down.example"})
     assert verdict.finding.result == "pass"
+
+
+async def test_an_at_sign_in_a_quoted_name_hides_no_domain() -> None:
+    """The domain is what follows the last @ (RFC 5321 section 4.1.2)."""
+    verdict = await judged(FORBIDS, sender='"x@y"@office.example')
+    assert isinstance(verdict, Reject)
+    assert verdict.finding is not None
+    assert verdict.finding.auth[0].properties == (("smtp.mailfrom", '"x@y"@office.example'),)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, assert_never
+from typing import Annotated, Any, Literal, TypeVar, assert_never
 
 from pydantic import BeforeValidator, Field
 
@@ -36,6 +36,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # clamd asks setuptools for its own version
     import clamd
 
+T = TypeVar("T")
+
 PORT = 3310  # clamd's usual one
 SOCKETS = (  # where Debian, Fedora and clamd's own sample configuration put it
     "/run/clamav/clamd.ctl",
@@ -45,8 +47,13 @@ SOCKETS = (  # where Debian, Fedora and clamd's own sample configuration put it
 )
 
 _CHUNK = 1024 * 1024  # octets; one chunk may be as long as clamd's StreamMaxLength
+_INSTREAM = b"nINSTREAM\n"
+_ANSWER = 4096  # octets of an answer that are read
 _VECTORS = 512  # buffers handed to the kernel at once; it takes 1024
 _PROBE_TIMEOUT = 2.0  # seconds, when looking for a clamd on this machine
+_REFUSAL_TIME = 0.1  # seconds; clamd refuses a stream that is announced as too long at once
+_MIB = 1024 * 1024
+_MOST_MIB = 4095  # the longest chunk that INSTREAM can announce
 
 INFECTED = "Virus found: {signature}"
 TOO_BIG = Reply(552, "5.3.4", "Message too big to be scanned for viruses")  # RFC 3463 3.4
@@ -66,8 +73,9 @@ class ClamAvOptions(Options):
     """What becomes of an infected message; `tag` adds the header `X-Virus-Found`."""
     max_size: Size | None = None
     """Larger messages aren't sent to clamd; unset leaves it to clamd's StreamMaxLength."""
-    on_too_big: Literal["accept", "defer", "reject"] = "accept"
-    """What becomes of a message that is too big to be scanned."""
+    on_too_big: Literal["accept", "quarantine", "defer", "reject"] = "quarantine"
+    """What becomes of a message that is too big to be scanned; `accept` lets viruses through
+    that are padded to that size."""
     connect_timeout: Duration = Field(timedelta(seconds=5), gt=timedelta(0))
     """How long clamd may take to accept a connection."""
     read_timeout: Duration = Field(timedelta(seconds=60), gt=timedelta(0))
@@ -111,11 +119,15 @@ class ClamAv:
         return self._infected(signature)
 
     async def probe(self) -> str:
-        """clamd's version."""
+        """clamd's version, and up to what size it scans."""
         scanner = Scanner(self._options)
-        return (await self._asked(scanner, scanner.version)).partition("/")[0]
+        version = (await self._asked(scanner, scanner.version)).partition("/")[0]
+        scanner = Scanner(self._options)
+        takes = await self._asked(scanner, scanner.longest_stream)
+        limit = min(takes * _MIB, self._options.max_size or takes * _MIB)
+        return f"{version} scans up to {limit / _MIB:g} MiB; beyond: {self._options.on_too_big}"
 
-    async def _asked(self, scanner: "Scanner", question: Callable[..., str], *about: bytes) -> str:
+    async def _asked(self, scanner: "Scanner", question: Callable[..., T], *about: bytes) -> T:
         """The scanner's answer, had in a thread that is freed when nobody waits any longer."""
         try:
             return await self._services.in_thread(question, *about)
@@ -156,6 +168,8 @@ class ClamAv:
         match self._options.on_too_big:
             case "accept":
                 return Pass(finding)
+            case "quarantine":
+                return Quarantine(TOO_BIG.text, finding)
             case "defer":
                 return Defer(TOO_BIG_NOW, finding)
             case "reject":
@@ -168,7 +182,7 @@ class Scanner(clamd.ClamdNetworkSocket):  # type: ignore[misc]  # clamd ships no
     """clamd's own client without its gaps, for both kinds of socket; one conversation each.
 
     It would connect before it sets its timeout, by IPv4 only, might send half of
-    a chunk, and make chunks of 1 KiB.
+    a chunk, make chunks of 1 KiB, and fail at an answer that isn't UTF-8.
     """
 
     clamd_socket: socket.socket | None = None
@@ -213,6 +227,41 @@ class Scanner(clamd.ClamdNetworkSocket):  # type: ignore[misc]  # clamd ships no
         finally:
             self.clamd_socket.close()
 
+    def longest_stream(self) -> int:
+        """Its StreamMaxLength in whole MiB, found by asking. Raises clamd.ClamdError."""
+        taken, refused = 0, _MOST_MIB + 1
+        while refused - taken > 1:
+            middle = (taken + refused) // 2
+            if self._refuses(middle * _MIB):
+                refused = middle
+            else:
+                taken = middle
+        return taken
+
+    def _refuses(self, octets: int) -> bool:
+        """Whether clamd turns down a chunk of that length when it is announced."""
+        self._init_socket()
+        assert self.clamd_socket is not None
+        try:
+            self.clamd_socket.sendall(_INSTREAM + struct.pack("!L", octets))
+            self.clamd_socket.settimeout(_REFUSAL_TIME)
+            return self.clamd_socket.recv(1) != b""
+        except TimeoutError:
+            return False
+        except OSError as error:
+            raise clamd.ConnectionError(f"{self._address}: {error}") from error
+        finally:
+            self.clamd_socket.close()
+
+    def _recv_response(self) -> str:
+        """A line of clamd's, whatever a signature's author or a file's name put into it."""
+        assert self.clamd_socket is not None
+        try:
+            with self.clamd_socket.makefile("rb") as answers:
+                return answers.readline(_ANSWER).decode("ascii", "backslashreplace").strip()
+        except OSError as error:
+            raise clamd.ConnectionError(f"{self._address}: {error}") from error
+
     def _signature(self, answer: str) -> str:
         if answer.startswith("INSTREAM size limit exceeded"):
             raise clamd.BufferTooLongError(answer)
@@ -236,7 +285,7 @@ class Scanner(clamd.ClamdNetworkSocket):  # type: ignore[misc]  # clamd ships no
 
 def _instream(content: bytes) -> Iterator[bytes | memoryview]:
     """clamd's INSTREAM command: chunks with their length before each, an empty one last."""
-    yield b"nINSTREAM\n"
+    yield _INSTREAM
     view = memoryview(content)
     for start in range(0, len(content), _CHUNK):
         chunk = view[start : start + _CHUNK]

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from email.message import EmailMessage
 from pathlib import Path
+from typing import Any
 
 import clamd
 import pytest
@@ -101,7 +102,8 @@ async def test_a_tagged_message_names_the_virus(daemon: Clamd) -> None:
 
 
 @pytest.mark.parametrize(
-    ("on_too_big", "kind"), [("accept", Pass), ("defer", Defer), ("reject", Reject)]
+    ("on_too_big", "kind"),
+    [("accept", Pass), ("quarantine", Quarantine), ("defer", Defer), ("reject", Reject)],
 )
 async def test_a_message_beyond_max_size_is_not_scanned(
     daemon: Clamd, on_too_big: str, kind: type
@@ -117,11 +119,12 @@ async def test_a_message_beyond_max_size_is_not_scanned(
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
 async def test_a_message_beyond_clamds_own_limit_is_too_big(daemon: Clamd, kind: str) -> None:
-    """clamd hangs up in the middle of it; that is no failure of clamd's."""
+    """clamd hangs up in the middle of it; a virus may be behind the padding, so it is set aside."""
     address = f"unix:{daemon.socket}" if kind == "unix" else f"127.0.0.1:{daemon.port}"
     async with running("clamav", socket=address) as plugin:
         verdict = await plugin.on_message(message=Message("M", b"\r\n" + b"x" * 64_000_000))
     assert verdict.finding.result == "too-big"
+    assert isinstance(verdict, Quarantine)
 
 
 async def test_twenty_messages_at_once_get_their_own_verdicts(daemon: Clamd) -> None:
@@ -132,10 +135,15 @@ async def test_twenty_messages_at_once_get_their_own_verdicts(daemon: Clamd) -> 
     assert [isinstance(v, Reject) for v in verdicts] == [m is INFECTED for m in messages]
 
 
-async def test_clamd_is_asked_for_its_version(daemon: Clamd) -> None:
-    """`filterrelay check` shows it."""
-    async with running("clamav", socket=f"unix:{daemon.socket}") as plugin:
-        assert (await plugin.probe()).startswith("ClamAV ")
+@pytest.mark.parametrize(("options", "limit"), [({}, "60"), ({"max_size": "5 MiB"}, "5")])
+async def test_clamd_is_asked_for_its_version_and_limit(
+    daemon: Clamd, options: dict[str, Any], limit: str
+) -> None:
+    """`filterrelay check` shows what isn't scanned, and what becomes of it."""
+    async with running("clamav", socket=f"unix:{daemon.socket}", **options) as plugin:
+        said = await plugin.probe()
+    assert said.startswith("ClamAV ")
+    assert said.endswith(f" scans up to {limit} MiB; beyond: quarantine")
 
 
 async def test_a_clamd_that_is_not_there_is_an_error(tmp_path: Path) -> None:
@@ -175,6 +183,14 @@ async def test_an_answer_that_is_no_verdict_is_an_error(tmp_path: Path, answer: 
     async with running("clamav", socket=address) as plugin, odd_clamd(tmp_path / "s", answer):
         with pytest.raises(clamd.ClamdError):
             await plugin.on_message(message=CLEAN)
+
+
+async def test_a_signature_with_foreign_letters_is_a_virus(tmp_path: Path) -> None:
+    """Whoever writes signatures may write Latin-1."""
+    address, answer = f"unix:{tmp_path}/s", b"stream: Gr\xfc\xdfe.Virus FOUND\n"
+    async with running("clamav", socket=address) as plugin, odd_clamd(tmp_path / "s", answer):
+        verdict = await plugin.on_message(message=CLEAN)
+    assert str(verdict.reply) == r"550 5.7.1 Virus found: Gr\xfc\xdfe.Virus"
 
 
 async def test_a_silent_clamd_is_an_error_after_the_timeout(tmp_path: Path) -> None:

@@ -1,50 +1,42 @@
 """MIME parts read from raw bytes, with limits that a hostile message can't pass.
 
 The standard library's parser reads line by line, has no limits and recurses; a
-filter at the door can afford none of the three, so the tree is cut here by
-looking for boundary lines, and its leaves are decoded when first asked for.
+filter at the door can afford none of the three, so the tree is cut here in one
+pass that stops at boundary lines only, and its leaves are decoded when first
+asked for.
 """
 
-import binascii
-import codecs
-import quopri
-import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from email.errors import HeaderParseError
-from email.header import decode_header
-from email.message import Message as Fields
-from encodings.aliases import aliases
 from functools import cached_property
+
+from filterrelay.mail.entity import Entity, read_entity
+from filterrelay.mail.transfer import UUENCODE, decoded, decoded_beginning, uuencoded_names
+from filterrelay.mail.words import as_text
 
 MAX_DEPTH = 20  # nested multiparts; real mail stays below 8
 MAX_PARTS = 500  # leaves
 MAX_DECODED = 64 * 1024 * 1024  # bytes of one part
-MAX_WORDS = 16 * 1024  # characters of a header value whose encoded words are decoded
+MAX_BOUNDARY = 200  # octets; RFC 2046 section 5.1.1 allows 70
+MAX_LIKENESSES = 100_000  # lines that begin as a boundary and are none
 
-_UNFOLD = re.compile(rb"\r\n(?=[ \t])")
-_TYPE = re.compile(r"\s*([\w.+-]+/[\w.+*-]+)")
-_PLAIN_PARAMETER = re.compile(r';\s*([\w-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;"]+)')
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+TOO_MANY_PARTS = "too many parts"
+TOO_DEEP = "nested too deeply"
+TOO_MANY_LIKENESSES = "too many lines like a boundary"
+NO_PARTS = "multipart without parts"
 
-# A sender names the charset. Python would search the disk for each name it doesn't know and
-# remember it for ever, and some codecs that it does know are no charsets (some even quadratic).
-_NO_CHARSETS = {
-    *("base64_codec", "bz2_codec", "hex_codec", "quopri_codec", "rot_13", "uu_codec", "zlib_codec"),
-    "mbcs",
-}
-_CODECS = {*aliases.values(), "koi8_u"} - _NO_CHARSETS
-_CHARSETS = {codec: codec for codec in _CODECS} | {
-    alias: codec for alias, codec in aliases.items() if codec in _CODECS
-}
+_MESSAGES = ("message/rfc822", "message/global")
 
 
 @dataclass(frozen=True)
 class Part:
-    """One leaf of the MIME tree.
+    """One leaf of the MIME tree, or what there is to say of a container.
 
     content_type: lower case, without parameters. filename: as declared, decoded,
-    or empty. disposition: `attachment`, `inline` or empty. depth: 0 when the
-    message is no multipart. broken: what is wrong with it, or empty.
+    or empty. names: all that mail programs may read as its name. disposition:
+    `attachment`, `inline` or empty. depth: 0 when the message is no multipart.
+    broken: what is wrong with it, or empty. A container (a multipart, a message)
+    that has a name or is broken stands before its leaves, without content.
     """
 
     content_type: str
@@ -55,32 +47,22 @@ class Part:
     depth: int
     encoded: bytes = field(repr=False)
     broken: str = ""
+    names: tuple[str, ...] = ()
 
     @cached_property
     def content(self) -> bytes:
         """The decoded bytes, at most MAX_DECODED of them."""
-        encoded = self.encoded[: MAX_DECODED * 2]
-        if self.encoding == "base64":
-            return _lenient_base64(encoded)[:MAX_DECODED]
-        if self.encoding == "quoted-printable":
-            return quopri.decodestring(encoded)[:MAX_DECODED]
-        return encoded[:MAX_DECODED]
+        return decoded(self.encoded[: MAX_DECODED * 2], self.encoding)[:MAX_DECODED]
 
     @cached_property
     def text(self) -> str:
         """The content as text by its charset, else as UTF-8, else as Latin-1."""
-        return _as_text(self.content, self.charset, final=True)
+        return as_text(self.content, self.charset)
 
     def beginning(self, octets: int) -> str:
         """The text of about the first so many octets, without decoding the rest."""
-        if self.encoding == "base64":
-            encoded = self.encoded[: octets * 3 // 2].translate(None, b"\r\n \t")
-            content = _lenient_base64(encoded[: len(encoded) // 4 * 4])
-        elif self.encoding == "quoted-printable":
-            content = quopri.decodestring(self.encoded[:octets])
-        else:
-            content = self.encoded[:octets]
-        return _as_text(content, self.charset, final=len(content) < octets)
+        content = decoded_beginning(self.encoded, self.encoding, octets)
+        return as_text(content, self.charset, final=len(content) < octets)
 
     @property
     def is_text(self) -> bool:
@@ -90,154 +72,155 @@ class Part:
 
 def parse_parts(raw: bytes) -> tuple[Part, ...]:
     """The leaves in order; beyond a limit the rest is one leaf that says so in `broken`."""
-    leaves: list[Part] = []
-    todo = [(0, len(raw), 0)]
-    while todo:
-        start, end, depth = todo.pop()
-        if len(leaves) >= MAX_PARTS:
-            leaves.append(_leaf({}, raw, start, end, depth, "too many parts"))
-            break
-        fields, body = _entity_fields(raw, start, end)
-        kind = fields.get("content-type", "")
-        lowered = kind.lower().lstrip()
-        if depth >= MAX_DEPTH and lowered.startswith(("multipart/", "message/rfc822")):
-            leaves.append(_leaf(fields, raw, body, end, depth, "nested too deeply"))
-        elif lowered.startswith("multipart/"):
-            boundary = parameter(kind, "boundary")
-            children = _children(raw, body, end, boundary) if boundary else []
-            if children:
-                todo.extend((s, e, depth + 1) for s, e in reversed(children))
+    return tuple(_Tree(raw).read())
+
+
+@dataclass(slots=True)
+class _Multipart:
+    """An open multipart. boundaries: those that none around it has taken."""
+
+    entity: Entity
+    depth: int
+    boundaries: tuple[bytes, ...]
+    has_children: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Delimiter:
+    """A delimiter line (RFC 2046 section 5.1.1). start: before its CRLF; end: behind its own."""
+
+    level: int
+    start: int
+    end: int
+    closing: bool
+
+
+class _Tree:
+    """One pass over a message, with the multiparts that are open at that place."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self._leaves: list[Part] = []
+        self._open: list[_Multipart] = []
+        self._levels: dict[bytes, int] = {}  # of the open multiparts, by boundary
+        self._mark = b""  # how all delimiter lines begin
+        self._likenesses = MAX_LIKENESSES
+        self._leaf: tuple[Entity, int, str] | None = None  # begun: entity, depth, what is wrong
+
+    def read(self) -> list[Part]:
+        """The leaves in order."""
+        at = self._begin(0, 0)
+        while (line := self._next_delimiter(at)) is not None:
+            self._end_leaf(line.start)
+            self._close(line.level + 1, line.start)
+            at = line.end
+            if line.closing:  # what stands behind it is read on: some programs do
+                continue
+            if len(self._leaves) >= MAX_PARTS:
+                self._leaf = (_nothing_said(line.end), 0, TOO_MANY_PARTS)
+                break
+            self._open[line.level].has_children = True
+            at = self._begin(line.end, self._open[line.level].depth + 1)
+        if self._likenesses < 0:
+            entity, depth, _ = self._leaf or (_nothing_said(at), 0, "")
+            self._leaf = (entity, depth, TOO_MANY_LIKENESSES)
+        self._end_leaf(len(self._raw))
+        self._close(0, len(self._raw))
+        return self._leaves
+
+    def _begin(self, start: int, depth: int) -> int:
+        """Reads a header section and, if it is a message's, the one in it; where to go on."""
+        while True:
+            entity = read_entity(self._raw, start)
+            kind = entity.content_type
+            is_multipart = kind.startswith("multipart/")
+            is_message = kind in _MESSAGES and entity.encoding not in ("base64", "quoted-printable")
+            if depth >= MAX_DEPTH and (is_multipart or is_message):
+                self._leaf = (entity, depth, TOO_DEEP)
+            elif is_multipart:
+                self._open_multipart(entity, depth)
+            elif is_message:
+                self._note_container(entity, depth)
+                start, depth = entity.body, depth + 1
+                continue
             else:
-                leaves.append(_leaf(fields, raw, body, end, depth, "multipart without parts"))
-        elif lowered.startswith("message/rfc822") and not _is_encoded(fields):
-            todo.append((body, end, depth + 1))
-        else:
-            leaves.append(_leaf(fields, raw, body, end, depth, ""))
-    return tuple(leaves)
+                self._leaf = (entity, depth, "")
+            return max(entity.body - 2, 0)  # its first line may be a delimiter already
+
+    def _open_multipart(self, entity: Entity, depth: int) -> None:
+        free = tuple(mark for mark in entity.boundaries if mark not in self._levels)
+        self._levels.update(dict.fromkeys(free, len(self._open)))
+        self._open.append(_Multipart(entity, depth, free))
+        self._mark = _mark(self._levels)
+        self._note_container(entity, depth)
+
+    def _note_container(self, entity: Entity, depth: int) -> None:
+        if entity.fault or entity.names:
+            self._leaves.append(_part(entity, b"", depth, ""))
+
+    def _next_delimiter(self, at: int) -> _Delimiter | None:
+        """The next line that delimits parts of an open multipart."""
+        raw = self._raw
+        while self._levels and self._likenesses >= 0:
+            start = raw.find(self._mark, at)
+            if start < 0:
+                return None
+            end = raw.find(b"\r\n", start + 4)
+            end = len(raw) if end < 0 else end
+            text = raw[start + 4 : min(end, start + 4 + MAX_BOUNDARY)].rstrip()
+            for boundary, closing in ((text, False), (text.removesuffix(b"--").rstrip(), True)):
+                if boundary in self._levels:
+                    after = min(end + 2, len(raw))
+                    return _Delimiter(self._levels[boundary], start, after, closing)
+            self._likenesses -= 1
+            at = end
+        return None
+
+    def _end_leaf(self, end: int) -> None:
+        if self._leaf is not None:
+            entity, depth, broken = self._leaf
+            encoded = self._raw[entity.body : max(entity.body, end)]
+            self._leaves.append(_part(entity, encoded, depth, broken))
+            self._leaf = None
+
+    def _close(self, level: int, end: int) -> None:
+        """Closes the multiparts from that level on; one without parts is a leaf."""
+        while len(self._open) > level:
+            closed = self._open.pop()
+            for boundary in closed.boundaries:
+                del self._levels[boundary]
+            if not closed.has_children:
+                self._leaf = (closed.entity, closed.depth, NO_PARTS)
+                self._end_leaf(end)
+        self._mark = _mark(self._levels)
 
 
-def _entity_fields(raw: bytes, start: int, end: int) -> tuple[dict[str, str], int]:
-    """The `content-` fields of the entity in raw[start:end], and where its body begins."""
-    if raw.startswith(b"\r\n", start):
-        return {}, start + 2
-    stop = raw.find(b"\r\n\r\n", start, end)
-    head_end, body = (end, end) if stop < 0 else (stop + 2, stop + 4)
-    fields: dict[str, str] = {}
-    for line in _UNFOLD.sub(b"", raw[start:head_end]).split(b"\r\n"):
-        if line[:8].lower() == b"content-":
-            name, _, value = line.partition(b":")
-            fields.setdefault(name.strip().decode("latin-1").lower(), value.decode("latin-1"))
-    return fields, body
+def _nothing_said(start: int) -> Entity:
+    """What begins there without a header section."""
+    return Entity((), (), (), start, "")
 
 
-def _children(raw: bytes, start: int, end: int, boundary: str) -> list[tuple[int, int]]:
-    """Where the parts between the delimiter lines stand (RFC 2046 section 5.1.1)."""
-    mark = b"--" + boundary.encode("latin-1", "replace")
-    children: list[tuple[int, int]] = []
-    opened = -1
-    at = start if raw.startswith(mark, start) else raw.find(b"\r\n" + mark, start, end)
-    while at >= 0 and len(children) <= MAX_PARTS:
-        line = at + 2 if raw.startswith(b"\r\n", at) else at
-        after = line + len(mark)
-        line_end = raw.find(b"\r\n", after, end)
-        line_end = end if line_end < 0 else line_end
-        rest = raw[after : min(line_end, after + 200)].strip()
-        if rest in (b"", b"--"):
-            if opened >= 0:
-                children.append((opened, max(opened, at)))
-            opened = min(line_end + 2, end)
-            if rest:
-                return children
-            at = raw.find(b"\r\n" + mark, max(line_end, start), end)
-        else:
-            at = raw.find(b"\r\n" + mark, after, end)
-    if 0 <= opened < end:
-        children.append((opened, end))
-    return children
+def _mark(boundaries: Iterable[bytes]) -> bytes:
+    """How each of their delimiter lines begins, with the line end before it."""
+    least, most = min(boundaries, default=b""), max(boundaries, default=b"")
+    same = 0
+    while same < len(least) and least[same] == most[same]:
+        same += 1
+    return b"\r\n--" + least[:same]
 
 
-def _is_encoded(fields: dict[str, str]) -> bool:
-    encoding = fields.get("content-transfer-encoding", "").strip().lower()
-    return encoding in ("base64", "quoted-printable")
-
-
-def _leaf(
-    fields: dict[str, str], raw: bytes, start: int, end: int, depth: int, broken: str
-) -> Part:
-    kind = fields.get("content-type", "")
-    disposition = fields.get("content-disposition", "")
-    matched = _TYPE.match(kind)
+def _part(entity: Entity, encoded: bytes, depth: int, broken: str) -> Part:
+    names = entity.names
+    if entity.encoding in UUENCODE:
+        names = tuple(dict.fromkeys((*names, *uuencoded_names(encoded))))
     return Part(
-        content_type=matched.group(1).lower() if matched else "text/plain",
-        filename=parameter(disposition, "filename") or parameter(kind, "name"),
-        disposition=disposition.partition(";")[0].strip().lower(),
-        charset=parameter(kind, "charset") or "utf-8",
-        encoding=fields.get("content-transfer-encoding", "").strip().lower(),
+        content_type=entity.content_type,
+        filename=names[0] if names else "",
+        disposition=entity.disposition,
+        charset=entity.charset,
+        encoding=entity.encoding,
         depth=depth,
-        encoded=raw[start:end],
-        broken=broken,
+        encoded=encoded,
+        broken=broken or entity.fault,
+        names=names,
     )
-
-
-def parameter(value: str, name: str) -> str:
-    """One parameter of a Content-Type or Content-Disposition value, decoded, or empty.
-
-    RFC 2231 continuations and character sets and RFC 2047 words, which are wrong
-    here but usual, are decoded.
-    """
-    if name not in value.lower():
-        return ""
-    if "*" in value or "=?" in value:
-        return _hard_parameter(value, name)
-    for key, text in _PLAIN_PARAMETER.findall(value):
-        if key.lower() == name:
-            return re.sub(r"\\(.)", r"\1", text[1:-1]) if text.startswith('"') else str(text)
-    return ""
-
-
-def _hard_parameter(value: str, name: str) -> str:
-    fields = Fields()
-    fields["X"] = value
-    found = fields.get_param(name, header="X", failobj="")
-    if isinstance(found, tuple):
-        charset, _, text = found
-        try:
-            return _as_text(text.encode("latin-1"), charset or "utf-8", final=True)
-        except UnicodeError:
-            return text
-    return decode_words(found)
-
-
-def decode_words(value: str) -> str:
-    """A header value with its RFC 2047 encoded words decoded; broken ones stay as they are."""
-    if "=?" not in value:
-        return value
-    if len(value) > MAX_WORDS:
-        return decode_words(value[:MAX_WORDS]) + value[MAX_WORDS:]
-    try:
-        return "".join(
-            _as_text(text, charset or "latin-1", final=True) if isinstance(text, bytes) else text
-            for text, charset in decode_header(value)
-        )
-    except (HeaderParseError, ValueError):
-        return value
-
-
-def _as_text(content: bytes, charset: str, *, final: bool) -> str:
-    """The text; when the content is cut off (not final), a broken last character is left out."""
-    named = _CHARSETS.get(charset.lower().replace("-", "_"), "utf_8")
-    for codec in (named, "utf_8"):
-        try:
-            return codecs.getincrementaldecoder(codec)().decode(content, final)
-        except ValueError:
-            continue
-    return content.decode("latin-1")
-
-
-def _lenient_base64(encoded: bytes) -> bytes:
-    """What the base64 says, with foreign characters left out as mail programs do."""
-    try:
-        return binascii.a2b_base64(encoded)
-    except binascii.Error:
-        clean = _NOT_BASE64.sub(b"", encoded)
-        return binascii.a2b_base64(clean[: len(clean) // 4 * 4])

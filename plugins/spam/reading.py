@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from filterrelay.mail.mime import decode_words
+from filterrelay.mail.words import decode_words
 from filterrelay.plugin import Message, Part
 
 MAX_WORDS = 500  # of the text, all parts together

@@ -1,0 +1,148 @@
+"""The header section of a MIME entity: what its Content- fields say, and where its body begins."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from filterrelay.mail.parameters import (
+    MAX_VALUE,
+    Parameter,
+    first_word,
+    media_type,
+    parameters,
+    token_of,
+    values_of,
+)
+from filterrelay.mail.transfer import KNOWN
+
+_LINE = rb"[^\r]*+(?:\r(?!\n)[^\r]*+)*+(?:\r\n|\Z)"
+_FIELD = rb"(?!--)[!-9;-~]++[ \t]*+:" + _LINE + rb"(?:[ \t]" + _LINE + rb")*+"
+_FIELDS = re.compile(rb"(?:>?From " + _LINE + rb")?(?:" + _FIELD + rb")*+")
+_UNFOLD = re.compile(rb"\r\n(?=[ \t])")
+_CONTENT_FIELD = re.compile(rb"\r\ncontent-[a-z-]+[ \t]*:", re.IGNORECASE)
+_DAMAGE = 4096  # octets behind a damaged line in which the header may go on
+
+CONTRADICTION = "fields that contradict each other"
+NO_FIELD = "a line in its header is no field"
+NO_EMPTY_LINE = "no empty line behind its header"
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A header section read.
+
+    types, dispositions, encodings: the values of those Content- fields, octets
+    read as Latin-1; each should be there at most once. body: where the body
+    begins. damage: what is wrong with the section as a whole, or empty.
+    """
+
+    types: tuple[str, ...]
+    dispositions: tuple[str, ...]
+    encodings: tuple[str, ...]
+    body: int
+    damage: str
+
+    @cached_property
+    def content_type(self) -> str:
+        """In lower case, without parameters."""
+        return media_type(self.types[0]) if self.types else "text/plain"
+
+    @property
+    def disposition(self) -> str:
+        """`attachment`, `inline`, another word in lower case, or empty."""
+        return first_word(self.dispositions[0]) if self.dispositions else ""
+
+    @cached_property
+    def encoding(self) -> str:
+        """The transfer encoding in lower case, or empty."""
+        return first_word(self.encodings[0]) if self.encodings else ""
+
+    @cached_property
+    def _parameters(self) -> tuple[Parameter, ...]:
+        return tuple(one for value in self.types for one in parameters(value))
+
+    @property
+    def charset(self) -> str:
+        """The charset that is declared."""
+        return token_of(self._parameters, "charset") or "utf-8"
+
+    @property
+    def boundaries(self) -> frozenset[bytes]:
+        """All that programs may take for the boundary; blanks at its end don't count."""
+        own = [one for one in self._parameters if one.name == "boundary"]
+        texts = {text for one in own for text in one.readings} | {*values_of(own, "boundary")}
+        return frozenset(text.encode("latin-1", "replace").rstrip() for text in texts) - {b""}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names that the file may get, the likeliest first."""
+        found: list[str] = []
+        for values in (self.dispositions, self.types):
+            named = [value for value in values if "name" in value.lower()]
+            for value in named:
+                given = parameters(value)
+                found += values_of(given, "filename") + values_of(given, "name")
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with the header section or a field of it, or empty."""
+        if self.damage:
+            return self.damage
+        if self.encoding not in KNOWN:
+            return "an unknown transfer encoding"
+        for values in (self.types, self.dispositions, self.encodings):
+            if any(len(value) > MAX_VALUE for value in values):
+                return "a field that is too long"
+        if _differ(self.types, media_type) or _differ(self.encodings, first_word):
+            return CONTRADICTION
+        if self.content_type.startswith("multipart/") and self._has_two_boundaries():
+            return CONTRADICTION
+        return ""
+
+    def _has_two_boundaries(self) -> bool:
+        sections = [one.section for one in self._parameters if one.name == "boundary"]
+        return len(sections) > 1 and (None in sections or len(set(sections)) < len(sections))
+
+
+def _differ(values: tuple[str, ...], meaning: Callable[[str], str]) -> bool:
+    return len(values) > 1 and len({meaning(value) for value in values}) > 1
+
+
+def read_entity(raw: bytes, start: int) -> Entity:
+    """The entity whose header section begins there; it ends before the first line that is no field.
+
+    Only when Content- fields stand behind that line, too, up to an empty one,
+    it is taken for a damaged line amid the section.
+    """
+    if raw.startswith(b"\r\n", start):
+        return Entity((), (), (), start + 2, "")
+    fields = _FIELDS.match(raw, start)
+    assert fields is not None  # it matches no field at all, too
+    end = body = fields.end()
+    damage = ""
+    if raw.startswith(b"\r\n", end):
+        body = end + 2
+    elif end < len(raw) and not raw.startswith(b"--", end):
+        empty = raw.find(b"\r\n\r\n", end, end + _DAMAGE)
+        behind = raw[end : empty + 2] if empty >= 0 else b""
+        damage = NO_EMPTY_LINE
+        if b"\r\n--" not in behind and _CONTENT_FIELD.search(behind):
+            end, body, damage = empty + 2, empty + 4, NO_FIELD
+    return _entity(raw[start:end], body, damage)
+
+
+def _entity(section: bytes, body: int, damage: str) -> Entity:
+    found: dict[bytes, list[str]] = {}
+    for line in _UNFOLD.sub(b"", section).split(b"\r\n"):
+        if line[:8].lower() == b"content-":
+            name, _, value = line.partition(b":")
+            found.setdefault(name[8:].rstrip().lower(), []).append(value.decode("latin-1"))
+    return Entity(
+        tuple(found.get(b"type", ())),
+        tuple(found.get(b"disposition", ())),
+        tuple(found.get(b"transfer-encoding", ())),
+        body,
+        damage,
+    )

@@ -2,6 +2,9 @@
 
 from hashlib import sha256
 
+from filterrelay_plugins.attachments.tars import BLOCK, is_tar_header
+from filterrelay_plugins.attachments.zips import END
+
 # The industry's harmless test file (eicar.org); its hash, so that nobody stops this one.
 EICAR = "275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f"
 EICAR_OCTETS = 68
@@ -56,8 +59,6 @@ CONTAINERS = (
     "application/x-tar",
     "application/x-ole-storage",
 )
-_ZIP_END = b"PK\x05\x06"
-_ZIP_TAIL = 22 + 65535  # octets: the end record and the longest comment
 _VBA = "_VBA_PROJECT".encode("utf-16-le")
 
 
@@ -69,7 +70,7 @@ def kind_of(content: bytes) -> str:
     if content.startswith(b"MZ") and _is_program(content):
         return "application/x-dosexec"
     offset, mark = _TAR_MARK
-    if content.startswith(mark, offset):
+    if content.startswith(mark, offset) or is_tar_header(content[:BLOCK]):
         return "application/x-tar"
     if any(content.startswith(mark, offset) for offset, mark in _ISO_MARKS):
         return "application/x-iso9660-image"
@@ -82,9 +83,9 @@ def _is_program(content: bytes) -> bool:
     return content[header : header + 2] in (b"PE", b"NE", b"LE") or b"\x00" in content[:64]
 
 
-def ends_as_zip(content: bytes) -> bool:
-    """Whether a ZIP directory stands at the end, whatever comes before it."""
-    return content.rfind(_ZIP_END, max(0, len(content) - _ZIP_TAIL)) >= 0
+def holds_zip(content: bytes) -> bool:
+    """Whether the end of a ZIP stands in it, whatever comes before and behind."""
+    return END in content
 
 
 def has_ole_macros(content: bytes) -> bool:

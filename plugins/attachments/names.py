@@ -27,16 +27,17 @@ _DECOYS = frozenset(
 _TURNING = re.compile("[\u202d\u202e]")  # LRO and RLO; other direction marks have honest uses
 _INVISIBLE = re.compile("[\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 _CLASS_ID = re.compile(r"\.\{[0-9a-f-]{36}\}\Z")
+_MESSAGES = frozenset({"eml", "mht", "mhtml", "nws"})
 _MOST_SHOWN = 60  # characters of a name in a reply
 
 
 def bare_name(name: str) -> str:
     """The name as a file system would take it: no path, nothing invisible, lower case.
 
-    Windows drops blanks and dots at the end.
+    Windows drops blanks and dots at the end, and mail programs quotes.
     """
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
-    return _INVISIBLE.sub("", last).rstrip(". ").lower()
+    return _INVISIBLE.sub("", last).rstrip(". \"'").lower()
 
 
 def ending(bare: str) -> str:
@@ -62,6 +63,11 @@ def blocked_ending(name: str, blocked: Collection[str]) -> str:
     """The name's ending when it is one of those blocked, else empty."""
     last = ending(bare_name(name))
     return last if last in blocked else ""
+
+
+def is_message_name(name: str) -> bool:
+    """Whether a file of that name is opened as a message."""
+    return ending(bare_name(name)) in _MESSAGES
 
 
 def shown(name: str) -> str:

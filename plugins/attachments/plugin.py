@@ -1,19 +1,19 @@
 """The plugin `attachments`: its options, and what follows from an objection."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Annotated, Any, Literal, assert_never
 
-from filterrelay_plugins.attachments.archives import Inspection, Objection, Rules
-from filterrelay_plugins.attachments.kinds import (
-    CONTAINERS,
-    EICAR_MOST,
-    EXECUTABLE,
-    ends_as_zip,
-    is_eicar,
-    kind_of,
+from filterrelay_plugins.attachments.archives import (
+    Inspection,
+    Objection,
+    Rules,
+    is_message,
+    is_plain_reading,
 )
+from filterrelay_plugins.attachments.kinds import CONTAINERS, EXECUTABLE, holds_zip, kind_of
 from filterrelay_plugins.attachments.names import DANGEROUS, shown
 from pydantic import BeforeValidator, Field
 
@@ -39,7 +39,7 @@ Action = Literal["allow", "tag", "quarantine", "reject"]
 _SEVERITY: dict[Action, int] = {"allow": 0, "tag": 1, "quarantine": 2, "reject": 3}
 _MOST_DETAILS = 20  # objections that the trace shows
 _INLINE_OCTETS = 64 * 1024  # files up to there are looked at without a thread
-_UNSEEN = ("too many parts", "nested too deeply")  # Part.broken when something wasn't parsed
+_AT_ONCE = 2  # inspections in threads a process: each may hold archive_size octets
 _CLEAN = Pass(Finding("clean"))
 
 
@@ -74,18 +74,19 @@ class AttachmentsOptions(Options):
     """… that is an office document with macros."""
     encrypted: Action = "allow"
     """… that is in an encrypted archive, and so can't be looked at."""
-    unreadable: Action = "allow"
+    unreadable: Action = "quarantine"
     """… that is an archive that is damaged or of a kind that can't be looked into."""
     beyond_limits: Action = "quarantine"
     """… that is an archive beyond the limits below (as ZIP bombs are), or nested too deeply."""
-    broken: Action = "allow"
-    """What becomes of mail whose MIME structure is broken."""
+    broken: Action = "quarantine"
+    """What becomes of mail whose MIME structure is broken: programs may see another file in it."""
     archive_depth: int = Field(6, ge=0, le=30)
     """How many archives deep to look."""
     archive_members: int = Field(2000, ge=1)
     """How many files in all archives of one message."""
-    archive_size: Size = Field(100 * 1024**2, ge=1)
-    """How many octets all archives of one message may unpack to while they are looked into."""
+    archive_size: Size = Field(32 * 1024**2, ge=1)
+    """How many octets all archives of one message may unpack to while they are looked into;
+    two messages a worker are at once, so twice that is the memory it may take."""
     time_limit: Duration = Field(timedelta(seconds=10), gt=timedelta(0))
     """How long looking into one message's archives may take."""
 
@@ -131,16 +132,18 @@ class Attachments:
     async def lifespan(self, services: Services) -> AsyncIterator[None]:
         """Keeps the threads and the clock."""
         self._services = services
+        self._turns = asyncio.Semaphore(_AT_ONCE)
         yield
 
     @hook
     async def on_message(self, message: Message) -> Verdict:
         """Looks at every part that isn't plain text for reading."""
-        parts = [part for part in message.parts if not _is_plain_reading(part)]
+        parts = [part for part in message.parts if not is_plain_reading(part)]
         if not parts:
             return _CLEAN
         if any(_needs_thread(part) for part in parts):
-            objections = await self._services.in_thread(self._inspect, parts)
+            async with self._turns:
+                objections = await self._services.in_thread(self._inspect, parts)
         else:
             objections = self._inspect(parts)
         return self._verdict(objections) if objections else _CLEAN
@@ -150,11 +153,7 @@ class Attachments:
         end = clock.monotonic() + self._seconds
         inspection = Inspection(self._rules, lambda: end - clock.monotonic())
         for part in parts:
-            name = part.filename or f"unnamed {part.content_type}"
-            if part.broken:
-                kind = "beyond-limits" if part.broken in _UNSEEN else "broken"
-                inspection.objections.append(Objection(kind, name, part.broken))
-            inspection.inspect(name, part.content_type, part.content)
+            inspection.inspect(part)
         return inspection.objections
 
     def _gravity(self, objection: Objection) -> tuple[int, bool]:
@@ -182,16 +181,9 @@ class Attachments:
                 assert_never(action)
 
 
-def _is_plain_reading(part: Part) -> bool:
-    """Whether nothing in the part can be a file: text that is shown, not saved."""
-    if part.filename or part.broken or not part.is_text:
-        return False
-    return len(part.encoded) > 3 * EICAR_MOST or not is_eicar(part.content)
-
-
 def _needs_thread(part: Part) -> bool:
     """Whether looking at it may take longer than other sessions should wait."""
-    if len(part.encoded) > _INLINE_OCTETS:
+    if len(part.encoded) > _INLINE_OCTETS or is_message(part):
         return True
     content = part.content
-    return kind_of(content) in CONTAINERS or ends_as_zip(content)
+    return kind_of(content) in CONTAINERS or holds_zip(content)

@@ -16,6 +16,7 @@ from filterrelay_plugins.attachments.names import DANGEROUS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from filterrelay.plugin import Part
 from tests.acceptance.peers.clamd import EICAR
 
 PROGRAM = b"MZ" + b"\0" * 100
@@ -54,7 +55,8 @@ def objections(
 ) -> list[Objection]:
     """What there is to object to in a file."""
     inspection = Inspection(rules, lambda: time_left)
-    inspection.inspect(name, "application/octet-stream", content)
+    part = Part("application/octet-stream", name, "", "", "", 0, content, names=(name,))
+    inspection.inspect(part)
     return inspection.objections
 
 

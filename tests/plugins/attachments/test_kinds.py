@@ -1,14 +1,16 @@
 """What files are by their content."""
 
 import gzip
+import io
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 from filterrelay_plugins.attachments.kinds import (
-    ends_as_zip,
     has_ole_macros,
+    holds_zip,
     is_eicar,
     kind_of,
 )
@@ -58,6 +60,18 @@ def test_a_tar_of_the_real_program_is_known(tmp_path: Path) -> None:
     assert kind_of(made.stdout) == "application/x-tar"
 
 
+def test_a_tar_without_a_mark_is_known_by_its_checksum() -> None:
+    """As they were before 1988, and as they still may be."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        archive.addfile(tarfile.TarInfo("a"))
+    header = bytearray(made.getvalue()[:512])
+    header[257:265] = bytes(8)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    assert kind_of(bytes(header)) == "application/x-tar"
+
+
 def test_eicar_is_known_with_blanks_behind_it() -> None:
     """Up to 128 octets, as its specification says."""
     assert is_eicar(EICAR)
@@ -72,10 +86,12 @@ def test_what_only_quotes_eicar_is_not_eicar() -> None:
     assert not is_eicar(EICAR[:-1] + b"!")
 
 
-def test_a_zip_behind_a_program_is_seen() -> None:
-    """Self-extracting archives end as ZIP files."""
-    assert ends_as_zip(b"MZ" + b"x" * 1000 + b"PK\x05\x06" + b"\0" * 18)
-    assert not ends_as_zip(b"PK\x05\x06" + b"x" * 70_000)
+def test_a_zip_in_something_else_is_seen() -> None:
+    """Self-extracting archives have one behind a program; some programs find it anywhere."""
+    end = b"PK\x05\x06" + b"\0" * 18
+    assert holds_zip(b"MZ" + b"x" * 1000 + end)
+    assert holds_zip(b"x" * 1000 + end + b"x" * 70_000)
+    assert not holds_zip(b"PK" * 1000)
 
 
 def test_ole_macros_are_known_by_their_storage() -> None:

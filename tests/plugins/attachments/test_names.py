@@ -5,6 +5,7 @@ from filterrelay_plugins.attachments.names import (
     DANGEROUS,
     blocked_ending,
     disguise,
+    is_message_name,
     shown,
 )
 
@@ -13,7 +14,14 @@ from filterrelay_plugins.attachments.names import (
     "name",
     [
         *("setup.exe", "SETUP.EXE", "setup.exe.", "setup.exe  ", "setup.exe. .", "a.b.c.exe"),
-        *("set\u200bup.e\u200bxe", "setup.exe\0", "dir/setup.exe", r"c:\x\setup.exe", ".exe"),
+        *(
+            "set\u200bup.e\u200bxe",
+            "setup.exe\0",
+            'setup.exe"',
+            "dir/setup.exe",
+            r"c:\x\setup.exe",
+            ".exe",
+        ),
     ],
 )
 def test_an_ending_is_found_however_it_is_written(name: str) -> None:
@@ -52,6 +60,12 @@ def test_a_disguise_is_seen_through(name: str, why: str) -> None:
 def test_an_honest_name_is_no_disguise(name: str) -> None:
     """Several dots, direction marks of Hebrew, and other scripts are usual."""
     assert not disguise(name)
+
+
+def test_a_file_may_be_a_message_by_its_name() -> None:
+    """Then mail programs show what is attached to it."""
+    assert is_message_name("Fwd.EML")
+    assert not is_message_name("eml.txt")
 
 
 def test_a_name_in_a_reply_is_short_and_plain() -> None:

@@ -6,8 +6,10 @@ import io
 import itertools
 import lzma
 import tarfile
+import tracemalloc
 import zipfile
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import pytest
 from filterrelay_plugins.attachments.archives import Inspection, Objection, Rules
@@ -48,6 +50,11 @@ def tarred(files: Mapping[str, bytes]) -> bytes:
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     return made.getvalue()
+
+
+def halves(content: bytes) -> tuple[bytes, bytes]:
+    """The same in two pieces."""
+    return content[:40], content[40:]
 
 
 def objections(
@@ -197,6 +204,41 @@ def test_looking_ends_when_the_time_is_over() -> None:
     """Whatever is in the archive."""
     found = objections("a.zip", zipped({"a.txt": b"x"}), time_left=0.0)
     assert [one.kind for one in found] == ["beyond-limits"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        tarred({"a": b"x"})[:1024] + b"garbage".ljust(512) + tarred({"run.js": b"x"}),
+        b"".join(lzma.compress(half) for half in halves(zipped({"run.js": b"x"}))),
+        lzma.compress(tarred({"a": b"x"})) + lzma.compress(tarred({"run.js": b"x"})),
+        zipped({"run.js": b"x"}) + zipped({"a.txt": b"x"}),
+        gzip.compress(tarred({"run.js": b"x"})) + b"trailing",
+        gzip.compress(b"x") + zipped({"run.js": b"x"}),
+        tarred({"a": b"x"}) + zipped({"run.js": b"x"}),
+        zipped({"run.js": b"x"}).replace(b"run.js", b"run.cs", 1),
+        zipped({"run.js": b"x"}).replace(b"run.js", b"run.cs", 2).replace(b"run.cs", b"run.js", 1),
+        b"before" * 20_000 + zipped({"run.js": b"x"}) + b"behind" * 20_000,
+        gzip.compress(zipped({"run.js": b"x"}) + b"x" * 5000)[:-5],
+        zipped({"a.zip": zipped({"run.js": b"x"}) + bytes(5000)}).replace(b"PK\x01\x02", b"PK\0\0"),
+    ],
+    ids=range(12),
+)
+def test_no_damage_hides_a_file(content: bytes) -> None:
+    """What some program would unpack is judged, whatever is wrong with the archive."""
+    assert "blocked" in kinds("file", content)
+
+
+def test_unpacking_takes_no_more_memory_than_it_may() -> None:
+    """Archives in archives are not held twice."""
+    bomb = zipped({"inner.zip": zipped({"a.txt": b"x"}) + b"\0" * 30_000_000})
+    rules = replace(RULES, octets=32 * 1024**2)
+    tracemalloc.start()
+    try:
+        objections("a.zip", bomb, rules)
+        assert tracemalloc.get_traced_memory()[1] < 45_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @settings(max_examples=300, deadline=None)

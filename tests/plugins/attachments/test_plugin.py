@@ -1,8 +1,14 @@
 """The plugin `attachments` as mail meets it."""
 
+import asyncio
 import threading
+from base64 import b64encode
+from binascii import b2a_uu
+from collections.abc import Callable
+from dataclasses import replace
 from email.message import EmailMessage
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from filterrelay_plugins.attachments.archives import Objection
@@ -153,12 +159,106 @@ async def test_a_name_alone_makes_a_text_a_file() -> None:
 
 
 async def test_a_multipart_without_parts_is_judged_as_broken() -> None:
-    """Allowed unless the operator says otherwise."""
+    """Set aside unless the operator says otherwise."""
     message = a_message(b"Content-Type: multipart/mixed; boundary=x\n\nno parts here\n")
-    async with running("attachments", broken="reject") as plugin:
+    async with running("attachments") as plugin:
         verdict = await plugin.on_message(message=message)
     assert verdict.finding.result == "broken"
+    assert isinstance(verdict, Quarantine)
+
+
+VIRUS = b64encode(EICAR).decode()
+FILE = "Content-Type: application/octet-stream\n"
+INNER = f"{FILE}Content-Disposition: attachment; filename=a.js\n\nx\n"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        *(
+            f"{FILE}Content-Transfer-Encoding: {encoding}\n\n{VIRUS}\n"
+            for encoding in ("base64 (c)", "(c) base64", "base64;", '"base64"')
+        ),
+        f"{FILE}Content-Transfer-Encoding: base64\n{VIRUS}\n",
+        f"{FILE}Content-Transfer-Encoding: base64\n\n"
+        f"{b64encode(EICAR[:4]).decode()}{b64encode(EICAR[4:]).decode()}\n",
+        f"{FILE}Content-Transfer-Encoding: x-uuencode\n\nbegin 644 a\n"
+        f"{b2a_uu(EICAR[:45]).decode()}{b2a_uu(EICAR[45:]).decode()}`\nend\n",
+        *(
+            f"{FILE}Content-Disposition: {disposition}\n\nx\n"
+            for disposition in (
+                "attachment; filename=my doc.js",
+                "attachment; filename=a.txt; filename*=utf-8''a.js",
+                "attachment; filename=a.txt; filename=a.js",
+                "attachment; (c) filename=a.js",
+                "attachment filename=a.js",
+                "attachment; filename=a.txt\nContent-Type: x/y; name=a.js",
+            )
+        ),
+        f"Content-Type: message/rfc822; name=a.js\n\n{FILE}\nx\n",
+        f"Content-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n"
+        f"{b64encode(INNER.encode()).decode()}\n",
+        f"{FILE}Content-Disposition: attachment; filename=a.eml\n\n{INNER}",
+        f"Content-Type: (c) multipart/mixed; boundary=i\n\n--i\n{INNER}\n--i--\n",
+        f'Content-Type: multipart/mixed; boundary="i "\n\n--i \n{INNER}\n--i --\n',
+    ],
+)
+async def test_no_way_of_writing_it_hides_a_file(part: str) -> None:
+    """What common mail programs would show is refused."""
+    message = f"Content-Type: multipart/mixed; boundary=o\n\n--o\n{part}\n--o--\n"
+    async with running("attachments") as plugin:
+        verdict = await plugin.on_message(message=a_message(message.encode()))
     assert isinstance(verdict, Reject)
+
+
+@pytest.mark.parametrize(
+    ("part", "finding"),
+    [
+        (f"{FILE}Content-Transfer-Encoding: yenc\n\nx\n", "broken"),
+        (
+            f"{FILE}Content-Transfer-Encoding: 7bit\n"
+            f"Content-Transfer-Encoding: base64\n\n{VIRUS}\n",
+            "broken",
+        ),
+        ("Content-Type: message/partial; id=x; number=1; total=2\n\nx\n", "unreadable"),
+    ],
+)
+async def test_what_cannot_be_judged_is_set_aside(part: str, finding: str) -> None:
+    """Programs may see anything in it, or together with other messages."""
+    message = f"Content-Type: multipart/mixed; boundary=o\n\n--o\n{part}\n--o--\n"
+    async with running("attachments") as plugin:
+        verdict = await plugin.on_message(message=a_message(message.encode()))
+    assert verdict.finding.result == finding
+    assert isinstance(verdict, Quarantine)
+
+
+async def test_an_attached_message_in_an_archive_is_opened() -> None:
+    """And the path to the file tells where it was found."""
+    async with running("attachments") as plugin:
+        verdict = await plugin.on_message(
+            message=with_file(zipped({"a.eml": INNER.encode()}), "a.zip")
+        )
+    assert verdict.finding.text == "a.zip/a.eml/a.js: .js files are not accepted"
+
+
+async def test_archives_wait_for_each_other() -> None:
+    """Each takes memory: no more than two are unpacked at a time."""
+    at_once: list[int] = []
+    running_now = 0
+
+    async def in_thread(work: Callable[..., Any], /, *args: Any) -> Any:
+        nonlocal running_now
+        running_now += 1
+        at_once.append(running_now)
+        await asyncio.sleep(0)
+        running_now -= 1
+        return work(*args)
+
+    message = with_file(zipped({"a.txt": b"x"}), "a.zip")
+    async with running("attachments") as plugin:
+        plugin._services = replace(plugin._services, in_thread=in_thread)
+        await asyncio.gather(*(plugin.on_message(message=message) for _ in range(10)))
+    assert max(at_once) == 2
 
 
 async def test_parts_nested_beyond_looking_are_set_aside() -> None:

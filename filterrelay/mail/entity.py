@@ -21,7 +21,8 @@ _FIELD = rb"(?!--)[!-9;-~]++[ \t]*+:" + _LINE + rb"(?:[ \t]" + _LINE + rb")*+"
 _FIELDS = re.compile(rb"(?:>?From " + _LINE + rb")?(?:" + _FIELD + rb")*+")
 _UNFOLD = re.compile(rb"\r\n(?=[ \t])")
 _CONTENT_FIELD = re.compile(rb"\r\ncontent-[a-z-]+[ \t]*:", re.IGNORECASE)
-_DAMAGE = 4096  # octets behind a damaged line in which the header may go on
+_DAMAGE = 4096  # octets behind a damaged line in which a part's header may go on
+_MAX_FIELDS = 10  # of one name that are read
 
 CONTRADICTION = "fields that contradict each other"
 NO_FIELD = "a line in its header is no field"
@@ -120,17 +121,33 @@ def read_entity(raw: bytes, start: int) -> Entity:
         return Entity((), (), (), start + 2, "")
     fields = _FIELDS.match(raw, start)
     assert fields is not None  # it matches no field at all, too
-    end = body = fields.end()
-    damage = ""
+    end = fields.end()
     if raw.startswith(b"\r\n", end):
-        body = end + 2
-    elif end < len(raw) and not raw.startswith(b"--", end):
-        empty = raw.find(b"\r\n\r\n", end, end + _DAMAGE)
-        behind = raw[end : empty + 2] if empty >= 0 else b""
-        damage = NO_EMPTY_LINE
-        if b"\r\n--" not in behind and _CONTENT_FIELD.search(behind):
-            end, body, damage = empty + 2, empty + 4, NO_FIELD
-    return _entity(raw[start:end], body, damage)
+        return _entity(raw[start:end], end + 2, "")
+    if end == len(raw) or raw.startswith(b"--", end):
+        return _entity(raw[start:end], end, "")
+    if (empty := _end_behind_damage(raw, start, end)) >= 0:
+        return _entity(raw[start : empty + 2], empty + 4, NO_FIELD)
+    return _entity(raw[start:end], end, "" if _is_harmless(raw, start, end) else NO_EMPTY_LINE)
+
+
+def _end_behind_damage(raw: bytes, start: int, end: int) -> int:
+    """The end of a section that goes on behind the line at `end`, or -1."""
+    most = len(raw) if start == 0 else end + _DAMAGE
+    empty = raw.find(b"\r\n\r\n", end, most)
+    behind = raw[end : empty + 2] if empty >= 0 else b""
+    is_one = start == 0 or b"\r\n--" not in behind
+    return empty if is_one and _CONTENT_FIELD.search(behind) else -1
+
+
+def _is_harmless(raw: bytes, start: int, end: int) -> bool:
+    """Whether a section that no empty line ends comes from honest programs.
+
+    They send texts without knowing of headers, and bounces with half a header.
+    """
+    if start == 0 and not _CONTENT_FIELD.search(b"\r\n" + raw[:end]):
+        return True
+    return raw.startswith(b"\r\n--", raw.find(b"\r\n", end))
 
 
 def _entity(section: bytes, body: int, damage: str) -> Entity:
@@ -138,7 +155,11 @@ def _entity(section: bytes, body: int, damage: str) -> Entity:
     for line in _UNFOLD.sub(b"", section).split(b"\r\n"):
         if line[:8].lower() == b"content-":
             name, _, value = line.partition(b":")
-            found.setdefault(name[8:].rstrip().lower(), []).append(value.decode("latin-1"))
+            values = found.setdefault(name[8:].rstrip().lower(), [])
+            if len(values) < _MAX_FIELDS:
+                values.append(value.decode("latin-1"))
+            else:
+                damage = damage or CONTRADICTION
     return Entity(
         tuple(found.get(b"type", ())),
         tuple(found.get(b"disposition", ())),

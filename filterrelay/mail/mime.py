@@ -115,6 +115,7 @@ class _Tree:
             self._close(line.level + 1, line.start)
             at = line.end
             if line.closing:  # what stands behind it is read on: some programs do
+                self._likenesses -= 1
                 continue
             if len(self._leaves) >= MAX_PARTS:
                 self._leaf = (_nothing_said(line.end), 0, TOO_MANY_PARTS)
@@ -212,7 +213,9 @@ def _mark(boundaries: Iterable[bytes]) -> bytes:
 def _part(entity: Entity, encoded: bytes, depth: int, broken: str) -> Part:
     names = entity.names
     if entity.encoding in UUENCODE:
-        names = tuple(dict.fromkeys((*names, *uuencoded_names(encoded))))
+        packed = uuencoded_names(encoded, MAX_PARTS + 1)
+        broken = broken or (TOO_MANY_PARTS if len(packed) > MAX_PARTS else "")
+        names = tuple(dict.fromkeys((*names, *packed)))
     return Part(
         content_type=entity.content_type,
         filename=names[0] if names else "",

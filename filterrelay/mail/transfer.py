@@ -13,6 +13,7 @@ _FOREIGN = bytes(octet for octet in range(256) if octet not in _ALPHABET)
 _PADDING = re.compile(rb"=[=\s]*")
 _MAX_RUNS = 1000  # of base64, each with padding at its end
 _UU_BEGIN = re.compile(rb"(?:\A|\r\n)begin [0-7]{3,4} ([^\r\n]*)")
+_UU_WORD = b"begin "  # quicker to find
 
 
 def decoded(encoded: bytes, encoding: str) -> bytes:
@@ -40,9 +41,16 @@ def goes_on_behind_padding(encoded: bytes) -> bool:
     return padding >= 0 and bool(encoded[padding:].translate(None, b"= \t\r\n"))
 
 
-def uuencoded_names(encoded: bytes) -> list[str]:
-    """The names of the files in there."""
-    return [name.decode("latin-1").strip() for name in _UU_BEGIN.findall(encoded)]
+def uuencoded_names(encoded: bytes, most: int) -> list[str]:
+    """The names of the first files in there."""
+    found: list[str] = []
+    at = encoded.find(_UU_WORD)
+    while at >= 0 and len(found) < most:
+        begin = _UU_BEGIN.match(encoded, max(0, at - 2))
+        if begin is not None:
+            found.append(begin[1].decode("latin-1").strip())
+        at = encoded.find(_UU_WORD, at + 1)
+    return found
 
 
 def _base64(encoded: bytes) -> bytes:

@@ -37,6 +37,24 @@ def test_the_line_of_a_mailbox_file_is_overlooked(line: bytes) -> None:
     assert (read.content_type, read.fault) == ("a/b", "")
 
 
+def test_a_text_without_a_header_is_no_fault() -> None:
+    """Printers and scripts send such, and it is plain text to everybody."""
+    assert read_entity(b"Subject: x\r\nPaper is out.\r\n\r\nSee to it.\r\n", 0).fault == ""
+
+
+def test_a_header_cut_off_in_a_line_is_no_fault() -> None:
+    """Bounces return such."""
+    raw = b"--b\r\nContent-Type: a/b\r\nX-Trace\r\n--b--\r\n"
+    assert read_entity(raw, 5).fault == ""
+
+
+def test_a_field_given_very_often_is_a_contradiction() -> None:
+    """Only its beginnings are read."""
+    with within_cpu_budget(300):
+        read = read_entity(b"Content-Type: a/b; name=x\r\n" * 100_000 + b"\r\n", 0)
+        assert (read.fault, read.names) == ("fields that contradict each other", ("x",))
+
+
 @pytest.mark.parametrize("raw", [b"", b"\r\n", b"Content-Type: a/b", b"Content-Type: a/b\r\n--x"])
 def test_a_section_without_a_body_is_no_fault(raw: bytes) -> None:
     """There may be nothing to say."""

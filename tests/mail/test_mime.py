@@ -132,6 +132,13 @@ def test_lines_like_boundaries_cost_little() -> None:
     assert len(parts) == 1
 
 
+def test_ends_of_a_multipart_cost_little() -> None:
+    """However many there are."""
+    raw = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n" + b"\r\n--b--" * 1_000_000
+    with within_cpu_budget(500):
+        assert parse_parts(raw)[-1].broken == "too many lines like a boundary"
+
+
 def test_a_text_full_of_dashes_is_no_likeness() -> None:
     """Comments of SQL begin as no boundary of this message does."""
     body = b"--b\r\n\r\n" + b"-- a comment\r\n" * (MAX_LIKENESSES + 1) + b"--b--\r\n"

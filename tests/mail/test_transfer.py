@@ -44,7 +44,8 @@ def test_uuencoded_files_are_decoded_and_named() -> None:
     """One or several, with text around them."""
     encoded = b"See:\r\n" + uuencoded("a.js", b"hello" * 20) + uuencoded("b c.js", b"world")
     assert decoded(encoded, "x-uuencode") == b"hello" * 20 + b"world"
-    assert uuencoded_names(encoded) == ["a.js", "b c.js"]
+    assert uuencoded_names(encoded, 10) == ["a.js", "b c.js"]
+    assert uuencoded_names(uuencoded("a.js", b"x"), 10) == ["a.js"]
 
 
 def test_what_is_in_no_known_encoding_stays_as_it_is() -> None:

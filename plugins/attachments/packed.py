@@ -9,7 +9,7 @@ from typing import Protocol
 
 _FED = 4096  # packed octets handed over at a time
 _UNPACKED = 64 * 1024  # octets unpacked at a time when they are only passed over
-_XZ_MEMORY = 64 * 1024 * 1024  # octets that an xz dictionary may take
+_XZ_MEMORY = 80 * 1024 * 1024  # octets; `xz -9` needs 65 MiB, used as far as it unpacks
 _MAX_STREAMS = 10_000  # of one file
 _ERRORS = (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError)
 _GZIP = b"\x1f\x8b\x08"
@@ -91,7 +91,7 @@ class Packed:
             if self._unpacker.eof:
                 self._next_stream()
                 continue
-            before = self._at
+            starved = self._unpacker.needs_input and self._at >= len(self._content)
             try:
                 piece = self._step(size)
             except _ERRORS:
@@ -100,7 +100,7 @@ class Packed:
             if piece:
                 self._got += len(piece)
                 return piece
-            self.damaged = self._at == before and not self._unpacker.eof  # it is cut off
+            self.damaged = starved and not self._unpacker.eof  # it is cut off
         return b""
 
     @property

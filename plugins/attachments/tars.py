@@ -13,6 +13,7 @@ _WITHOUT_CONTENT = (b"1", b"2", b"3", b"4", b"5", b"6")  # links, devices, direc
 _LONG_NAME, _SPARSE, _PAX = b"L", b"S", (b"x", b"X")
 _RECORDS = (_LONG_NAME, b"K", *_PAX, b"g")  # about the member that follows, or all
 _MAX_DIGITS = 20
+_ASCII = bytes(range(0x80))
 _OCTAL = re.compile(rb"[ \0]*([0-7]+)[ \0]*\Z")
 _PAX_RECORD = re.compile(rb"(?:\A|\n)\d{1,5} (path|size)=([^\n]*)")
 
@@ -31,7 +32,10 @@ def is_tar_header(block: bytes) -> bool:
     matched = _OCTAL.match(block[_CHECKSUM])
     if matched is None or len(block) < BLOCK:
         return False
-    return sum(block) - sum(block[_CHECKSUM]) + 8 * 0x20 == int(matched[1], 8)
+    checksum = int(matched[1], 8)
+    total = sum(block) - sum(block[_CHECKSUM]) + 8 * 0x20
+    negative = len(block.translate(None, _ASCII))  # some programs took octets for signed numbers
+    return checksum in (total, total - 0x100 * negative)
 
 
 class Tar:

@@ -7,7 +7,7 @@ What any program would see is looked at here, so both are read.
 
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from filterrelay_plugins.attachments.packed import Stored, Stream, inflated, unbzipped
@@ -65,8 +65,10 @@ class Zip:
     def __init__(self, content: bytes, most: int) -> None:
         """Reads the headers. most: entries that are accepted. Raises TooManyEntries."""
         self._content = content
-        self._headers, stored = _local_headers(content, most)
-        self._listed = _directories(content, stored, most)
+        last = content.rfind(END)
+        main = _directories(content, (), last, most)
+        self._headers, whole = _local_headers(content, main, last, most)
+        self._listed = _directories(content, whole, content.find(END), most)
         found = {header.local for header in self._headers}
         hidden = [_local(content, at) for at in self._listed.keys() - found]
         self.complete = bool(self._listed) and None not in hidden
@@ -106,15 +108,14 @@ class Zip:
         return following.start() if following and header.flags & _SIZES_BEHIND else header.data
 
 
-def _directories(content: bytes, stored: Sequence[range], most: int) -> dict[int, Header]:
-    """What all directories list, by the place of the local header.
+def _directories(content: bytes, whole: Sequence[range], end: int, most: int) -> dict[int, Header]:
+    """What the directory that ends there and all behind it list, by the place of the local header.
 
-    stored: where files are stored whole; a directory there belongs to the file.
+    whole: where files stand; a directory in there is the file's own.
     """
     found: dict[int, Header] = {}
     looked_at = 0
-    ranges = list(reversed(stored))
-    end = content.find(END)
+    ranges = list(reversed(whole))
     while end >= 0:
         while ranges and ranges[-1].stop <= end:
             ranges.pop()
@@ -145,11 +146,16 @@ def _directory(content: bytes, end: int) -> tuple[int, int]:
     return end - size, end - size - offset
 
 
-def _local_headers(content: bytes, most: int) -> tuple[list[Header], list[range]]:
-    """All local headers in order, but those inside a file that is stored whole; where those are."""
+def _local_headers(
+    content: bytes, listed: Mapping[int, Header], last: int, most: int
+) -> tuple[list[Header], list[range]]:
+    """All local headers in order, but those inside a file that stands there whole; where those do.
+
+    A file is whole when another header follows where it should end. listed: the
+    main directory, which may know sizes. last: where that ends.
+    """
     found: list[Header] = []
-    stored: list[range] = []
-    last = content.rfind(END)
+    whole: list[range] = []
     at = content.find(LOCAL)
     while at >= 0:
         header = _local(content, at)
@@ -158,12 +164,12 @@ def _local_headers(content: bytes, most: int) -> tuple[list[Header], list[range]
             found.append(header)
             if len(found) > most:
                 raise TooManyEntries
-            end = header.data + header.packed
-            if header.method == _STORED and end <= last and _ANY.match(content, end):
-                stored.append(range(header.data, end))
+            end = header.data + (header.packed or listed.get(at, header).packed)
+            if header.data < end <= last and _ANY.match(content, end):
+                whole.append(range(header.data, end))
                 behind = end
         at = content.find(LOCAL, behind)
-    return found, stored
+    return found, whole
 
 
 def _local(content: bytes, at: int) -> Header | None:

@@ -47,6 +47,11 @@ def test_what_was_packed_is_unpacked(pack: Pack, unpack: Unpack) -> None:
     assert (everything(stream), stream.damaged, stream.rest) == (CONTENT, False, b"")
 
 
+def test_the_strongest_xz_is_unpacked() -> None:
+    """`xz -9` is usual, and wants much memory."""
+    assert everything(unxzed(lzma.compress(b"hello", preset=9))) == b"hello"
+
+
 @formats
 def test_all_streams_of_a_file_are_unpacked(pack: Pack, unpack: Unpack) -> None:
     """gzip, bzip2 and xz write them all out, padding between them or not."""

@@ -57,6 +57,14 @@ def test_an_archive_of_the_real_program_is_read(tmp_path: Path) -> None:
     assert found["d/a"] == b"hello"
 
 
+def test_signed_checksums_are_known() -> None:
+    """Sun's tar wrote them for names with other letters."""
+    whole = bytearray(tarred("ä", kind=tarfile.USTAR_FORMAT))
+    checksum = int(whole[148:154], 8) - 0x100 * 2
+    whole[148:154] = b"%06o" % checksum
+    assert files(bytes(whole)) == ({"ä": "ä".encode()}, False)
+
+
 def test_what_stands_between_members_hides_none() -> None:
     """GNU tar skips to the next header, and so do others."""
     first, second = tarred("a")[: 2 * BLOCK], tarred("b")

@@ -3,6 +3,7 @@
 import io
 import struct
 import zipfile
+from typing import Any
 
 import pytest
 from filterrelay_plugins.attachments.zips import TooManyEntries, Zip
@@ -21,6 +22,19 @@ def zipped(*names: str, method: int = zipfile.ZIP_DEFLATED) -> bytes:
         for name in names:
             archive.writestr(name, name * 10)
     return made.getvalue()
+
+
+class Streamed(io.RawIOBase):
+    """A file in which nobody can go back."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, octets: Any, /) -> int:
+        return self._file.write(octets)
 
 
 def read(content: bytes) -> tuple[dict[str, bytes | None], bool]:
@@ -103,13 +117,17 @@ def test_a_file_within_a_stored_file_is_read_when_it_is_listed() -> None:
     assert {entry.names for entry in Zip(content, 100)} >= {("c", "b")}
 
 
-def test_nested_archives_that_are_stored_stay_whole() -> None:
-    """Their files are theirs."""
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("level", [None, 0, 9])
+def test_nested_archives_stay_whole(level: int | None, streamed: bool) -> None:
+    """Their files are theirs, also when packing changes nothing and sizes stand behind."""
     made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as archive:
+    method = zipfile.ZIP_STORED if level is None else zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(Streamed(made) if streamed else made, "w", method, True, level) as archive:
         archive.writestr("inner.zip", zipped("a", "b"))
         archive.writestr("c", b"c")
     assert read(made.getvalue())[0].keys() == {"inner.zip", "c"}
+    assert read(made.getvalue())[1]
 
 
 @pytest.mark.parametrize("what", ["headers", "directory"])

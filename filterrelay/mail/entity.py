@@ -103,8 +103,11 @@ class Entity:
         return ""
 
     def _has_two_boundaries(self) -> bool:
-        sections = [one.section for one in self._parameters if one.name == "boundary"]
-        return len(sections) > 1 and (None in sections or len(set(sections)) < len(sections))
+        own = [one for one in self._parameters if one.name == "boundary"]
+        sections = {one.section for one in own}
+        if None in sections and len(sections) > 1:
+            return True
+        return len({(one.section, one.readings[0]) for one in own}) > len(sections)
 
 
 def _differ(values: tuple[str, ...], meaning: Callable[[str], str]) -> bool:

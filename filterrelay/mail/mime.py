@@ -109,7 +109,7 @@ class _Tree:
 
     def read(self) -> list[Part]:
         """The leaves in order."""
-        at = self._begin(0, 0)
+        at = self._begin(0, 0, "text/plain")
         while (line := self._next_delimiter(at)) is not None:
             self._end_leaf(line.start)
             self._close(line.level + 1, line.start)
@@ -120,8 +120,11 @@ class _Tree:
             if len(self._leaves) >= MAX_PARTS:
                 self._leaf = (_nothing_said(line.end), 0, TOO_MANY_PARTS)
                 break
-            self._open[line.level].has_children = True
-            at = self._begin(line.end, self._open[line.level].depth + 1)
+            around = self._open[line.level]
+            around.has_children = True
+            is_digest = around.entity.content_type == "multipart/digest"
+            default = _MESSAGES[0] if is_digest else "text/plain"  # RFC 2046 section 5.1.5
+            at = self._begin(line.end, around.depth + 1, default)
         if self._likenesses < 0:
             entity, depth, _ = self._leaf or (_nothing_said(at), 0, "")
             self._leaf = (entity, depth, TOO_MANY_LIKENESSES)
@@ -129,11 +132,14 @@ class _Tree:
         self._close(0, len(self._raw))
         return self._leaves
 
-    def _begin(self, start: int, depth: int) -> int:
-        """Reads a header section and, if it is a message's, the one in it; where to go on."""
+    def _begin(self, start: int, depth: int, default: str) -> int:
+        """Reads a header section and, if it is a message's, the one in it; where to go on.
+
+        default: the media type when none is said.
+        """
         while True:
             entity = read_entity(self._raw, start)
-            kind = entity.content_type
+            kind = entity.content_type if entity.types else default
             is_multipart = kind.startswith("multipart/")
             is_message = kind in _MESSAGES and entity.encoding not in ("base64", "quoted-printable")
             if depth >= MAX_DEPTH and (is_multipart or is_message):
@@ -142,7 +148,7 @@ class _Tree:
                 self._open_multipart(entity, depth)
             elif is_message:
                 self._note_container(entity, depth)
-                start, depth = entity.body, depth + 1
+                start, depth, default = entity.body, depth + 1, "text/plain"
                 continue
             else:
                 self._leaf = (entity, depth, "")

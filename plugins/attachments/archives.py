@@ -195,7 +195,7 @@ class Inspection:
             self._object("macros", path, "it has macros")
         for entry in archive:
             self._count_member()
-            if entry.names[0].endswith("/") or _holds_macros(entry.names[0]):
+            if all(name.endswith("/") or _holds_macros(name) for name in entry.names):
                 continue
             inner = f"{path}/{entry.names[0]}"
             if entry.contradictory:

@@ -91,7 +91,7 @@ class Packed:
             if self._unpacker.eof:
                 self._next_stream()
                 continue
-            starved = self._unpacker.needs_input and self._at >= len(self._content)
+            starved = self._is_starved()
             try:
                 piece = self._step(size)
             except _ERRORS:
@@ -120,6 +120,9 @@ class Packed:
         else:
             self._begin(following)
 
+    def _is_starved(self) -> bool:
+        return self._unpacker.needs_input and self._at >= len(self._content)
+
     def _step(self, size: int) -> bytes:
         fed = b""
         if self._unpacker.needs_input:
@@ -133,7 +136,7 @@ class Packed:
         self._begin(self._start)
         pieces: list[bytes] = []
         try:
-            while passed > 0:
+            while passed > 0 and not self._is_starved():
                 passed -= len(self._step(min(passed, _UNPACKED)))
             while len(pieces) < size and not self._unpacker.eof:
                 pieces.append(self._step(1))

@@ -20,6 +20,7 @@ _END64_OCTETS = 1024  # before the end record, with its locator and what else ma
 _ANY = re.compile(rb"PK(?:\x03\x04|\x01\x02|\x07\x08|\x05\x06)")
 _ENCRYPTED, _SIZES_BEHIND, _UTF8 = 0x1, 0x8, 0x800  # general purpose bits, section 4.4.4
 _STORED, _DEFLATED, _BZIPPED = 0, 8, 12  # methods, section 4.4.5
+_MARKS = 10  # for each entry that is accepted, so many that are none
 _MAX_VERSION = 100  # of the format; what says more is no header
 _UNKNOWN_SIZE = 0xFFFFFFFF  # it stands elsewhere
 _ZIP64, _UNICODE_PATH = 0x0001, 0x7075  # extra fields, sections 4.5.3 and 4.6.9
@@ -156,18 +157,20 @@ def _local_headers(
     """
     found: list[Header] = []
     whole: list[range] = []
+    marks = 0
     at = content.find(LOCAL)
     while at >= 0:
+        marks += 1
         header = _local(content, at)
         behind = at + len(LOCAL) if header is None else header.data
         if header is not None:
             found.append(header)
-            if len(found) > most:
-                raise TooManyEntries
             end = header.data + (header.packed or listed.get(at, header).packed)
             if header.data < end <= last and _ANY.match(content, end):
                 whole.append(range(header.data, end))
                 behind = end
+        if len(found) > most or marks > _MARKS * most:
+            raise TooManyEntries
         at = content.find(LOCAL, behind)
     return found, whole
 

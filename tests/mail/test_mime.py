@@ -194,6 +194,10 @@ def test_a_transfer_encoding_is_known_however_it_is_written(encoding: str, body:
             "Content-Type: multipart/mixed; boundary=a; boundary=b",
             "fields that contradict each other",
         ),
+        (
+            "Content-Type: multipart/mixed; boundary=a; boundary*0=b",
+            "fields that contradict each other",
+        ),
         ("Content-Type: text/plain; " + "a=b;" * 9000, "a field that is too long"),
     ],
 )
@@ -227,6 +231,13 @@ def test_a_multipart_is_one_however_it_is_written(field: str) -> None:
         ("text/plain", b"x"),
         ("image/png", b"y"),
     ]
+
+
+def test_parts_of_a_digest_are_messages() -> None:
+    """Unless they say otherwise (RFC 2046 section 5.1.5)."""
+    inner = b"\r\nContent-Type: image/png; name=a.png\r\n\r\nx\r\n"
+    part = only(entity("Content-Type: multipart/digest; boundary=b", b"--b\r\n" + inner + b"--b--"))
+    assert (part.content_type, part.filename, part.content) == ("image/png", "a.png", b"x")
 
 
 def test_a_part_behind_the_end_is_read_on() -> None:

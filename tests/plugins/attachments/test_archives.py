@@ -218,11 +218,12 @@ def test_looking_ends_when_the_time_is_over() -> None:
         tarred({"a": b"x"}) + zipped({"run.js": b"x"}),
         zipped({"run.js": b"x"}).replace(b"run.js", b"run.cs", 1),
         zipped({"run.js": b"x"}).replace(b"run.js", b"run.cs", 2).replace(b"run.cs", b"run.js", 1),
+        zipped({"run.js": b"x"})[::-1].replace(b"sj.nur", b"/j.nur", 1)[::-1],
         b"before" * 20_000 + zipped({"run.js": b"x"}) + b"behind" * 20_000,
         gzip.compress(zipped({"run.js": b"x"}) + b"x" * 5000)[:-5],
         zipped({"a.zip": zipped({"run.js": b"x"}) + bytes(5000)}).replace(b"PK\x01\x02", b"PK\0\0"),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_no_damage_hides_a_file(content: bytes) -> None:
     """What some program would unpack is judged, whatever is wrong with the archive."""

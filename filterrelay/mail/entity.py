@@ -33,31 +33,25 @@ NO_EMPTY_LINE = "no empty line behind its header"
 class Entity:
     """A header section read.
 
-    types, dispositions, encodings: the values of those Content- fields, octets
-    read as Latin-1; each should be there at most once. body: where the body
-    begins. damage: what is wrong with the section as a whole, or empty.
+    content_type: in lower case, without parameters. encoding: the transfer
+    encoding in lower case, or empty. types, dispositions, encodings: the values
+    of those Content- fields, octets read as Latin-1; each should be there at
+    most once. body: where the body begins. damage: what is wrong with the
+    section as a whole, or empty.
     """
 
+    content_type: str
+    encoding: str
     types: tuple[str, ...]
     dispositions: tuple[str, ...]
     encodings: tuple[str, ...]
     body: int
     damage: str
 
-    @cached_property
-    def content_type(self) -> str:
-        """In lower case, without parameters."""
-        return media_type(self.types[0]) if self.types else "text/plain"
-
     @property
     def disposition(self) -> str:
         """`attachment`, `inline`, another word in lower case, or empty."""
         return first_word(self.dispositions[0]) if self.dispositions else ""
-
-    @cached_property
-    def encoding(self) -> str:
-        """The transfer encoding in lower case, or empty."""
-        return first_word(self.encodings[0]) if self.encodings else ""
 
     @cached_property
     def _parameters(self) -> tuple[Parameter, ...]:
@@ -121,7 +115,7 @@ def read_entity(raw: bytes, start: int) -> Entity:
     it is taken for a damaged line amid the section.
     """
     if raw.startswith(b"\r\n", start):
-        return Entity((), (), (), start + 2, "")
+        return Entity("text/plain", "", (), (), (), start + 2, "")
     fields = _FIELDS.match(raw, start)
     assert fields is not None  # it matches no field at all, too
     end = fields.end()
@@ -163,10 +157,14 @@ def _entity(section: bytes, body: int, damage: str) -> Entity:
                 values.append(value.decode("latin-1"))
             else:
                 damage = damage or CONTRADICTION
+    types = tuple(found.get(b"type", ()))
+    encodings = tuple(found.get(b"transfer-encoding", ()))
     return Entity(
-        tuple(found.get(b"type", ())),
-        tuple(found.get(b"disposition", ())),
-        tuple(found.get(b"transfer-encoding", ())),
-        body,
-        damage,
+        content_type=media_type(types[0]) if types else "text/plain",
+        encoding=first_word(encodings[0]) if encodings else "",
+        types=types,
+        dispositions=tuple(found.get(b"disposition", ())),
+        encodings=encodings,
+        body=body,
+        damage=damage,
     )

@@ -192,6 +192,8 @@ class _Tree:
 
     def _close(self, level: int, end: int) -> None:
         """Closes the multiparts from that level on; one without parts is a leaf."""
+        if len(self._open) <= level:
+            return
         while len(self._open) > level:
             closed = self._open.pop()
             for boundary in closed.boundaries:
@@ -204,7 +206,7 @@ class _Tree:
 
 def _nothing_said(start: int) -> Entity:
     """What begins there without a header section."""
-    return Entity((), (), (), start, "")
+    return Entity("text/plain", "", (), (), (), start, "")
 
 
 def _mark(boundaries: Iterable[bytes]) -> bytes:

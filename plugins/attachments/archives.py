@@ -55,8 +55,8 @@ _UNPACKERS: dict[str, Callable[[bytes], Packed]] = {
 class Objection:
     """One thing to object to.
 
-    kind: `virus`, `blocked`, `disguised`, `macros`, `encrypted`, `unreadable`,
-    `beyond-limits` or `broken`. file: its name, below those of the archives it
+    kind: `virus`, `blocked`, `disguised`, `macros`, `encrypted`, `unsupported`,
+    `unreadable`, `beyond-limits` or `broken`. file: its name, below those of the archives it
     is in. why: what a person reads.
     """
 
@@ -138,7 +138,7 @@ class Inspection:
         if kind == "application/x-ole-storage" and has_ole_macros(content):
             self._object("macros", path, "it has macros")
         if kind in OPAQUE:
-            self._object("unreadable", path, f"it is {kind}, which can't be looked into")
+            self._object("unsupported", path, f"it is {kind}, which can't be looked into")
         try:
             if message and content:
                 self._message(path, content, depth + 1)

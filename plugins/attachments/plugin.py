@@ -74,8 +74,10 @@ class AttachmentsOptions(Options):
     """… that is an office document with macros."""
     encrypted: Action = "allow"
     """… that is in an encrypted archive, and so can't be looked at."""
+    unsupported: Action = "allow"
+    """… that is an archive of a kind that can't be looked into: 7z, RAR, CAB."""
     unreadable: Action = "quarantine"
-    """… that is an archive that is damaged or of a kind that can't be looked into."""
+    """… that is a damaged archive, in which programs may see different files."""
     beyond_limits: Action = "quarantine"
     """… that is an archive beyond the limits below (as ZIP bombs are), or nested too deeply."""
     broken: Action = "quarantine"
@@ -112,6 +114,7 @@ class Attachments:
             "disguised": options.disguised,
             "macros": options.macros,
             "encrypted": options.encrypted,
+            "unsupported": options.unsupported,
             "unreadable": options.unreadable,
             "beyond-limits": options.beyond_limits,
             "broken": options.broken,

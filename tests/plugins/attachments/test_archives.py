@@ -140,7 +140,7 @@ def test_an_encrypted_member_is_noted_and_its_name_still_counts() -> None:
 
 def test_an_archive_that_cannot_be_opened_here_is_noted() -> None:
     """7z and RAR."""
-    assert kinds("a.7z", b"7z\xbc\xaf\x27\x1c" + b"\0" * 100) == {"unreadable"}
+    assert kinds("a.7z", b"7z\xbc\xaf\x27\x1c" + b"\0" * 100) == {"unsupported"}
 
 
 @pytest.mark.parametrize("packer", PACKERS)

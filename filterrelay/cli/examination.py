@@ -13,6 +13,7 @@ from filterrelay.app import services_for, spool_of
 from filterrelay.chain.loader import BadPlugins, load_plugins
 from filterrelay.chain.step import Step
 from filterrelay.chain.threads import PluginThreads
+from filterrelay.cli.common import told
 from filterrelay.delivery.connect import Dialing, HostUnavailable, Login, Stage, connect
 from filterrelay.delivery.conversation import Conversation
 from filterrelay.delivery.tls import tls_policy
@@ -143,9 +144,7 @@ async def _started(step: Step, services: Callable[[Step], Any]) -> AsyncIterator
 def _said(error: Exception) -> str:
     if isinstance(error, TimeoutError) and not str(error):
         return f"no answer within {PATIENCE:g} s"
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
+    return told(error)
 
 
 async def next_hops(settings: Settings) -> list[Check]:

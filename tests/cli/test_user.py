@@ -10,6 +10,7 @@ import argon2
 import pytest
 from typer.testing import CliRunner, Result
 
+from filterrelay.cli.common import Exit, Refused
 from filterrelay.cli.user import NoSuchUser, NoUserFile, app, edited
 from filterrelay.mail.user_file import BadLogin, User, parse_user_file
 
@@ -69,7 +70,9 @@ def test_adding_again_changes_the_password_alone(office: Path) -> None:
 
 def test_no_password_is_wrong_usage(office: Path) -> None:
     """An empty standard input makes no account with an empty password."""
-    assert user(office, "add", "alice").exit_code == 2
+    refused = user(office, "add", "alice").exception
+    assert isinstance(refused, Refused)
+    assert refused.code is Exit.USAGE
     assert not (office / "users").exists()
 
 

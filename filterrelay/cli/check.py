@@ -14,6 +14,7 @@ from filterrelay.cli.common import (
     load_settings,
     print_json,
     run,
+    safe,
 )
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _become_the_relay(settings: "Settings") -> None:
 
 def _report_problems(error: "SettingsError", *, as_json: bool) -> None:
     if not as_json:
-        typer.echo(str(error), err=True)
+        typer.echo(safe(error), err=True)
         return
     print_json(
         {
@@ -103,7 +104,7 @@ def _show(checks: "list[Check]", *, would_serve: bool) -> None:
         table.add_column(title, overflow="fold")
     for one in checks:
         state = Text(one.state, style=_STYLES[one.state])
-        table.add_row(state, Text(one.part), Text(one.name), Text(one.text))
+        table.add_row(state, Text(one.part), Text(safe(one.name)), Text(safe(one.text)))
     console = Console(highlight=False)
     console.print(table)
     verdict = "It would serve." if would_serve else "It would not serve."

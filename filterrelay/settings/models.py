@@ -128,7 +128,7 @@ class PluginUse(Section):
     """The instance's name, `use` when not said; unique."""
     timeout: Annotated[Duration, at_least("100ms")] = timedelta(seconds=30)
     """How long one call may take."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
     """`filterrelay plugins NAME` lists them."""
 
 

@@ -216,11 +216,18 @@ class QuarantineSettings(Section):
     """How long a message is kept."""
 
 
-class HttpService(Section):
-    """An address that answers HTTP; empty switches it off."""
+class MetricsSettings(Section):
+    """Where /metrics, /healthz and /readyz are answered."""
 
-    address: str = ""
-    """`host:port`."""
+    address: str = "127.0.0.1:9325"
+    """`host:port`; empty switches it off."""
+
+
+class ConsoleSettings(Section):
+    """Where the web console is answered."""
+
+    address: str = "127.0.0.1:9326"
+    """`host:port`; empty switches it off."""
 
 
 class Log(Section):
@@ -256,8 +263,8 @@ class Settings(Section):
     spool: SpoolSettings = SpoolSettings()
     delivery: Delivery = Delivery()
     quarantine: QuarantineSettings = QuarantineSettings()
-    metrics: HttpService = HttpService(address="127.0.0.1:9325")
-    console: HttpService = HttpService(address="127.0.0.1:9326")
+    metrics: MetricsSettings = MetricsSettings()
+    console: ConsoleSettings = ConsoleSettings()
     log: Log = Log()
 
     _source: Source = PrivateAttr(default_factory=lambda: Source(Path("filterrelay.toml")))

@@ -11,7 +11,6 @@ from filterrelay.cli.common import (
     JsonOption,
     command,
     find_config,
-    load_settings,
     print_json,
     run,
     safe,
@@ -57,13 +56,15 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 def _checks(file: Path) -> "list[Check]":
     """What there is to say of the file. Raises SettingsError."""
-    from filterrelay.cli.examination import Check, examine
+    from filterrelay.cli.examination import Check, examine, listening
+    from filterrelay.cli.servable import servable_settings
     from filterrelay.observe.clock import SystemClock
     from filterrelay.settings.file import warnings
 
-    settings = load_settings(file)
+    settings = servable_settings(file)
     checks = [Check("file", str(file), "ok", "is valid")]
     checks += [Check("file", str(file), "warning", text) for text in warnings(settings)]
+    checks += listening(settings)  # sockets are bound before root is left
     _become_the_relay(settings)
     return checks + run(examine(settings, SystemClock()))
 

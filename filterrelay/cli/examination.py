@@ -5,14 +5,15 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 from cryptography import x509
 
 from filterrelay.app import services_for, spool_of
-from filterrelay.chain.loader import BadPlugins, load_plugins
+from filterrelay.chain.loader import load_plugins
 from filterrelay.chain.step import Step
 from filterrelay.chain.threads import PluginThreads
+from filterrelay.cli.addresses import State, addresses, bindable
 from filterrelay.cli.common import told
 from filterrelay.delivery.connect import Dialing, HostUnavailable, Login, Stage, connect
 from filterrelay.delivery.conversation import Conversation
@@ -25,7 +26,6 @@ from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.resolver import DnsResolver
 from filterrelay.plugin.services import DnsError, Resolver
 from filterrelay.settings import Filter, Settings, Upstream
-from filterrelay.settings.problems import SettingsError
 from filterrelay.wire.dkim_key import (
     BadKey,
     KeyUse,
@@ -34,8 +34,6 @@ from filterrelay.wire.dkim_key import (
     configured_keys,
     read_key,
 )
-
-State = Literal["ok", "warning", "failed"]
 
 PATIENCE = 10.0  # seconds for one daemon, host or look-up
 _SOON = timedelta(days=14)  # before a certificate's end an operator should hear of it
@@ -69,6 +67,13 @@ async def examine(settings: Settings, clock: Clock) -> list[Check]:
     return checks
 
 
+def listening(settings: Settings) -> Iterable[Check]:
+    """Whether each address that is listened on can be had."""
+    for name, address in addresses(settings):
+        state, text = bindable(address)
+        yield Check("listener", name, state, f"{address}: {text}")
+
+
 def certificate(settings: Settings, clock: Clock) -> Iterable[Check]:
     """How long the certificate is valid; that it fits its key is known already."""
     file = settings.tls.certificate
@@ -95,11 +100,8 @@ async def spool(settings: Settings, clock: Clock) -> Check:
 
 
 async def plugins(settings: Settings, clock: Clock, resolver: Resolver) -> list[Check]:
-    """Whether each plugin takes its options and starts, and what its daemon says."""
-    try:
-        loaded = load_plugins(settings, clock, Metrics())
-    except BadPlugins as error:
-        raise SettingsError(tuple(error.located())) from None
+    """Whether each plugin starts, and what its daemon says. Raises BadPlugins."""
+    loaded = load_plugins(settings, clock, Metrics())
     threads: dict[str, PluginThreads] = {}
     services = services_for(settings, clock, resolver, threads)
     lenient = {use.name for use in settings.filter if _does_without(use)}

@@ -29,16 +29,10 @@ def checked_settings(file: Path) -> "Settings":
     """The file's settings, its plugins checked, its warnings logged."""
     import structlog
 
-    from filterrelay.chain.loader import load_plugins
-    from filterrelay.observe.clock import SystemClock
-    from filterrelay.observe.metrics import Metrics
+    from filterrelay.cli.servable import servable_settings
     from filterrelay.settings.file import warnings
-    from filterrelay.settings.unserved import NotServed, unserved
 
-    settings = load_settings(file)
-    if missing := tuple(unserved(settings)):
-        raise NotServed(missing)
-    load_plugins(settings, SystemClock(), Metrics())
+    settings = servable_settings(file)
     for warning in warnings(settings):
         structlog.get_logger("filterrelay").warning("configuration", warning=warning)
     return settings

@@ -16,6 +16,7 @@ from filterrelay.errors import FilterRelayError
 
 if TYPE_CHECKING:  # importing pydantic takes 0.1 s, which `--help` shouldn't cost
     from filterrelay.settings import Settings
+    from filterrelay.supervisor.privileges import Account
 
 T = TypeVar("T")
 
@@ -51,6 +52,15 @@ ConfigOption = Annotated[
         metavar="FILE",
         help="The configuration file; ./filterrelay.toml, then /etc/filterrelay/filterrelay.toml "
         "when unsaid.",
+    ),
+]
+UnusedConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="Taken as by every command; it means nothing here.",
     ),
 ]
 JsonOption = Annotated[
@@ -153,6 +163,25 @@ def told(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__
+
+
+def relay_account(settings: "Settings | None" = None) -> "Account | None":
+    """The user that serves, when root has to act for it; of a file still to be written if None.
+
+    Raises NoSuchUser.
+    """
+    from filterrelay.settings import Settings
+    from filterrelay.supervisor.privileges import account_to_become
+
+    if settings is None:
+        return account_to_become(Settings.model_fields["user"].default, chosen=False)
+    return account_to_become(settings.user, chosen="user" in settings.model_fields_set)
+
+
+def give_to(path: Path, account: "Account | None") -> None:
+    """Lets the user that serves read what root has written."""
+    if account is not None:
+        os.chown(path, account.uid, account.gid)
 
 
 def become_the_relay(settings: "Settings") -> None:

@@ -12,6 +12,7 @@ from filterrelay.cli.common import (
     Refused,
     fail,
     find_config,
+    give_to,
     iso,
     print_json,
     refuse,
@@ -19,6 +20,7 @@ from filterrelay.cli.common import (
     safe,
     told,
 )
+from filterrelay.supervisor.privileges import Account
 
 
 def test_times_are_in_utc() -> None:
@@ -99,3 +101,15 @@ def test_asynchronous_work_is_run_to_its_end() -> None:
         return 7
 
     assert run(work()) == 7
+
+
+def test_what_root_writes_is_given_to_the_relay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing changes hands when there is nobody to give to."""
+    given: list[object] = []
+    monkeypatch.setattr("os.chown", lambda *arguments: given.append(arguments))
+    give_to(tmp_path, None)
+    assert given == []
+    give_to(tmp_path, Account("relay", 4711, 4712))
+    assert given == [(tmp_path, 4711, 4712)]

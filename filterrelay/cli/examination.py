@@ -15,6 +15,7 @@ from filterrelay.chain.step import Step
 from filterrelay.chain.threads import PluginThreads
 from filterrelay.cli.addresses import State, addresses, bindable
 from filterrelay.cli.common import told
+from filterrelay.cli.dkim import signing_keys
 from filterrelay.delivery.connect import Dialing, HostUnavailable, Login, Stage, connect
 from filterrelay.delivery.conversation import Conversation
 from filterrelay.delivery.tls import tls_policy
@@ -31,7 +32,6 @@ from filterrelay.wire.dkim_key import (
     KeyUse,
     compare_with_dns,
     concerns,
-    configured_keys,
     read_key,
 )
 
@@ -209,8 +209,7 @@ async def _connected(host: str, dialing: Dialing) -> Conversation:
 
 async def dkim_keys(settings: Settings, resolver: Resolver) -> list[Check]:
     """Whether each signing key is published; unpublished ones don't stop the service."""
-    options = [use.options for use in settings.signer]
-    uses = configured_keys(options, settings.base_dir)
+    uses = signing_keys(settings)
     return await asyncio.gather(*(_dkim_key(use, resolver) for use in uses))
 
 

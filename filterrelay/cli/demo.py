@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filterrelay.cli.common import Exit, JsonOption, command, print_json, refuse, run
+from filterrelay.cli.common import (
+    Exit,
+    JsonOption,
+    UnusedConfigOption,
+    command,
+    print_json,
+    refuse,
+    run,
+)
 from filterrelay.cli.stored import opened_spool
 
 if TYPE_CHECKING:
@@ -45,6 +53,7 @@ class Result:
 @app.command()
 def demo(
     stay: Annotated[bool, typer.Option("--stay", help="Keep it running until Ctrl-C.")] = False,
+    config: UnusedConfigOption = None,  # every command takes -c
     as_json: JsonOption = False,
 ) -> None:
     """Show the whole appliance: mail accepted, caught, signed and delivered."""

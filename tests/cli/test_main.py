@@ -7,12 +7,14 @@ import sys
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
 import typer
+from typer.main import get_command
 
 from filterrelay.cli.common import (
     ConfigOption,
@@ -191,3 +193,19 @@ def test_the_configuration_is_looked_for_here_first(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "filterrelay.toml").touch()
     assert find_config(None) == Path("filterrelay.toml")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_a_configuration(command: str) -> None:
+    """`-c FILE`, also where it means nothing; those with subcommands take it behind these."""
+    found: Any = get_command(import_module(f"filterrelay.cli.{command}").app)
+    for one in getattr(found, "commands", {command: found}).values():
+        assert any("-c" in parameter.opts for parameter in one.params), one.name
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"serve", "init"}))
+def test_every_command_that_tells_something_can_tell_it_as_json(command: str) -> None:
+    """All subcommands included."""
+    found: Any = get_command(import_module(f"filterrelay.cli.{command}").app)
+    for one in getattr(found, "commands", {command: found}).values():
+        assert any("--json" in parameter.opts for parameter in one.params), one.name

@@ -25,12 +25,11 @@ from filterrelay.cli.common import (
 )
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.user_file import (
-    BadUserFile,
     User,
     UserFile,
     check_login,
     parse_senders,
-    parse_user_file,
+    read_user_file,
 )
 from filterrelay.supervisor.privileges import Account
 
@@ -178,12 +177,9 @@ def user_file(config: Path | None) -> Place:
 def read(file: Path) -> UserFile:
     """The user file's accounts; none when it isn't there yet. Raises BadUserFile, OSError."""
     try:
-        return parse_user_file(file.read_text(encoding="utf-8"))
+        return read_user_file(file)
     except FileNotFoundError:
         return UserFile()
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise BadUserFile(line, "it is not UTF-8 text") from None
 
 
 @dataclass

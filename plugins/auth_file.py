@@ -17,7 +17,7 @@ from typing import Any
 import argon2
 from pydantic import Field
 
-from filterrelay.mail.user_file import BadUserFile, User, parse_user_file
+from filterrelay.mail.user_file import BadUserFile, User, read_user_file
 from filterrelay.plugin import Credentials, Duration, Identity, Options, Services, hook
 from filterrelay.plugin.options import resolve_path
 
@@ -123,7 +123,7 @@ class AuthFile:
         self._version = version
         try:
             await self._read()
-        except (BadUserFile, OSError, UnicodeDecodeError) as error:
+        except (BadUserFile, OSError) as error:
             self._services.log.error("user_file_not_read", path=str(self._path), reason=str(error))
 
     async def _read(self) -> None:
@@ -157,8 +157,8 @@ class _Accounts:
 
 
 def _read_accounts(path: Path) -> _Accounts:
-    """The file's accounts. Raises BadUserFile, OSError and UnicodeDecodeError."""
-    users = parse_user_file(path.read_text(encoding="utf-8")).users
+    """The file's accounts. Raises BadUserFile and OSError."""
+    users = read_user_file(path).users
     checks: dict[str, PasswordCheck] = {}
     unusable: dict[str, str] = {}
     for login, user in users.items():

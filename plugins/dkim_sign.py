@@ -1,7 +1,7 @@
 """The plugin `dkim-sign`: signs what leaves with DKIM."""
 
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parseaddr
@@ -23,7 +23,7 @@ from filterrelay.plugin import (
     hook,
 )
 from filterrelay.plugin.options import resolve_path
-from filterrelay.wire.dkim_key import concerns, read_key
+from filterrelay.wire.dkim_key import KeyUse, concerns, read_key
 from filterrelay.wire.dkim_signing import FIELD, Signer, names_to_sign, signature_values
 from filterrelay.wire.dkim_verifying import Unacceptable, Verification, parse_signature
 
@@ -111,6 +111,11 @@ class DkimSign:
         self._services = services
         self._read_keys(services)
         yield
+
+    def dkim_keys(self, base_dir: Path) -> Iterator[KeyUse]:
+        """The keys that must be published for `filterrelay dkim` and `filterrelay check`."""
+        for entry in self._options.keys:
+            yield KeyUse(entry.domain, entry.selector, resolve_path(base_dir, entry.key))
 
     def _read_keys(self, services: Services) -> None:
         for entry in self._options.keys:

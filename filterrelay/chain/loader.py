@@ -1,13 +1,11 @@
 """From the configuration to checked plugins in their places."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
 from filterrelay.chain.step import Policy, Step
-from filterrelay.errors import FilterRelayError
 from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.discovery import (
@@ -18,9 +16,10 @@ from filterrelay.plugin.discovery import (
     options_type,
     plugin_class,
 )
+from filterrelay.plugin.faults import KeyPath
 from filterrelay.plugin.options import UnreadableSecret, with_secrets
 from filterrelay.settings import Filter, PluginUse, Settings
-from filterrelay.settings.problems import Problem, Source, path_of
+from filterrelay.settings.problems import Problem, SettingsError
 
 FILTER_HOOKS = (
     *("on_connect", "on_helo", "on_sender", "on_recipient", "on_message"),
@@ -32,22 +31,8 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass
-class BadPlugins(FilterRelayError):
-    """The configuration's plugins can't be used as they are.
-
-    problems: pairs of the key, as `filter[0].options.socket`, and what is wrong.
-    source: the file that has these keys, to name their lines.
-    """
-
-    problems: tuple[tuple[str, str], ...]
-    source: Source
-
-    def __str__(self) -> str:
-        return "\n".join(str(problem) for problem in self.located())
-
-    def located(self) -> list[Problem]:
-        """The problems with their lines."""
-        return [self.source.problem(path_of(key), why) for key, why in self.problems]
+class BadPlugins(SettingsError):
+    """The configuration's plugins can't be used as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +54,16 @@ class PluginSet:
 
 def load_plugins(settings: Settings, clock: Clock, metrics: Metrics) -> PluginSet:
     """Every plugin of the configuration, checked. Raises BadPlugins with all that is wrong."""
-    problems: list[tuple[str, str]] = []
+    problems: list[Problem] = []
 
     def steps(section: str, uses: Sequence[PluginUse], hooks: Sequence[str]) -> tuple[Step, ...]:
         found = []
         for number, use in enumerate(uses):
-            key = f"{section}[{number}]"
-            plugin = _load(key, use, settings.base_dir, hooks, problems.append)
-            if plugin is not None:
+            try:
+                plugin = load_plugin(settings, section, number, hooks)
+            except BadPlugins as error:
+                problems.extend(error.problems)
+            else:
                 found.append(Step(plugin, policy_of(use), clock, metrics))
         return tuple(found)
 
@@ -86,9 +73,9 @@ def load_plugins(settings: Settings, clock: Clock, metrics: Metrics) -> PluginSe
         signers=steps("signer", settings.signer, ("sign",)),
         observers=steps("observer", settings.observer, OBSERVER_HOOKS),
     )
-    problems.extend(_unmet_needs(settings.filter, plugins.filters))
+    problems.extend(_unmet_needs(settings, plugins.filters))
     if problems:
-        raise BadPlugins(tuple(problems), settings.source)
+        raise BadPlugins(tuple(problems), settings)
     _warn_of_weak_needs(plugins.filters, (each.name for each in settings.listener))
     return plugins
 
@@ -101,39 +88,43 @@ def policy_of(use: PluginUse) -> Policy:
     return Policy(seconds)
 
 
-def _load(
-    key: str,
-    use: PluginUse,
-    base_dir: Path,
-    hooks: Sequence[str],
-    report: Callable[[tuple[str, str]], None],
-) -> Plugin | None:
+def load_plugin(settings: Settings, section: str, number: int, hooks: Sequence[str]) -> Plugin:
+    """The plugin of one section, checked: `[[filter]]` number 0, say.
+
+    hooks: of which it must have one. Raises BadPlugins with all that is wrong with it.
+    """
+    use: PluginUse = getattr(settings, section)[number]
+    wrong: list[tuple[KeyPath, str]]
     try:
-        options = with_secrets(use.options, options_type(plugin_class(use.use)), base_dir)
+        kind = options_type(plugin_class(use.use))
+        options = with_secrets(use.options, kind, settings.base_dir)
         plugin = load(use.use, use.name or use.use, options)
     except (UnreadableSecret, ValueError) as error:
-        report((f"{key}.options", str(error)))
+        wrong = [(("options",), str(error))]
     except BadOptions as error:
-        for option, why in error.problems:
-            report((f"{key}.options.{option}", why))
+        wrong = [(("options", *option), why) for option, why in error.problems]
     except BadPlugin as error:
-        report((f"{key}.use", error.reason))
+        wrong = [(("use",), error.reason)]
     else:
         if any(hook in plugin.hooks for hook in hooks):
             return plugin
-        report(
-            (f"{key}.use", f"{use.use} has none of the hooks that work here: {', '.join(hooks)}")
-        )
-    return None
+        why = f"{use.use} has none of the hooks that work here: {', '.join(hooks)}"
+        wrong = [(("use",), why)]
+    raise BadPlugins(
+        tuple(settings.source.problem((section, number, *key), why) for key, why in wrong),
+        settings,
+    )
 
 
-def _unmet_needs(uses: Sequence[PluginUse], steps: Sequence[Step]) -> Iterable[tuple[str, str]]:
-    places = {use.name or use.use: number for number, use in enumerate(uses)}
+def _unmet_needs(settings: Settings, steps: Sequence[Step]) -> Iterable[Problem]:
+    places = {use.name or use.use: number for number, use in enumerate(settings.filter)}
     for place, step in enumerate(steps):
         for need in step.plugin.needs:
             if not any(other.meets(need) for other in steps[:place]):
-                key = f"filter[{places[step.name]}].use"
-                yield key, f"{step.plugin.use} needs {need}, which must stand before it in the file"
+                yield settings.source.problem(
+                    ("filter", places[step.name], "use"),
+                    f"{step.plugin.use} needs {need}, which must stand before it in the file",
+                )
 
 
 def _warn_of_weak_needs(steps: Sequence[Step], listeners: Iterable[str]) -> None:

@@ -11,9 +11,10 @@ from filterrelay.cli.common import (
     JsonOption,
     command,
     find_config,
-    load_settings,
     print_json,
+    relay_account,
     run,
+    safe,
 )
 
 if TYPE_CHECKING:
@@ -56,22 +57,24 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 def _checks(file: Path) -> "list[Check]":
     """What there is to say of the file. Raises SettingsError."""
-    from filterrelay.cli.examination import Check, examine
+    from filterrelay.cli.examination import Check, examine, listening
+    from filterrelay.cli.servable import servable_settings
     from filterrelay.observe.clock import SystemClock
     from filterrelay.settings.file import warnings
 
-    settings = load_settings(file)
+    settings = servable_settings(file)
     checks = [Check("file", str(file), "ok", "is valid")]
     checks += [Check("file", str(file), "warning", text) for text in warnings(settings)]
+    checks += listening(settings)  # sockets are bound before root is left
     _become_the_relay(settings)
     return checks + run(examine(settings, SystemClock()))
 
 
 def _become_the_relay(settings: "Settings") -> None:
     """Goes on as the user that serves: what that one can't read must be found here."""
-    from filterrelay.supervisor.privileges import account_to_become, drop_to, hand_over
+    from filterrelay.supervisor.privileges import drop_to, hand_over
 
-    account = account_to_become(settings.user, chosen="user" in settings.model_fields_set)
+    account = relay_account(settings)
     if account is not None:
         hand_over(settings.state_dir, account)
         drop_to(account)
@@ -79,7 +82,7 @@ def _become_the_relay(settings: "Settings") -> None:
 
 def _report_problems(error: "SettingsError", *, as_json: bool) -> None:
     if not as_json:
-        typer.echo(str(error), err=True)
+        typer.echo(safe(error), err=True)
         return
     print_json(
         {
@@ -103,7 +106,7 @@ def _show(checks: "list[Check]", *, would_serve: bool) -> None:
         table.add_column(title, overflow="fold")
     for one in checks:
         state = Text(one.state, style=_STYLES[one.state])
-        table.add_row(state, Text(one.part), Text(one.name), Text(one.text))
+        table.add_row(state, Text(one.part), Text(safe(one.name)), Text(safe(one.text)))
     console = Console(highlight=False)
     console.print(table)
     verdict = "It would serve." if would_serve else "It would not serve."

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
@@ -10,10 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
+from filterrelay.errors import FilterRelayError
+
 if TYPE_CHECKING:  # importing pydantic takes 0.1 s, which `--help` shouldn't cost
     from filterrelay.settings import Settings
+    from filterrelay.supervisor.privileges import Account
 
 T = TypeVar("T")
+
+_BEYOND_ASCII = re.compile(r"[^ -~\n]")
 
 PLACES = (Path("filterrelay.toml"), Path("/etc/filterrelay/filterrelay.toml"))
 
@@ -26,6 +33,17 @@ class Exit(IntEnum):
     USAGE = 2
 
 
+@dataclass
+class Refused(FilterRelayError):
+    """The command ends with this sentence and exit code."""
+
+    text: str
+    code: Exit
+
+    def __str__(self) -> str:
+        return self.text
+
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option(
@@ -34,6 +52,15 @@ ConfigOption = Annotated[
         metavar="FILE",
         help="The configuration file; ./filterrelay.toml, then /etc/filterrelay/filterrelay.toml "
         "when unsaid.",
+    ),
+]
+UnusedConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="Taken as by every command; it means nothing here.",
     ),
 ]
 JsonOption = Annotated[
@@ -84,8 +111,16 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 
 
 def print_json(document: Any) -> None:
-    """Prints one JSON document; times become ISO 8601 in UTC, paths and others text."""
-    print(json.dumps(document, indent=2, ensure_ascii=False, default=_plain))
+    """Prints one JSON document; times become ISO 8601 in UTC, paths and others text.
+
+    Letters stand as they are; what a terminal would obey, or UTF-8 can't hold, is escaped.
+    """
+    text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain)
+    print(_BEYOND_ASCII.sub(_escaped, text))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
 def _plain(value: Any) -> Any:
@@ -101,10 +136,52 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def safe(text: object) -> str:
+    """What it says, without anything that a terminal would take for a command.
+
+    For all that strangers wrote: addresses, file names, replies, what plugins found.
+    """
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in str(text))
+
+
 def refuse(text: str, code: Exit = Exit.BAD) -> NoReturn:
-    """Ends the command with a sentence on standard error."""
-    typer.echo(f"filterrelay: {text}", err=True)
-    raise typer.Exit(code)
+    """Ends the command with a sentence. Raises Refused."""
+    raise Refused(text, code)
+
+
+def fail(text: str, code: Exit, *, as_json: bool) -> NoReturn:
+    """Ends the program with a sentence on standard error, or with a document that holds it."""
+    if as_json:
+        print_json({"error": text})
+    else:
+        typer.echo(f"filterrelay: {safe(text)}", err=True)
+    raise SystemExit(code)
+
+
+def told(error: Exception) -> str:
+    """An error as a sentence for the operator."""
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
+def relay_account(settings: "Settings | None" = None) -> "Account | None":
+    """The user that serves, when root has to act for it; of a file still to be written if None.
+
+    Raises NoSuchUser.
+    """
+    from filterrelay.settings import Settings
+    from filterrelay.supervisor.privileges import account_to_become
+
+    if settings is None:
+        return account_to_become(Settings.model_fields["user"].default, chosen=False)
+    return account_to_become(settings.user, chosen="user" in settings.model_fields_set)
+
+
+def give_to(path: Path, account: "Account | None") -> None:
+    """Lets the user that serves read what root has written."""
+    if account is not None:
+        os.chown(path, account.uid, account.gid)
 
 
 def become_the_relay(settings: "Settings") -> None:

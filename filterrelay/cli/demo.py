@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filterrelay.cli.common import Exit, JsonOption, command, print_json, run
+from filterrelay.cli.common import (
+    Exit,
+    JsonOption,
+    UnusedConfigOption,
+    command,
+    print_json,
+    refuse,
+    run,
+)
 from filterrelay.cli.stored import opened_spool
 
 if TYPE_CHECKING:
@@ -45,6 +53,7 @@ class Result:
 @app.command()
 def demo(
     stay: Annotated[bool, typer.Option("--stay", help="Keep it running until Ctrl-C.")] = False,
+    config: UnusedConfigOption = None,  # every command takes -c
     as_json: JsonOption = False,
 ) -> None:
     """Show the whole appliance: mail accepted, caught, signed and delivered."""
@@ -94,7 +103,8 @@ async def _demo(*, stay: bool, as_json: bool) -> bool:
 async def _relay(office: "Office") -> AsyncIterator[None]:
     """The real program, as a process of its own."""
     log = office.directory / "log"
-    command_line = ("-m", "filterrelay", "serve", "-c", str(office.configuration))
+    # -P: a folder called filterrelay in the current directory isn't the program.
+    command_line = ("-P", "-m", "filterrelay", "serve", "-c", str(office.configuration))
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable, *command_line, stdout=output, stderr=output
@@ -115,8 +125,7 @@ async def _until_ready(office: "Office", process: asyncio.subprocess.Process, lo
             return
         await asyncio.sleep(0.05)
     typer.echo(log.read_text(), err=True)  # noqa: ASYNC240  # the relay is dead, nobody waits
-    typer.echo("filterrelay: the relay did not start; its log stands above", err=True)
-    raise typer.Exit(Exit.BAD)
+    refuse("the relay did not start; its log stands above")
 
 
 async def _asks_ready(port: int) -> bool:

@@ -1,6 +1,6 @@
 """`filterrelay dkim`: keys, their records in DNS, and whether these are published."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,19 +8,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from filterrelay.cli.common import (
+    PLACES,
     ConfigOption,
     Exit,
     JsonOption,
     command,
+    give_to,
     load_settings,
     print_json,
     refuse,
+    relay_account,
     run,
 )
 
 if TYPE_CHECKING:  # importing them takes 0.2 s, which `--help` shouldn't cost
     from filterrelay.plugin.services import Resolver
+    from filterrelay.plugin.signing import KeyHolder
     from filterrelay.settings import Settings
+    from filterrelay.supervisor.privileges import Account
     from filterrelay.wire.dkim_key import KeyUse, Publication, SigningKey
 
 app = command("Make DKIM keys and DNS records, and check them.")
@@ -68,6 +73,7 @@ def keygen(
     if key is not None and not (domain and selector):
         made = _new_key(kind)
         write_key(key, made)
+        give_to(key, _account(config))
         if as_json:
             print_json({"key": key, "record": made.public.record})
         else:
@@ -77,8 +83,10 @@ def keygen(
     missing = [use for use in uses if key is not None or not use.path.exists()]
     if not missing:
         refuse("all keys of the configuration are there already")
+    account = _account(config)
     for use in missing:
         write_key(use.path, _new_key(kind))
+        give_to(use.path, account)
         if not as_json:
             print(f"wrote {use.path}; publish this:")
             print(_zone_line(use))
@@ -160,21 +168,34 @@ def _chosen(
     key: Path | None, domain: str | None, selector: str | None, config: Path | None
 ) -> list["KeyUse"]:
     """The key that was named, else those of the configuration, as far as they fit."""
-    from filterrelay.wire.dkim_key import KeyUse, configured_keys
+    from filterrelay.wire.dkim_key import KeyUse
 
     if key is not None:
         if not (domain and selector):
             raise typer.BadParameter("a key's file needs --domain and --selector with it")
         return [KeyUse(domain, selector, key)]
-    settings = load_settings(config)
     uses = [
         use
-        for use in configured_keys((s.options for s in settings.signer), settings.base_dir)
+        for use in signing_keys(load_settings(config))
         if domain in (None, use.domain) and selector in (None, use.selector)
     ]
     if not uses:
         refuse("the configuration names no such DKIM key")
     return uses
+
+
+def _account(config: Path | None) -> "Account | None":
+    """Who must be able to read a new key: the user of the configuration, if there is one."""
+    is_there = config is not None or any(place.is_file() for place in PLACES)
+    return relay_account(load_settings(config) if is_there else None)
+
+
+def signing_keys(settings: "Settings") -> list["KeyUse"]:
+    """The keys with which the configuration's signers sign, there or not. Raises BadPlugins."""
+    from filterrelay.cli.instances import instances_with
+
+    signers: Iterable[tuple[str, KeyHolder]] = instances_with(settings, "signer", "dkim_keys")
+    return [use for _, signer in signers for use in signer.dkim_keys(settings.base_dir)]
 
 
 def _new_key(kind: KeyType) -> "SigningKey":

@@ -5,14 +5,17 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 from cryptography import x509
 
 from filterrelay.app import services_for, spool_of
-from filterrelay.chain.loader import BadPlugins, load_plugins
+from filterrelay.chain.loader import load_plugins
 from filterrelay.chain.step import Step
 from filterrelay.chain.threads import PluginThreads
+from filterrelay.cli.addresses import State, addresses, bindable
+from filterrelay.cli.common import told
+from filterrelay.cli.dkim import signing_keys
 from filterrelay.delivery.connect import Dialing, HostUnavailable, Login, Stage, connect
 from filterrelay.delivery.conversation import Conversation
 from filterrelay.delivery.tls import tls_policy
@@ -24,17 +27,13 @@ from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.resolver import DnsResolver
 from filterrelay.plugin.services import DnsError, Resolver
 from filterrelay.settings import Filter, Settings, Upstream
-from filterrelay.settings.problems import SettingsError
 from filterrelay.wire.dkim_key import (
     BadKey,
     KeyUse,
     compare_with_dns,
     concerns,
-    configured_keys,
     read_key,
 )
-
-State = Literal["ok", "warning", "failed"]
 
 PATIENCE = 10.0  # seconds for one daemon, host or look-up
 _SOON = timedelta(days=14)  # before a certificate's end an operator should hear of it
@@ -68,6 +67,13 @@ async def examine(settings: Settings, clock: Clock) -> list[Check]:
     return checks
 
 
+def listening(settings: Settings) -> Iterable[Check]:
+    """Whether each address that is listened on can be had."""
+    for name, address in addresses(settings):
+        state, text = bindable(address)
+        yield Check("listener", name, state, f"{address}: {text}")
+
+
 def certificate(settings: Settings, clock: Clock) -> Iterable[Check]:
     """How long the certificate is valid; that it fits its key is known already."""
     file = settings.tls.certificate
@@ -94,11 +100,8 @@ async def spool(settings: Settings, clock: Clock) -> Check:
 
 
 async def plugins(settings: Settings, clock: Clock, resolver: Resolver) -> list[Check]:
-    """Whether each plugin takes its options and starts, and what its daemon says."""
-    try:
-        loaded = load_plugins(settings, clock, Metrics())
-    except BadPlugins as error:
-        raise SettingsError(tuple(error.located())) from None
+    """Whether each plugin starts, and what its daemon says. Raises BadPlugins."""
+    loaded = load_plugins(settings, clock, Metrics())
     threads: dict[str, PluginThreads] = {}
     services = services_for(settings, clock, resolver, threads)
     lenient = {use.name for use in settings.filter if _does_without(use)}
@@ -143,9 +146,7 @@ async def _started(step: Step, services: Callable[[Step], Any]) -> AsyncIterator
 def _said(error: Exception) -> str:
     if isinstance(error, TimeoutError) and not str(error):
         return f"no answer within {PATIENCE:g} s"
-    if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
+    return told(error)
 
 
 async def next_hops(settings: Settings) -> list[Check]:
@@ -208,8 +209,7 @@ async def _connected(host: str, dialing: Dialing) -> Conversation:
 
 async def dkim_keys(settings: Settings, resolver: Resolver) -> list[Check]:
     """Whether each signing key is published; unpublished ones don't stop the service."""
-    options = [use.options for use in settings.signer]
-    uses = configured_keys(options, settings.base_dir)
+    uses = signing_keys(settings)
     return await asyncio.gather(*(_dkim_key(use, resolver) for use in uses))
 
 

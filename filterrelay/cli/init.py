@@ -1,8 +1,9 @@
 """`filterrelay init`: a directory with all that a first start needs."""
 
+import json
 import os
-import shutil
 import socket
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from filterrelay.cli.common import command
+from filterrelay.cli.common import UnusedConfigOption, command, give_to, relay_account
 from filterrelay.errors import FilterRelayError
 
 app = command()
@@ -51,10 +52,12 @@ def init(
     upstream: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="The smart host.")
     ] = "smtp.provider.example:587",
+    config: UnusedConfigOption = None,
 ) -> None:
     """Write filterrelay.toml, a DKIM key, a self-signed certificate and an empty user file."""
-    hostname = hostname or _own_name()
-    domain = domain or hostname.partition(".")[2] or hostname
+    hostname = _domain_name(hostname or _own_name(), "--hostname")
+    domain = _domain_name(domain or hostname.partition(".")[2] or hostname, "--domain")
+    upstream = _smart_host(upstream)
     found = found_here()
     state_dir = _SYSTEM_STATE if directory.resolve() == SYSTEM_DIR else "state"
     text = configuration(
@@ -68,7 +71,29 @@ def init(
         found,
     )
     _write(directory, _plan(text, hostname))
-    _tell(directory, domain, upstream, found)
+    _tell(directory, domain, upstream, filters_in(text))
+
+
+def _domain_name(text: str, option: str) -> str:
+    """The name, if it can be a domain's; else wrong usage."""
+    from filterrelay.mail.address import BadAddress, parse_mailbox
+
+    try:
+        parse_mailbox(f"postmaster@{text}")
+    except BadAddress:
+        raise typer.BadParameter(f"{text!r} is no domain name", param_hint=option) from None
+    return text
+
+
+def _smart_host(text: str) -> str:
+    """The address as it was written, if it is one; else wrong usage."""
+    from filterrelay.mail.endpoint import parse_endpoint
+
+    try:
+        parse_endpoint(text, default_port=25)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--upstream") from None
+    return text
 
 
 def _own_name() -> str:
@@ -95,15 +120,25 @@ def configuration(words: Mapping[str, str], found: Mapping[str, Mapping[str, Any
     """The template with its words put in and a filter for each daemon found."""
     text = files("filterrelay.cli").joinpath("template.toml").read_text(encoding="utf-8")
     for word, value in words.items():
-        text = text.replace(f"@{word}@", value)
+        text = text.replace(f"@{word}@", _escaped(value))
     return text.replace("@found@\n", "".join(_filter(name, found[name]) for name in found) + "\n")
+
+
+def _escaped(value: str) -> str:
+    """The value as it stands between quotation marks in TOML, whose escapes JSON's are."""
+    return json.dumps(value, ensure_ascii=False)[1:-1]
+
+
+def filters_in(text: str) -> list[str]:
+    """The filters that a configuration switches on, by the plugins' names."""
+    return [one["use"] for one in tomllib.loads(text)["filter"]]
 
 
 def _filter(name: str, options: Mapping[str, Any]) -> str:
     lines = ["", "[[filter]]                    # found on this machine", f'use = "{name}"']
     if options:
         lines.append("[filter.options]")
-        lines += [f'{option} = "{value}"' for option, value in options.items()]
+        lines += [f'{option} = "{_escaped(str(value))}"' for option, value in options.items()]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -127,6 +162,7 @@ def _plan(text: str, hostname: str) -> Plan:
 
 def _write(directory: Path, plan: Plan) -> None:
     """Writes all files or, when one is there, none. Raises AlreadyThere."""
+    account = relay_account()
     there = tuple(directory / name for name in plan.content if (directory / name).exists())
     if there:
         raise AlreadyThere(there)
@@ -137,24 +173,13 @@ def _write(directory: Path, plan: Plan) -> None:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)
         if name in plan.secret:
-            _give_to_the_relay(path)
+            give_to(path, account)
 
 
-def _give_to_the_relay(path: Path) -> None:
-    """Lets the user that serves read it, when root has written it."""
-    from filterrelay.settings import Settings
-    from filterrelay.supervisor.privileges import account_to_become
-
-    account = account_to_become(Settings.model_fields["user"].default, chosen=False)
-    if account is not None:
-        shutil.chown(path, account.uid, account.gid)
-
-
-def _tell(directory: Path, domain: str, upstream: str, found: Mapping[str, Any]) -> None:
+def _tell(directory: Path, domain: str, upstream: str, filters: list[str]) -> None:
     """Prints what was written and the next three steps."""
     file = directory / "filterrelay.toml"
-    filters = ", ".join(("attachments", "spam", *found))
-    print(f"Wrote {file}, with the filters {filters}.\n")
+    print(f"Wrote {file}, with the filters {', '.join(filters)}.\n")
     print(f"1. Say in {file} where mail goes: [[upstream]] is {upstream} now.")
     print(f"2. Let somebody in:      filterrelay user add LOGIN -c {file}")
     print(f"   and publish the key that signs for {domain}:")

@@ -36,7 +36,7 @@ FilterOption = Annotated[
 
 @dataclass
 class NothingLearns(FilterRelayError):
-    """No filter in the configuration learns; add `[[filter]]` with `use = "spam"`."""
+    """No filter in the configuration learns."""
 
     filter: str
 
@@ -91,17 +91,10 @@ def _learn(
 
 
 def _learners(settings: "Settings", filter_name: str) -> "dict[str, Learner]":
-    """The configured filters that learn, by name. Raises NothingLearns, BadPlugin, BadOptions."""
-    from filterrelay.plugin.discovery import load
-    from filterrelay.plugin.learning import Learner
+    """The configured filters that learn, by name. Raises NothingLearns, BadPlugins."""
+    from filterrelay.cli.instances import instances_with
 
-    found: dict[str, Learner] = {}
-    for use in settings.filter:
-        name = use.name or use.use
-        if filter_name in ("", name):
-            instance = load(use.use, name, use.options).instance
-            if isinstance(instance, Learner):
-                found[name] = instance
+    found: dict[str, Learner] = dict(instances_with(settings, "filter", "learn", filter_name))
     if not found:
         raise NothingLearns(filter_name)
     return found

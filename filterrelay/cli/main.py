@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from filterrelay import __version__
-from filterrelay.cli.common import Exit, print_json
+from filterrelay.cli.common import Exit, Refused, fail, told
 from filterrelay.errors import FilterRelayError
 
 COMMANDS = {
@@ -43,7 +43,16 @@ class Commands(TyperGroup):
         name, placeholder, rest = super().resolve_command(ctx, args)
         if placeholder is None:
             return name, placeholder, rest
+        if name != "serve":  # whose log is its output
+            _log_to_standard_error()
         return name, get_command(import_module(f"filterrelay.cli.{name}").app), rest
+
+
+def _log_to_standard_error() -> None:
+    """Warnings go beside the output, which is the command's own: text or one JSON document."""
+    from filterrelay.observe.log import configure
+
+    configure("console", "warning", sys.stderr)
 
 
 app = typer.Typer(
@@ -75,13 +84,17 @@ def program(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The entry point. Errors that have a name end in one sentence, never in a traceback."""
+    """The entry point. What goes wrong ends in one sentence, never in a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in given
     try:
-        app(given, prog_name="filterrelay")
-    except FilterRelayError as error:
-        if "--json" in given:
-            print_json({"error": str(error)})
-        else:
-            print(f"filterrelay: {error}", file=sys.stderr)
-        sys.exit(Exit.BAD)
+        # With --json wrong usage comes here, too, instead of being printed with a usage line.
+        sys.exit(app(given, prog_name="filterrelay", standalone_mode=not as_json))
+    except Refused as refused:
+        fail(str(refused), refused.code, as_json=as_json)
+    except typer.TyperException as usage:
+        fail(usage.format_message(), Exit(usage.exit_code), as_json=as_json)
+    except typer.Abort:
+        fail("stopped before it was done", Exit.BAD, as_json=as_json)
+    except (FilterRelayError, OSError, UnicodeDecodeError) as error:
+        fail(told(error), Exit.BAD, as_json=as_json)

@@ -1,14 +1,15 @@
 """`filterrelay plugins`: what is installed, and what each plugin can be told."""
 
 import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from filterrelay.cli.common import Exit, JsonOption, command, print_json
+from filterrelay.cli.common import Exit, JsonOption, command, load_settings, print_json, safe
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -33,21 +34,37 @@ class Option:
 @app.command()
 def plugins(
     name: Annotated[str, typer.Argument(metavar="[NAME]", help="Describe this one.")] = "",
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "-c", "--config", metavar="FILE", help="Say in the list what this file makes of them."
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the installed plugins; with a name, its description, hooks and options."""
     if not name:
-        _list(as_json=as_json)
+        _list(_configured(config) if config is not None else {}, as_json=as_json)
     elif as_json:
         print_json(_plain(name))
     else:
         _describe(name)
 
 
-def _list(*, as_json: bool) -> None:
+def _configured(config: Path) -> dict[str, list[str]]:
+    """The file's instances by the plugin that they use, each as `filter spam`."""
+    settings = load_settings(config)
+    configured: dict[str, list[str]] = {}
+    for section in ("auth", "filter", "signer", "observer"):
+        for use in getattr(settings, section):
+            configured.setdefault(use.use, []).append(f"{section} {use.name}")
+    return configured
+
+
+def _list(configured: Mapping[str, list[str]], *, as_json: bool) -> None:
     from filterrelay.plugin.discovery import BadPlugin, installed, plugin_class
 
-    found = []
+    found: list[dict[str, Any]] = []
     for name in sorted(installed()):
         try:
             cls = plugin_class(name)
@@ -55,12 +72,14 @@ def _list(*, as_json: bool) -> None:
             found.append({"name": name, "summary": error.reason, "hooks": []})
         else:
             found.append({"name": name, "summary": _summary(cls), "hooks": _hooks(cls)})
+        found[-1]["configured"] = configured.get(name, [])
     if as_json:
         print_json(found)
         return
-    width = max((len(str(one["name"])) for one in found), default=0)
+    width = max((len(one["name"]) for one in found), default=0)
     for one in found:
-        print(f"{one['name']:{width}}  {one['summary']}")
+        instances = f" ({', '.join(one['configured'])})" if one["configured"] else ""
+        print(safe(f"{one['name']:{width}}  {one['summary']}{instances}"))
 
 
 def _plain(name: str) -> dict[str, Any]:

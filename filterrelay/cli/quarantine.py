@@ -15,6 +15,7 @@ from filterrelay.cli.common import (
     load_settings,
     print_json,
     run,
+    safe,
 )
 from filterrelay.cli.stored import (
     AllOption,
@@ -32,7 +33,6 @@ from filterrelay.cli.stored import (
     print_fields,
     print_table,
     report_change,
-    safe,
 )
 from filterrelay.errors import FilterRelayError
 
@@ -130,7 +130,7 @@ def release(
     else:
         report_change("released", len(released), as_json=False)
         for id_, reason in kept.items():
-            print(f"{id_} stays: {reason}")
+            print(f"{id_} stays: {safe(reason)}")
     if kept:
         raise typer.Exit(Exit.BAD)
 

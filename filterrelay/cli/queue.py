@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filterrelay.cli.common import ConfigOption, JsonOption, command, iso, load_settings, run
+from filterrelay.cli.common import ConfigOption, JsonOption, command, iso, load_settings, run, safe
 from filterrelay.cli.common import print_json as print_document
 from filterrelay.cli.stored import (
     AllOption,
@@ -26,7 +26,6 @@ from filterrelay.cli.stored import (
     print_fields,
     print_table,
     report_change,
-    safe,
 )
 
 if TYPE_CHECKING:

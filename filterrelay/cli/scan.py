@@ -1,5 +1,6 @@
 """`filterrelay scan`: stored messages through the chain, without sending anything."""
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +13,14 @@ from filterrelay.cli.common import (
     load_settings,
     print_json,
     run,
+    safe,
 )
 
 if TYPE_CHECKING:
     from filterrelay.chain.run import Judgement
     from filterrelay.mail.envelope import Envelope
     from filterrelay.mail.session import Session
-    from filterrelay.settings import Settings
+    from filterrelay.settings import Listener, Settings
 
 app = command()
 
@@ -32,8 +34,15 @@ def scan(
     config: ConfigOption = None,
     sender: Annotated[str, typer.Option("--from", help="The envelope's sender.")] = "",
     recipient: Annotated[str, typer.Option("--to", help="The envelope's recipient.")] = "",
-    client: Annotated[str, typer.Option(help="The client's address.")] = "",
-    listener: Annotated[str, typer.Option(help="As if it came to this listener.")] = "",
+    client: Annotated[
+        str, typer.Option(metavar="IP", help="The client's address; one of this machine if unsaid.")
+    ] = "",
+    listener: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="As if it came to this listener; the first smtp one if unsaid."
+        ),
+    ] = "",
     login: Annotated[str, typer.Option(help="As if this user had logged in.")] = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -41,7 +50,7 @@ def scan(
     from filterrelay.mail.address import BadAddress
 
     settings = load_settings(config)
-    session = _session(settings, listener, client, login)
+    session = _session(settings, _listener(settings, listener), _address(client), login)
     try:
         envelope = _envelope(sender, recipient)
     except BadAddress as error:
@@ -54,21 +63,44 @@ def scan(
         _show(file, result)
 
 
-def _session(settings: "Settings", listener: str, client: str, login: str) -> "Session":
+def _session(settings: "Settings", listener: "Listener", client: str, login: str) -> "Session":
+    """The session as that listener would have it."""
+    from filterrelay.doors.policy import DoorPolicy
     from filterrelay.mail.session import Identity, Session
 
-    names = [each.name for each in settings.listener]
-    if listener and listener not in names:
-        raise typer.BadParameter(f"there is {', '.join(names)}", param_hint="--listener")
+    door = DoorPolicy(listener, settings.limits, settings.hostname)
     return Session(
         id="SCAN",
-        listener=listener or names[0],
-        door="smtp",
+        listener=listener.name,
+        door=listener.kind,
         client_ip=client,
         helo="scan",
         esmtp=True,
         identity=Identity(login) if login else None,
+        trusted=door.trusts(client),
     )
+
+
+def _listener(settings: "Settings", name: str) -> "Listener":
+    """The one of that name; the first smtp listener, or the first of any kind, when unsaid."""
+    if not name:
+        smtp = [each for each in settings.listener if each.kind == "smtp"]
+        return (*smtp, *settings.listener)[0]
+    for each in settings.listener:
+        if each.name == name:
+            return each
+    names = ", ".join(each.name for each in settings.listener)
+    raise typer.BadParameter(f"there is {names}", param_hint="--listener")
+
+
+def _address(client: str) -> str:
+    """The client's address as sessions have it; empty when unsaid."""
+    from filterrelay.doors.proxy_protocol import plain_address
+
+    try:
+        return str(ip_address(plain_address(client))) if client else ""
+    except ValueError:
+        raise typer.BadParameter(f"{client!r} is no IP address", param_hint="--client") from None
 
 
 def _envelope(sender: str, recipient: str) -> "Envelope":
@@ -110,6 +142,7 @@ def _plain(file: Path, judged: "Judgement") -> dict[str, Any]:
 
 def _show(file: Path, judged: "Judgement") -> None:
     from rich.console import Console
+    from rich.text import Text
 
     from filterrelay.cli.trace import show_steps
     from filterrelay.intake.record import steps_facts
@@ -117,5 +150,5 @@ def _show(file: Path, judged: "Judgement") -> None:
 
     console = Console(highlight=False)
     by = f" by {judged.by}" if judged.by else ""
-    console.print(f"[bold]{file}[/bold]: {name_of(judged.verdict)}{by}")
+    console.print(Text(safe(file), "bold"), f": {name_of(judged.verdict)}{by}", sep="")
     show_steps(console, steps_facts(judged.steps))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from filterrelay.cli.common import ConfigOption, command, find_config, load_settings
+from filterrelay.cli.common import ConfigOption, command, find_config
 
 if TYPE_CHECKING:
     from filterrelay.settings import Settings
@@ -16,11 +16,12 @@ app = command()
 @app.command()
 def serve(config: ConfigOption = None) -> None:
     """Run in the foreground; SIGTERM drains and stops, SIGHUP reloads."""
+    from filterrelay.cli.servable import servable_settings
     from filterrelay.observe.log import configure
     from filterrelay.supervisor.supervisor import Supervisor
 
     file = find_config(config)
-    log = load_settings(file).log
+    log = servable_settings(file).log
     configure(log.format, log.level)
     raise typer.Exit(Supervisor(lambda: checked_settings(file)).run())
 
@@ -29,16 +30,10 @@ def checked_settings(file: Path) -> "Settings":
     """The file's settings, its plugins checked, its warnings logged."""
     import structlog
 
-    from filterrelay.chain.loader import load_plugins
-    from filterrelay.observe.clock import SystemClock
-    from filterrelay.observe.metrics import Metrics
+    from filterrelay.cli.servable import servable_settings
     from filterrelay.settings.file import warnings
-    from filterrelay.settings.unserved import NotServed, unserved
 
-    settings = load_settings(file)
-    if missing := tuple(unserved(settings)):
-        raise NotServed(missing)
-    load_plugins(settings, SystemClock(), Metrics())
+    settings = servable_settings(file)
     for warning in warnings(settings):
         structlog.get_logger("filterrelay").warning("configuration", warning=warning)
     return settings

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filterrelay.cli.common import become_the_relay, print_json, refuse
+from filterrelay.cli.common import become_the_relay, print_json, refuse, safe
 
 if TYPE_CHECKING:
     from filterrelay.settings import Settings
@@ -171,7 +171,7 @@ def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             title, overflow="fold", no_wrap=title == "id", justify="right" if right else "left"
         )
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(safe(cell)) for cell in row))
     width = None if sys.stdout.isatty() else _PIPE
     Console(highlight=False, width=width).print(table)
 
@@ -187,8 +187,3 @@ def print_fields(fields: Mapping[str, str]) -> None:
 def header_of(body: bytes) -> str:
     """The message's header section as text."""
     return body.partition(b"\r\n\r\n")[0].decode("utf-8", "replace").replace("\r\n", "\n")
-
-
-def safe(text: str) -> str:
-    """The text without anything that a terminal would take for a command."""
-    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)

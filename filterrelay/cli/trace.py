@@ -14,6 +14,7 @@ from filterrelay.cli.common import (
     print_json,
     refuse,
     run,
+    safe,
 )
 from filterrelay.cli.stored import opened_spool
 
@@ -64,7 +65,7 @@ def _show(events: "Sequence[Event]") -> None:
             show_received(console, event.data)
         else:
             for name, value in event.data.items():
-                console.print(f"  {name}: {_text(value)}", markup=False)
+                console.print(safe(f"  {name}: {_text(value)}"), markup=False)
 
 
 def show_received(console: Any, data: Any) -> None:
@@ -72,16 +73,14 @@ def show_received(console: Any, data: Any) -> None:
     session = data["session"]
     who = (session.get("identity") or {}).get("login") or "no login"
     tls = (session.get("tls") or {}).get("version", "no TLS")
-    console.print(
-        f"  from {data['sender'] or '<>'} to {', '.join(data['recipients'])}", markup=False
-    )
-    console.print(
-        f"  client {session['client_ip'] or 'local'} ({session['helo']}), {who}, {tls}, "
-        f"listener {session['listener']}, {data['size']} bytes",
-        markup=False,
-    )
     by = f" by {data['by']}" if data["by"] else ""
-    console.print(f"  verdict {data['verdict']}{by}: {data['reply']}", markup=False)
+    for line in (
+        f"from {data['sender'] or '<>'} to {', '.join(data['recipients'])}",
+        f"client {session['client_ip'] or 'local'} ({session['helo']}), {who}, {tls}, "
+        f"listener {session['listener']}, {data['size']} bytes",
+        f"verdict {data['verdict']}{by}: {data['reply']}",
+    ):
+        console.print(f"  {safe(line)}", markup=False)
     show_steps(console, data["steps"])
 
 
@@ -108,7 +107,7 @@ def show_steps(console: Any, steps: Iterable[Any]) -> None:
             step["hook"],
             f"{step['ms']:.1f}",
             f"{step['verdict']}{mode}",
-            Text("; ".join(p for p in particulars if p)),
+            Text(safe("; ".join(p for p in particulars if p))),
         )
     console.print(table)
 

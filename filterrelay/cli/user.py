@@ -20,6 +20,8 @@ from filterrelay.cli.common import (
     load_settings,
     print_json,
     refuse,
+    relay_account,
+    safe,
 )
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.user_file import (
@@ -27,8 +29,9 @@ from filterrelay.mail.user_file import (
     UserFile,
     check_login,
     parse_senders,
-    parse_user_file,
+    read_user_file,
 )
+from filterrelay.supervisor.privileges import Account
 
 app = command("Manage local accounts: who may log in, and what they may send as.")
 
@@ -64,7 +67,12 @@ class NoUserFile(FilterRelayError):
 
 
 @app.command()
-def add(login: LoginArgument, senders: SendersOption = None, config: ConfigOption = None) -> None:
+def add(
+    login: LoginArgument,
+    senders: SendersOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Add an account, or give an old one a new password."""
     check_login(login)
     patterns = None if senders is None else parse_senders(senders)
@@ -76,23 +84,23 @@ def add(login: LoginArgument, senders: SendersOption = None, config: ConfigOptio
         if patterns is not None:
             user = replace(user, senders=patterns)
         edit.users = edit.users.with_user(user)
-    print(f"{'changed' if old else 'added'} {login} in {file}")
+    _report("changed" if old else "added", login, file, as_json=as_json)
 
 
 @app.command()
-def remove(login: LoginArgument, config: ConfigOption = None) -> None:
+def remove(login: LoginArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Remove an account."""
     file = user_file(config)
     with edited(file) as edit:
         _existing(edit.users, login)
         edit.users = edit.users.without(login)
-    print(f"removed {login} from {file}")
+    _report("removed", login, file, as_json=as_json)
 
 
 @app.command("list")
 def list_users(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the accounts."""
-    users = read(user_file(config)).users.values()
+    users = read(user_file(config).path).users.values()
     if as_json:
         print_json(
             [{"login": u.login, "senders": list(u.senders), "frozen": u.frozen} for u in users]
@@ -101,27 +109,37 @@ def list_users(config: ConfigOption = None, as_json: JsonOption = False) -> None
     width = max((len(user.login) for user in users), default=0)
     for user in users:
         state = "frozen" if user.frozen else "active"
-        print(f"{user.login:{width}}  {state}  {', '.join(user.senders)}".rstrip())
+        print(safe(f"{user.login:{width}}  {state}  {', '.join(user.senders)}".rstrip()))
 
 
 @app.command()
-def freeze(login: LoginArgument, config: ConfigOption = None) -> None:
+def freeze(login: LoginArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Shut an account out without removing it."""
-    _set_frozen(login, config, frozen=True)
+    file = _set_frozen(login, config, frozen=True)
+    _report("froze", login, file, as_json=as_json)
 
 
 @app.command()
-def thaw(login: LoginArgument, config: ConfigOption = None) -> None:
+def thaw(login: LoginArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Let a frozen account in again."""
-    _set_frozen(login, config, frozen=False)
+    file = _set_frozen(login, config, frozen=False)
+    _report("thawed", login, file, as_json=as_json)
 
 
-def _set_frozen(login: str, config: Path | None, *, frozen: bool) -> None:
+def _set_frozen(login: str, config: Path | None, *, frozen: bool) -> "Place":
     file = user_file(config)
     with edited(file) as edit:
         user = _existing(edit.users, login)
         edit.users = edit.users.with_user(replace(user, frozen=frozen))
-    print(f"{'froze' if frozen else 'thawed'} {login} in {file}")
+    return file
+
+
+def _report(done: str, login: str, file: "Place", *, as_json: bool) -> None:
+    """Says what was done to the account. done: as `removed`."""
+    if as_json:
+        print_json({done: login, "file": file.path})
+    else:
+        print(safe(f"{done} {login} in {file.path}"))
 
 
 def _existing(users: UserFile, login: str) -> User:
@@ -131,7 +149,15 @@ def _existing(users: UserFile, login: str) -> User:
         raise NoSuchUser(login) from None
 
 
-def user_file(config: Path | None) -> Path:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the user file is, and whose it becomes when root makes it."""
+
+    path: Path
+    account: Account | None = None
+
+
+def user_file(config: Path | None) -> Place:
     """The user file of the configuration: that of its first [[auth]] plugin that keeps one.
 
     A plugin says so with the class attribute `user_file_option`, the name of its
@@ -144,14 +170,14 @@ def user_file(config: Path | None) -> Path:
     for use in settings.auth:
         option = getattr(plugin_class(use.use), "user_file_option", "")
         if option and isinstance(path := use.options.get(option), str):
-            return resolve_path(settings.base_dir, path)
+            return Place(resolve_path(settings.base_dir, path), relay_account(settings))
     raise NoUserFile(settings.source.file)
 
 
 def read(file: Path) -> UserFile:
-    """The user file's accounts; none when it isn't there yet."""
+    """The user file's accounts; none when it isn't there yet. Raises BadUserFile, OSError."""
     try:
-        return parse_user_file(file.read_text(encoding="utf-8"))
+        return read_user_file(file)
     except FileNotFoundError:
         return UserFile()
 
@@ -164,12 +190,12 @@ class Edit:
 
 
 @contextmanager
-def edited(file: Path) -> Iterator[Edit]:
+def edited(file: Place) -> Iterator[Edit]:
     """The user file, locked against other editors and replaced in one step at the end."""
-    lock = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    lock = os.open(file.path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        edit = Edit(read(file))
+        edit = Edit(read(file.path))
         before = edit.users
         yield edit
         if edit.users != before:
@@ -178,28 +204,30 @@ def edited(file: Path) -> Iterator[Edit]:
         os.close(lock)
 
 
-def _replace(file: Path, text: str) -> None:
+def _replace(file: Place, text: str) -> None:
     """Writes the file anew, durably and readable for its owner and group as before, or 0600."""
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+    handle, name = tempfile.mkstemp(dir=file.path.parent, prefix=f".{file.path.name}-")
     fresh = Path(name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
             stream.flush()
-            _keep_owner(file, stream.fileno())
+            _set_owner(file, stream.fileno())
             os.fsync(stream.fileno())
-        fresh.replace(file)
+        fresh.replace(file.path)
     except BaseException:
         fresh.unlink(missing_ok=True)
         raise
 
 
-def _keep_owner(file: Path, handle: int) -> None:
-    """The old file's owner, so that root's edit doesn't lock the relay's user out."""
+def _set_owner(file: Place, handle: int) -> None:
+    """The old file's owner or the relay, so that root's edit doesn't lock the relay out."""
     os.fchmod(handle, 0o600)
     try:
-        old = file.stat()
+        old = file.path.stat()
     except FileNotFoundError:
+        if file.account is not None:
+            os.fchown(handle, file.account.uid, file.account.gid)
         return
     if os.geteuid() == 0:
         os.fchown(handle, old.st_uid, old.st_gid)

@@ -13,6 +13,7 @@ fields mean nothing here and are kept.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.address import AddressPattern
@@ -129,6 +130,16 @@ def parse_user_file(text: str) -> UserFile:
     return UserFile(
         tuple(_parse_line(number, line) for number, line in enumerate(text.splitlines(), 1))
     )
+
+
+def read_user_file(path: Path) -> UserFile:
+    """The accounts of the file at that path. Raises BadUserFile and OSError."""
+    content = path.read_bytes()
+    try:
+        return parse_user_file(content.decode())
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise BadUserFile(line, "it is not UTF-8 text") from None
 
 
 def _parse_line(number: int, line: str) -> User | str:

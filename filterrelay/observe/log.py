@@ -14,7 +14,7 @@ Format = Literal["auto", "console", "json"]
 
 
 class _Output(io.TextIOBase):
-    """Standard output that never fails: a log that nobody can read must not stop the mail."""
+    """A stream that never fails: a log that nobody can read must not stop the mail."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -31,23 +31,24 @@ class _Output(io.TextIOBase):
             self._stream.flush()
 
 
-def configure(format_: Format, level: str) -> None:
-    """Sets up structlog and the standard library's logging to write to standard output.
+def configure(format_: Format, level: str, stream: TextIO | None = None) -> None:
+    """Sets up structlog and the standard library's logging to write to the stream.
 
-    auto: for a person's eyes on a terminal, else JSON.
+    auto: for a person's eyes on a terminal, else JSON. stream: standard output when unsaid.
     """
-    output = cast("TextIO", _Output(sys.stdout))
+    stream = stream or sys.stdout
+    output = cast("TextIO", _Output(stream))
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
     ]
-    console = format_ == "console" or (format_ == "auto" and sys.stdout.isatty())
+    console = format_ == "console" or (format_ == "auto" and stream.isatty())
     last: list[Processor]
     if console:
         last = [
             structlog.dev.ConsoleRenderer(
-                colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback
+                colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
             )
         ]
     else:

@@ -6,16 +6,16 @@ option that the plugin doesn't know.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import pluggy
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from filterrelay.errors import FilterRelayError
+from filterrelay.plugin.faults import KeyPath, dotted, faults, nearest
 from filterrelay.plugin.hooks import PROJECT, Hooks
 from filterrelay.plugin.options import NoOptions, Options
 
@@ -38,14 +38,19 @@ class BadPlugin(FilterRelayError):
 class BadOptions(FilterRelayError):
     """The plugin's options are wrong.
 
-    problems: pairs of the option's dotted name and what is wrong with it.
+    problems: pairs of the option's path below the options and what is wrong with it.
     """
 
     name: str
-    problems: tuple[tuple[str, str], ...]
+    problems: tuple[tuple[KeyPath, str], ...]
 
     def __str__(self) -> str:
-        return "; ".join(f"plugin {self.name}: option {key}: {why}" for key, why in self.problems)
+        return "; ".join(
+            f"plugin {self.name}: option {dotted(path)}: {why}"
+            if path
+            else f"plugin {self.name}: {why}"
+            for path, why in self.problems
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,28 +106,13 @@ def validate_options(use: str, cls: type[Any], options: Mapping[str, Any]) -> Op
     try:
         return kind.model_validate(dict(options))
     except ValidationError as error:
-        raise BadOptions(use, tuple(_problems(kind, error))) from None
+        raise BadOptions(use, tuple(faults(error, kind, _no_such_option))) from None
     except Exception as error:  # a stranger's validator may raise anything
         raise BadPlugin(use, f"its options can't be checked: {_told(error)}") from error
 
 
-def _problems(kind: type[Options], error: ValidationError) -> Iterable[tuple[str, str]]:
-    for problem in error.errors(include_input=False, include_url=False):
-        key = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            last = str(problem["loc"][-1])
-            yield key, f"there is no such option{nearest(last, kind.model_fields)}"
-        else:
-            yield key, problem["msg"].removeprefix("Value error, ")
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A hint at the nearest known word, or what is known, to end an error with."""
-    words = sorted(known)
-    close = get_close_matches(word, words, n=1)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; known: {', '.join(words)}" if words else ""
+def _no_such_option(key: str, table: type[BaseModel] | None) -> str:
+    return f"there is no such option{nearest(key, table.model_fields if table else ())}"
 
 
 def load(use: str, name: str, options: Mapping[str, Any]) -> Plugin:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
 
 from filterrelay.errors import FilterRelayError
 
@@ -41,11 +41,25 @@ def parse_duration(value: Any) -> Any:
 def parse_size(value: Any) -> Any:
     """`"50 MiB"` as octets; a whole number is octets too."""
     if isinstance(value, int) and not isinstance(value, bool):
+        if value < 0:
+            raise ValueError("a size can't be less than nothing")
         return value
     matched = _SIZE.match(value.strip()) if isinstance(value, str) else None
     if not matched:
         raise ValueError(f'{value!r} is no size; write one like "64 KiB" or "50 MiB"')
     return int(float(matched[1]) * _BYTES[(matched[2] or "").lower()])
+
+
+def at_least(minimum: str) -> AfterValidator:
+    """A lower bound for a Duration or a Size, written as the configuration file writes it."""
+    least = parse_duration(minimum) if _DURATION.match(minimum) else parse_size(minimum)
+
+    def bounded(value: Any) -> Any:
+        if value < least:
+            raise ValueError(f'must be at least "{minimum}"')
+        return value
+
+    return AfterValidator(bounded)
 
 
 Duration = Annotated[timedelta, BeforeValidator(parse_duration)]

@@ -1,13 +1,14 @@
 """filterrelay.toml: its values, and how the file is read, checked and explained."""
 
 from filterrelay.settings.models import (
+    ConsoleSettings,
     Delivery,
     Dns,
     Filter,
-    HttpService,
     Limits,
     Listener,
     Log,
+    MetricsSettings,
     Network,
     Pattern,
     PluginUse,
@@ -21,13 +22,14 @@ from filterrelay.settings.models import (
 )
 
 __all__ = [
+    "ConsoleSettings",
     "Delivery",
     "Dns",
     "Filter",
-    "HttpService",
     "Limits",
     "Listener",
     "Log",
+    "MetricsSettings",
     "Network",
     "Pattern",
     "PluginUse",

@@ -3,8 +3,8 @@
 import re
 import ssl
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from ipaddress import IPv4Network, IPv6Network
+from collections.abc import Callable, Collection, Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 
 from filterrelay.mail.address import BadAddress, parse_mailbox
@@ -20,29 +20,15 @@ _BROAD_V4 = 16  # bits: a public network with fewer is more than one organisatio
 _BROAD_V6 = 32
 
 
-def cross_check(settings: Settings) -> Iterator[Complaint]:
-    """What is wrong between the keys of completed settings: each key's path and the reason."""
-    yield from _hostname(settings)
-    yield from _unique_names(settings)
-    yield from _tls_files(settings)
-    upstreams = {upstream.name for upstream in settings.upstream}
-    for index, listener in enumerate(settings.listener):
-        for key, why in _listener(listener, settings, upstreams):
-            yield ("listener", index, key), why
-    for index, upstream in enumerate(settings.upstream):
-        for key, why in _upstream(upstream):
-            yield ("upstream", index, key), why
-    for index, rule in enumerate(settings.route):
-        if rule.upstream == _DIRECT:
-            yield (
-                ("route", index, "upstream"),
-                "direct delivery by MX isn't supported; name an [[upstream]]",
-            )
-        elif rule.upstream not in upstreams:
-            yield ("route", index, "upstream"), _no_such("upstream", rule.upstream, upstreams)
-    yield from _filters(settings)
-    yield from _services(settings)
-    yield from _schedule(settings)
+def cross_check(settings: Settings, left_out: Collection[str] = frozenset()) -> Iterator[Complaint]:
+    """What is wrong between the keys of completed settings: each key's path and the reason.
+
+    left_out: sections of the file that the settings lack, being faulty; what is
+    missing because of that isn't complained of.
+    """
+    for check, others in _CHECKS:
+        if not any(section in left_out for section in others):
+            yield from check(settings)
 
 
 def _hostname(settings: Settings) -> Iterator[Complaint]:
@@ -123,13 +109,16 @@ def _misfit(certificate: Path, key: Path) -> str:
     return ""
 
 
+def _listeners(settings: Settings) -> Iterator[Complaint]:
+    upstreams = {upstream.name for upstream in settings.upstream}
+    for index, listener in enumerate(settings.listener):
+        for key, why in _listener(listener, settings, upstreams):
+            yield ("listener", index, key), why
+
+
 def _listener(
     listener: Listener, settings: Settings, upstreams: Iterable[str]
 ) -> Iterator[tuple[str, str]]:
-    try:
-        parse_endpoint(listener.address)
-    except ValueError as error:
-        yield "address", str(error)
     if listener.tls != "none" and (settings.tls.certificate is None or settings.tls.key is None):
         yield "tls", f"{listener.tls} needs certificate and key in [tls]"
     if listener.auth != "none":
@@ -160,6 +149,12 @@ def _listener_kind(
                     yield key, "a milter listener has none: that is the mail server's part"
 
 
+def _upstreams(settings: Settings) -> Iterator[Complaint]:
+    for index, upstream in enumerate(settings.upstream):
+        for key, why in _upstream(upstream):
+            yield ("upstream", index, key), why
+
+
 def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
     if not upstream.name or upstream.name == _DIRECT:
         yield "name", f"{upstream.name!r} can't be an upstream's name"
@@ -179,6 +174,13 @@ def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
         yield "ca_file", f"there is no file {upstream.ca_file}"
 
 
+def _routes(settings: Settings) -> Iterator[Complaint]:
+    upstreams = {upstream.name for upstream in settings.upstream}
+    for index, rule in enumerate(settings.route):
+        if rule.upstream not in (_DIRECT, *upstreams):
+            yield ("route", index, "upstream"), _no_such("upstream", rule.upstream, upstreams)
+
+
 def _filters(settings: Settings) -> Iterator[Complaint]:
     listeners = {listener.name for listener in settings.listener}
     for index, one in enumerate(settings.filter):
@@ -187,14 +189,34 @@ def _filters(settings: Settings) -> Iterator[Complaint]:
                 yield ("filter", index, "applies_to", place), _no_such("listener", name, listeners)
 
 
-def _services(settings: Settings) -> Iterator[Complaint]:
+def _addresses(settings: Settings) -> Iterator[Complaint]:
+    for index, listener in enumerate(settings.listener):
+        yield from _endpoint(("listener", index, "address"), listener.address, None)
     for section, service in (("metrics", settings.metrics), ("console", settings.console)):
         if service.address:
             yield from _endpoint((section, "address"), service.address, None)
     for index, server in enumerate(settings.dns.servers):
-        yield from _endpoint(("dns", "servers", index), server, 53)
-    if not settings.spool.url.startswith(("sqlite:///", "postgresql://", "memory:")):
-        yield ("spool", "url"), "must begin with sqlite:/// or postgresql://"
+        yield from _name_server(("dns", "servers", index), server)
+
+
+def _name_server(path: KeyPath, text: str) -> Iterator[Complaint]:
+    try:
+        endpoint = parse_endpoint(text, 53)
+    except ValueError as error:
+        yield path, str(error)
+        return
+    try:
+        ip_address(endpoint.host)
+    except ValueError:
+        yield path, f"{text!r} is no IP address; a name server's name can't be asked for"
+
+
+def _spool(settings: Settings) -> Iterator[Complaint]:
+    if not settings.spool.url.startswith(("sqlite:///", "postgresql://")):
+        yield (
+            ("spool", "url"),
+            "must begin with sqlite:/// or postgresql://: what was accepted must outlast a stop",
+        )
 
 
 def _endpoint(path: KeyPath, text: str, default_port: int | None) -> Iterator[Complaint]:
@@ -206,14 +228,27 @@ def _endpoint(path: KeyPath, text: str, default_port: int | None) -> Iterator[Co
 
 def _schedule(settings: Settings) -> Iterator[Complaint]:
     delivery = settings.delivery
-    if delivery.retry.total_seconds() <= 0:
-        yield ("delivery", "retry"), "must be longer than nothing"
     if delivery.retry > delivery.retry_max:
         yield ("delivery", "retry"), "is longer than retry_max"
     if delivery.warn_after > delivery.give_up_after:
         yield ("delivery", "warn_after"), "is longer than give_up_after"
     if settings.limits.message_size > settings.limits.in_flight_memory:
         yield ("limits", "message_size"), "is more than in_flight_memory: no such message fits"
+
+
+# Each check, and the sections besides its own that it takes to be complete.
+_CHECKS: tuple[tuple[Callable[[Settings], Iterator[Complaint]], tuple[str, ...]], ...] = (
+    (_hostname, ()),
+    (_unique_names, ()),
+    (_tls_files, ()),
+    (_addresses, ()),
+    (_listeners, ("tls", "auth", "upstream")),
+    (_upstreams, ()),
+    (_routes, ("upstream",)),
+    (_filters, ("listener",)),
+    (_spool, ()),
+    (_schedule, ()),
+)
 
 
 def warnings(settings: Settings) -> list[str]:

@@ -36,18 +36,31 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     expanded = expansion.table(raw, ())
     source = Source.of(path, text, expansion.hidden)
     problems = [source.problem(at, why) for at, why in expansion.missing]
-    try:
-        settings = Settings.model_validate(expanded)
-    except ValidationError as error:
-        problems += source.explain(error, Settings)
-        raise SettingsError(tuple(problems)) from None
-    settings = settings.with_source(source)
-    settings, unusable = _completed(settings)
-    problems += [source.problem(at, why) for at, why in unusable]
-    problems += [source.problem(at, why) for at, why in cross_check(settings)]
+    settings, error = _validated(expanded)
+    left_out = frozenset(expanded) - settings.model_fields_set
+    problems += source.explain(error, Settings) if error else ()
+    settings, unusable = _completed(settings.with_source(source))
+    complaints = (*unusable, *cross_check(settings, left_out))
+    problems += [source.problem(at, why) for at, why in complaints]
     if problems:
-        raise SettingsError(tuple(sorted(problems, key=lambda problem: problem.line)))
+        raise SettingsError(tuple(sorted(problems, key=lambda one: one.line)), settings)
     return settings
+
+
+class _ValidSections(Settings):
+    """What is left of a file without its faulty sections, even if no listener is."""
+
+    listener: tuple[Listener, ...] = ()
+
+
+def _validated(document: Mapping[str, Any]) -> tuple[Settings, ValidationError | None]:
+    """The settings, of the valid sections alone when there are others, and what is wrong."""
+    try:
+        return Settings.model_validate(document), None
+    except ValidationError as error:
+        faulty = {details["loc"][0] for details in error.errors()}
+        valid = {name: value for name, value in document.items() if name not in faulty}
+        return _ValidSections.model_validate(valid), error
 
 
 def _read(path: Path) -> str:

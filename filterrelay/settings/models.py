@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr
 
 from filterrelay.mail.address import AddressPattern
-from filterrelay.plugin.options import Duration, Secret, Size
+from filterrelay.plugin.options import Duration, Secret, Size, at_least
 from filterrelay.settings.problems import Source
 
 
@@ -38,7 +38,7 @@ Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]
 class Limits(Section):
     """What a client can make grow, bounded."""
 
-    message_size: Size = 50 * 1024**2
+    message_size: Annotated[Size, at_least("1 B")] = 50 * 1024**2
     """The largest message, announced with SIZE."""
     header_size: Size = 1024**2
     """The largest header section of a message; a larger one is answered 552 5.3.4."""
@@ -50,13 +50,13 @@ class Limits(Section):
     """Connections at once, all clients and workers together."""
     connections_per_client: int = Field(50, ge=1)
     """Connections at once from one address."""
-    in_flight_memory: Size = 256 * 1024**2
+    in_flight_memory: Annotated[Size, at_least("1 B")] = 256 * 1024**2
     """Message octets held in memory at once by all workers together."""
-    command_timeout: Duration = timedelta(minutes=5)
+    command_timeout: Annotated[Duration, at_least("10ms")] = timedelta(minutes=5)
     """How long the next command may take (RFC 5321 section 4.5.3.2.7)."""
-    data_timeout: Duration = timedelta(minutes=10)
+    data_timeout: Annotated[Duration, at_least("10ms")] = timedelta(minutes=10)
     """How long a whole message may take to arrive."""
-    chain_timeout: Duration = timedelta(minutes=4)
+    chain_timeout: Annotated[Duration, at_least("10ms")] = timedelta(minutes=4)
     """How long all filters together may take; then the message is deferred."""
     errors: int = Field(10, ge=1)
     """Bad commands a session before it is closed with 421."""
@@ -68,7 +68,7 @@ class Limits(Section):
     """Received fields before a message counts as looping (RFC 5321 section 6.3)."""
     login_failures: int = Field(5, ge=1)
     """Failed logins from one address or for one login before it is locked out."""
-    lockout: Duration = timedelta(minutes=15)
+    lockout: Annotated[Duration, at_least("1s")] = timedelta(minutes=15)
     """How long a lock-out lasts."""
 
 
@@ -88,7 +88,7 @@ class Dns(Section):
 
     servers: tuple[str, ...] = ()
     """`address` or `address:port`; empty means the machine's own."""
-    timeout: Duration = timedelta(seconds=5)
+    timeout: Annotated[Duration, at_least("100ms")] = timedelta(seconds=5)
     """How long one look-up may take."""
 
 
@@ -130,9 +130,9 @@ class PluginUse(Section):
     """The plugin's entry-point name."""
     name: str = ""
     """The instance's name, `use` when not said; unique."""
-    timeout: Duration = timedelta(seconds=30)
+    timeout: Annotated[Duration, at_least("100ms")] = timedelta(seconds=30)
     """How long one call may take."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
     """`filterrelay plugins NAME` lists them."""
 
 
@@ -172,9 +172,9 @@ class Upstream(Section):
     """Whether the client's particulars are passed on with XFORWARD."""
     ca_file: Path | None = None
     """Authorities to trust instead of the system's."""
-    connect_timeout: Duration = timedelta(seconds=30)
+    connect_timeout: Annotated[Duration, at_least("100ms")] = timedelta(seconds=30)
     """How long connecting, TLS and the greeting may take."""
-    timeout: Duration = timedelta(minutes=5)
+    timeout: Annotated[Duration, at_least("100ms")] = timedelta(minutes=5)
     """How long a reply may take (RFC 5321 section 4.5.3.2)."""
 
 
@@ -201,13 +201,13 @@ class SpoolSettings(Section):
 class Delivery(Section):
     """The retry schedule and its reports."""
 
-    retry: Duration = timedelta(minutes=15)
+    retry: Annotated[Duration, at_least("1s")] = timedelta(minutes=15)
     """Until the second attempt; it doubles with each further one."""
     retry_max: Duration = timedelta(hours=4)
     """The longest time between two attempts."""
     warn_after: Duration = timedelta(hours=4)
     """When the sender is told of a delay."""
-    give_up_after: Duration = timedelta(days=5)
+    give_up_after: Annotated[Duration, at_least("1m")] = timedelta(days=5)
     """When mail is returned to its sender."""
     drain: Duration = timedelta(seconds=30)
     """How long sessions and deliveries under way may take to finish after SIGTERM."""
@@ -216,15 +216,22 @@ class Delivery(Section):
 class QuarantineSettings(Section):
     """How long what filters set aside is kept."""
 
-    keep: Duration = timedelta(days=30)
+    keep: Annotated[Duration, at_least("1h")] = timedelta(days=30)
     """How long a message is kept."""
 
 
-class HttpService(Section):
-    """An address that answers HTTP; empty switches it off."""
+class MetricsSettings(Section):
+    """Where /metrics, /healthz and /readyz are answered."""
 
-    address: str = ""
-    """`host:port`."""
+    address: str = "127.0.0.1:9325"
+    """`host:port`; empty switches it off."""
+
+
+class ConsoleSettings(Section):
+    """Where the web console is answered."""
+
+    address: str = "127.0.0.1:9326"
+    """`host:port`; empty switches it off."""
 
 
 class Log(Section):
@@ -260,8 +267,8 @@ class Settings(Section):
     spool: SpoolSettings = SpoolSettings()
     delivery: Delivery = Delivery()
     quarantine: QuarantineSettings = QuarantineSettings()
-    metrics: HttpService = HttpService(address="127.0.0.1:9325")
-    console: HttpService = HttpService(address="127.0.0.1:9326")
+    metrics: MetricsSettings = MetricsSettings()
+    console: ConsoleSettings = ConsoleSettings()
     log: Log = Log()
 
     _source: Source = PrivateAttr(default_factory=lambda: Source(Path("filterrelay.toml")))

@@ -1,25 +1,23 @@
 """What is wrong in a configuration file: all of it at once, each with its line."""
 
-import re
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from filterrelay.errors import FilterRelayError
-from filterrelay.plugin.discovery import nearest
+from filterrelay.plugin.faults import dotted, faults, nearest
 from filterrelay.settings.toml_lines import Path as KeyPath
 from filterrelay.settings.toml_lines import key_lines, line_of
 
-Hidden = tuple[tuple[str, str], ...]
+if TYPE_CHECKING:
+    from filterrelay.settings.models import Settings
 
-_KEY_PART = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
-_CHOICE = re.compile(r"'([^']*)'")
+Hidden = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +40,14 @@ class Problem:
 
 @dataclass
 class SettingsError(FilterRelayError):
-    """The configuration file can't be used."""
+    """The configuration file can't be used.
+
+    valid: its sections that are right by themselves, for those who can say more of
+    them; None when the file isn't even TOML.
+    """
 
     problems: tuple[Problem, ...]
+    valid: "Settings | None" = field(default=None, repr=False)
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)
@@ -74,58 +77,10 @@ class Source:
                 text = text.replace(repr(secret)[1:-1], shown).replace(secret, shown)
         return Problem(self.file, line_of(self.lines, path), dotted(path), text)
 
-    def explain(
-        self, error: ValidationError, model: type[BaseModel], prefix: KeyPath = ()
-    ) -> list[Problem]:
-        """What pydantic found, each with its line and the nearest right word, no values shown.
-
-        prefix: the path of the table that was validated as model.
-        """
-        found = error.errors(include_url=False)
-        inside = {details["loc"][:1] for details in found if len(details["loc"]) > 1}
-        problems = [
-            self.problem((*prefix, *details["loc"]), _explanation(details, model))
-            for details in found
-            # pydantic takes an array whose elements are all wrong for an empty one
-            if not (details["type"] == "too_short" and details["loc"] in inside)
-        ]
-        return sorted(problems, key=lambda problem: problem.line)
-
-
-def path_of(key: str) -> KeyPath:
-    """The path that is written so: the reverse of `dotted`."""
-    return tuple(int(index) if index else name for index, name in _KEY_PART.findall(key))
-
-
-def dotted(path: Iterable[str | int]) -> str:
-    """The path as people write it: `listener[1].tls`."""
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        else:
-            text += f".{part}" if text else part
-    return text
-
-
-def _explanation(details: ErrorDetails, root: type[BaseModel]) -> str:
-    """One of pydantic's errors in this project's words."""
-    location = details["loc"]
-    message = details["msg"].removeprefix("Value error, ").replace("Input should", "should")
-    match details["type"]:
-        case "extra_forbidden":
-            return _unknown_key(str(location[-1]), _model_at(root, location[:-1]), root)
-        case "literal_error":
-            choices = _CHOICE.findall(details["ctx"]["expected"])
-            given = details["input"]
-            close = nearest(given, choices) if isinstance(given, str) else ""
-            return message + (close if "did you mean" in close else "")
-        case "missing":
-            return "is required"
-        case "too_short":
-            return "at least one is required"
-        case _:
-            return message
+    def explain(self, error: ValidationError, model: type[BaseModel]) -> list[Problem]:
+        """What pydantic found in the file as model, each with its line, no values shown."""
+        found = faults(error, model, lambda key, table: _unknown_key(key, table, model))
+        return [self.problem(path, text) for path, text in found]
 
 
 def _unknown_key(key: str, model: type[BaseModel] | None, root: type[BaseModel]) -> str:
@@ -140,17 +95,6 @@ def _unknown_key(key: str, model: type[BaseModel] | None, root: type[BaseModel])
     for name in get_close_matches(key, homes, n=1):
         return f"there is no such key here; did you mean {name} in {' or '.join(homes[name])}?"
     return f"there is no such key{nearest(key, model.model_fields)}"
-
-
-def _model_at(root: type[BaseModel], location: Iterable[str | int]) -> type[BaseModel] | None:
-    """The model of the table at that place, None when no model describes it."""
-    current: type[BaseModel] | None = root
-    for part in location:
-        if isinstance(part, int) or current is None:
-            continue
-        known = current.model_fields.get(part)
-        current = _model_in(known.annotation) if known else None
-    return current
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:

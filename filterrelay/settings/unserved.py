@@ -5,38 +5,31 @@ nothing is served otherwise than it says.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from filterrelay.errors import FilterRelayError
 from filterrelay.settings.models import Listener, Settings, Upstream
+from filterrelay.settings.problems import Problem
+from filterrelay.settings.toml_lines import Path as KeyPath
 
 
-@dataclass
-class NotServed(FilterRelayError):
-    """This version can't do what the configuration file asks for.
-
-    problems: pairs of the key, as `listener[0].kind`, and what is missing.
-    """
-
-    problems: tuple[tuple[str, str], ...]
-
-    def __str__(self) -> str:
-        return "\n".join(f"{key}: {why}" for key, why in self.problems)
+def unserved(settings: Settings) -> Iterator[Problem]:
+    """What can't be served, each with its key and line."""
+    for path, why in _complaints(settings):
+        yield settings.source.problem(path, why)
 
 
-def unserved(settings: Settings) -> Iterator[tuple[str, str]]:
-    """What can't be served, each with its key."""
+def _complaints(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
     for number, listener in enumerate(settings.listener):
         for key, why in _listener(listener):
-            yield f"listener[{number}].{key}", why
+            yield ("listener", number, key), why
     for number, upstream in enumerate(settings.upstream):
         for key, why in _upstream(upstream):
-            yield f"upstream[{number}].{key}", why
+            yield ("upstream", number, key), why
     for number, route in enumerate(settings.route):
         if route.upstream == "mx":
-            yield f"route[{number}].upstream", "direct delivery (mx) is not there yet"
+            why = "direct delivery (mx) is not there yet; name an [[upstream]]"
+            yield ("route", number, "upstream"), why
     if settings.spool.url.startswith("postgresql"):
-        yield "spool.url", "PostgreSQL is not there yet; use sqlite:///spool.sqlite"
+        yield ("spool", "url"), "PostgreSQL is not there yet; use sqlite:///spool.sqlite"
 
 
 def _listener(listener: Listener) -> Iterator[tuple[str, str]]:

@@ -8,13 +8,13 @@ import base64
 import binascii
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -227,15 +227,6 @@ class KeyUse:
     def record_name(self) -> str:
         """Where its public half is published (RFC 6376 section 3.6.2.1)."""
         return record_name(self.selector, self.domain)
-
-
-def configured_keys(options: Iterable[Mapping[str, Any]], base_dir: Path) -> Iterator[KeyUse]:
-    """The keys that signers' options name: each `{domain, selector, key}` in a list `keys`."""
-    for table in options:
-        for entry in table.get("keys", ()):
-            match entry:
-                case {"domain": str(domain), "selector": str(selector), "key": str(path)}:
-                    yield KeyUse(domain, selector, base_dir / Path(path).expanduser())
 
 
 def record_name(selector: str, domain: str) -> str:

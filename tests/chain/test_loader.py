@@ -30,7 +30,7 @@ def problems(**sections: Any) -> dict[str, str]:
     """What is said to be wrong."""
     with pytest.raises(BadPlugins) as caught:
         loaded(**sections)
-    return dict(caught.value.problems)
+    return {problem.key: problem.text for problem in caught.value.problems}
 
 
 def test_plugins_stand_in_file_order_with_their_policies() -> None:

@@ -2,20 +2,55 @@
 
 import getpass
 import json
+import re
+import socketserver
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from filterrelay.cli.check import app
+from filterrelay.cli.serve import checked_settings
+from filterrelay.settings.problems import SettingsError
 
 CONFIGURATION = f"""user = "{getpass.getuser()}"
 hostname = "relay.office.example"
 state_dir = "state"
+[metrics]
+address = ""
+[[upstream]]
+name = "provider"
+hosts = ["127.0.0.1:1"]
+tls = "none"
 [[listener]]
-kind = "milter"
-address = "127.0.0.1:2525"
+kind = "smtp"
+address = "unix:smtp"
 """
+
+
+class SmartHost(socketserver.StreamRequestHandler):
+    """Greets, and answers whatever it is asked."""
+
+    def handle(self) -> None:
+        """One connection."""
+        self.wfile.write(b"220 provider.example ESMTP\r\n")
+        for line in self.rfile:
+            self.wfile.write(b"250 ok\r\n")
+            if line.upper().startswith(b"QUIT"):
+                break
+
+
+@pytest.fixture
+def configuration() -> Iterator[str]:
+    """A configuration that serves: its smart host is there."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), SmartHost) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield CONFIGURATION.replace("127.0.0.1:1", f"127.0.0.1:{server.server_address[1]}")
+        server.shutdown()
+        thread.join()
 
 
 def check(directory: Path, text: str, *options: str) -> Result:
@@ -25,26 +60,26 @@ def check(directory: Path, text: str, *options: str) -> Result:
     return CliRunner().invoke(app, ["-c", str(file), *options])
 
 
-def test_a_good_configuration_would_serve(tmp_path: Path) -> None:
+def test_a_good_configuration_would_serve(tmp_path: Path, configuration: str) -> None:
     """Exit code 0, and a table that says what was looked at."""
-    said = check(tmp_path, CONFIGURATION)
+    said = check(tmp_path, configuration)
     assert said.exit_code == 0
     assert "It would serve." in said.output
 
 
-def test_a_good_configuration_is_told_as_json(tmp_path: Path) -> None:
+def test_a_good_configuration_is_told_as_json(tmp_path: Path, configuration: str) -> None:
     """One document."""
-    told = json.loads(check(tmp_path, CONFIGURATION, "--json").output)
+    told = json.loads(check(tmp_path, configuration, "--json").output)
     assert told["would_serve"] is True
     found = [(one["part"], one["state"]) for one in told["checks"]]
-    assert found == [("file", "ok"), ("spool", "ok")]
+    assert found == [("file", "ok"), ("listener", "ok"), ("spool", "ok"), ("upstream", "ok")]
 
 
 def test_a_bad_file_would_not_serve(tmp_path: Path) -> None:
     """Exit code 1, and each problem with its line."""
     said = check(tmp_path, CONFIGURATION + "tsl = 'none'\n")
     assert said.exit_code == 1
-    assert "f.toml:7: listener[0].tsl: there is no such key; did you mean tls?" in said.output
+    assert "f.toml:13: listener[0].tsl: there is no such key; did you mean tls?" in said.output
 
 
 def test_a_bad_option_of_a_plugin_has_its_line(tmp_path: Path) -> None:
@@ -55,7 +90,7 @@ def test_a_bad_option_of_a_plugin_has_its_line(tmp_path: Path) -> None:
     assert told["problems"] == [
         {
             "file": str(tmp_path / "f.toml"),
-            "line": 10,
+            "line": 16,
             "key": "filter[0].options.sockt",
             "text": "there is no such option; did you mean socket?",
         }
@@ -67,8 +102,7 @@ def test_a_warning_keeps_nobody_from_serving(tmp_path: Path) -> None:
     told = json.loads(
         check(
             tmp_path,
-            CONFIGURATION.replace("milter", "smtp")
-            + 'relay_domains = ["*"]\n[[upstream]]\nname = "x"\nhosts = ["127.0.0.1:1"]\n',
+            CONFIGURATION + 'relay_domains = ["*"]\n',
             "--json",
         ).output
     )
@@ -82,6 +116,57 @@ def test_a_failed_check_would_not_serve(tmp_path: Path) -> None:
     said = check(tmp_path, text)
     assert said.exit_code == 1
     assert "It would not serve." in said.output
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('"smtp"', '"milter"', "f.toml:11: listener[0].kind: milter is not there yet; smtp is"),
+        ('tls = "none"', 'protocol = "lmtp"', "f.toml:9: upstream[0].protocol: lmtp is not there"),
+        ('"none"', '"dane"', "f.toml:9: upstream[0].tls: dane is not there yet"),
+    ],
+)
+def test_what_serve_would_refuse_would_not_serve(
+    tmp_path: Path, old: str, new: str, problem: str
+) -> None:
+    """What this version can't do is said with its line, by both commands."""
+    text = CONFIGURATION.replace(old, new)
+    said = check(tmp_path, text)
+    assert said.exit_code == 1
+    assert problem in said.output
+    with pytest.raises(SettingsError, match=re.escape(problem)):
+        checked_settings(tmp_path / "f.toml")
+
+
+def test_all_that_is_wrong_is_told_at_once(tmp_path: Path) -> None:
+    """A wrong key hides neither an unknown plugin nor a wrong option nor what isn't there yet."""
+    text = CONFIGURATION.replace('user = "', 'wrokers = 2\nuser = "', 1).replace("none", "dane")
+    text += '[[filter]]\nuse = "spff"\n[[signer]]\nuse = "dkim-sign"\n[signer.options]\n'
+    text += 'keys = [\n{ domain = "a.example", selector = "s", key = "k" },\n'
+    text += '{ domian = "b.example", selector = "s", key = "k" },\n]\n'
+    told = json.loads(check(tmp_path, text, "--json").output)
+    assert [(one["line"], one["key"]) for one in told["problems"]] == [
+        (1, "wrokers"),
+        (10, "upstream[0].tls"),
+        (15, "filter[0].use"),
+        (21, "signer[0].options.keys[1].domain"),
+        (21, "signer[0].options.keys[1].domian"),
+    ]
+    assert told["problems"][-1]["text"] == "there is no such option; did you mean domain?"
+
+
+def test_a_name_server_without_address_is_a_problem_of_the_file(tmp_path: Path) -> None:
+    """With its line, as everything in the file."""
+    text = CONFIGURATION + '[dns]\nservers = ["resolver.example"]\n'
+    told = json.loads(check(tmp_path, text, "--json").output)
+    assert [(one["line"], one["key"]) for one in told["problems"]] == [(14, "dns.servers[0]")]
+
+
+def test_an_address_of_another_machine_would_not_serve(tmp_path: Path, configuration: str) -> None:
+    """It is tried, before anything relies on it."""
+    said = check(tmp_path, configuration.replace("unix:smtp", "192.0.2.1:2525"))
+    assert said.exit_code == 1
+    assert "192.0.2.1:2525: Cannot assign requested address" in " ".join(said.output.split())
 
 
 def test_it_looks_with_the_eyes_of_the_user_that_serves(

@@ -7,7 +7,20 @@ from pathlib import Path
 import pytest
 import typer
 
-from filterrelay.cli.common import Exit, find_config, iso, print_json, refuse, run
+from filterrelay.cli.common import (
+    Exit,
+    Refused,
+    fail,
+    find_config,
+    give_to,
+    iso,
+    print_json,
+    refuse,
+    run,
+    safe,
+    told,
+)
+from filterrelay.supervisor.privileges import Account
 
 
 def test_times_are_in_utc() -> None:
@@ -28,12 +41,47 @@ def test_json_takes_what_commands_have(capsys: pytest.CaptureFixture[str]) -> No
     }
 
 
-def test_a_refusal_is_a_sentence_and_a_code(capsys: pytest.CaptureFixture[str]) -> None:
-    """On standard error, so that output can be piped."""
-    with pytest.raises(typer.Exit) as ended:
+def test_json_holds_nothing_that_a_terminal_obeys(capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters of any kind are escaped, and so is what UTF-8 can't hold."""
+    text = "a\x1b[31m\x9b1m\u202e\udcff\x7f"
+    print_json({"text": text})
+    shown = capsys.readouterr().out
+    assert all(c.isprintable() for c in shown.replace("\n", ""))
+    assert json.loads(shown) == {"text": text}
+
+
+def test_nothing_commands_the_terminal() -> None:
+    """Escape sequences in mail become blanks; lines stay lines."""
+    assert safe("a\x1b[31m\nb\r\x07") == "a [31m\nb  "
+
+
+def test_a_refusal_is_a_sentence_and_a_code() -> None:
+    """The program prints it, as a sentence or as JSON."""
+    with pytest.raises(Refused, match="there is no such thing") as ended:
         refuse("there is no such thing", Exit.USAGE)
-    assert ended.value.exit_code == 2
-    assert capsys.readouterr().err == "filterrelay: there is no such thing\n"
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("as_json", "out", "err"),
+    [
+        (False, "", "filterrelay: it is [31m so\n"),
+        (True, '{\n  "error": "it is\\u001b[31m so"\n}\n', ""),
+    ],
+)
+def test_a_failure_is_told_where_it_is_looked_for(
+    capsys: pytest.CaptureFixture[str], as_json: bool, out: str, err: str
+) -> None:
+    """On standard error, so that output can be piped; scripts get their one document."""
+    with pytest.raises(SystemExit) as ended:
+        fail("it is\x1b[31m so", Exit.BAD, as_json=as_json)
+    assert ended.value.code == 1
+    assert capsys.readouterr() == (out, err)
+
+
+def test_what_the_system_refuses_is_told_with_the_files_name() -> None:
+    """Not with the number that the system gives it."""
+    assert told(PermissionError(13, "Permission denied", "/x")) == "/x: Permission denied"
 
 
 def test_without_any_configuration_the_places_are_named(
@@ -53,3 +101,15 @@ def test_asynchronous_work_is_run_to_its_end() -> None:
         return 7
 
     assert run(work()) == 7
+
+
+def test_what_root_writes_is_given_to_the_relay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing changes hands when there is nobody to give to."""
+    given: list[object] = []
+    monkeypatch.setattr("os.chown", lambda *arguments: given.append(arguments))
+    give_to(tmp_path, None)
+    assert given == []
+    give_to(tmp_path, Account("relay", 4711, 4712))
+    assert given == [(tmp_path, 4711, 4712)]

@@ -9,7 +9,7 @@ import sys
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs `filterrelay demo` to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "filterrelay", "demo", *arguments],
+        [sys.executable, "-P", "-m", "filterrelay", "demo", *arguments],
         env=os.environ | {"COLUMNS": "150"},
         capture_output=True,
         text=True,

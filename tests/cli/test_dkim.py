@@ -1,6 +1,7 @@
 """`filterrelay dkim`: from no key to a published one."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,18 @@ def test_keygen_makes_what_the_configuration_misses(office: Path) -> None:
     assert dkim("keygen", *config).exit_code == 1
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("named", [True, False])
+def test_a_key_belongs_to_the_relay(office: Path, named: bool) -> None:
+    """root makes it, and the user of the configuration has to read it."""
+    file = office / "filterrelay.toml"
+    file.write_text(f'user = "nobody"\n{file.read_text()}')
+    key = (office / "k.pem", "--domain", "office.example", "--selector", "s1") if named else ()
+    assert dkim("keygen", *key, "--type", "ed25519", "-c", file).exit_code == 0
+    made = office / ("k.pem" if named else "dkim/s1.pem")
+    assert (made.owner(), made.stat().st_mode & 0o777) == ("nobody", 0o600)
+
+
 def test_a_key_is_never_written_over(tmp_path: Path) -> None:
     """What it has signed would stop to verify."""
     path = tmp_path / "s1.pem"
@@ -113,7 +126,7 @@ def test_a_domain_that_the_configuration_does_not_know_is_said(office: Path) -> 
     """Rather than printing nothing."""
     done = dkim("record", "--domain", "other.example", "-c", office / "filterrelay.toml")
     assert done.exit_code == 1
-    assert "names no such DKIM key" in done.stderr
+    assert "names no such DKIM key" in str(done.exception)
 
 
 def _checked(office: Path, answers: dict[tuple[str, str], list[str] | str]) -> Result:

@@ -256,7 +256,7 @@ async def test_everything_is_looked_at(tmp_path: Path) -> None:
     (tmp_path / "users").write_text("")
     settings = configured(
         tmp_path,
-        '[dns]\nservers = ["127.0.0.1:1"]\ntimeout = "10ms"\n'
+        '[dns]\nservers = ["127.0.0.1:1"]\ntimeout = "100ms"\n'
         '[[auth]]\nuse = "auth-file"\noptions.path = "users"\n' + upstream(NOBODY),
     )
     checks = await examination.examine(settings, FakeClock())

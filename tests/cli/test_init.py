@@ -97,3 +97,43 @@ def test_no_word_of_the_template_is_left() -> None:
     words = dict.fromkeys(("hostname", "domain", "selector", "upstream", "state_dir"), "x.example")
     assert "@x" not in configuration(words, {})
     assert not any(f"@{word}@" in configuration(words, {}) for word in (*words, "found"))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--hostname", 'a"b'),
+        ("--hostname", "relay office"),
+        ("--domain", 'a"b'),
+        ("--upstream", "no port"),
+        ("--upstream", "smtp.provider.example:x"),
+    ],
+)
+def test_a_name_that_cannot_be_one_is_wrong_usage(tmp_path: Path, option: str, value: str) -> None:
+    """Rather than a file that doesn't load; nothing is written."""
+    said = init(tmp_path / "new", option, value)
+    assert said.exit_code == 2
+    assert option in said.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_toml_would_take_for_an_end_is_escaped(tmp_path: Path) -> None:
+    """A socket's path may hold anything."""
+    assert init(tmp_path, "--upstream", 'unix:/run/"a\\b').exit_code == 0
+    assert written(tmp_path).upstream[0].hosts == ('unix:/run/"a\\b',)
+
+
+def test_the_filters_told_are_those_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In their order."""
+    monkeypatch.setattr(command, "found_here", lambda: {"clamav": {}})
+    said = init(tmp_path).output
+    names = ", ".join(one.use for one in written(tmp_path).filter)
+    assert names.endswith("clamav")
+    assert f"with the filters {names}." in said
+
+
+def test_it_takes_a_configuration_as_every_command_does(tmp_path: Path) -> None:
+    """And does nothing with it."""
+    assert init(tmp_path / "new", "-c", "nowhere.toml").exit_code == 0

@@ -1,17 +1,29 @@
 """The program itself: finding commands, exit codes, errors without tracebacks."""
 
 import json
+import logging
 import subprocess
 import sys
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 import typer
+from typer.main import get_command
 
-from filterrelay.cli.common import ConfigOption, JsonOption, find_config, load_settings
+from filterrelay.cli.common import (
+    ConfigOption,
+    Exit,
+    JsonOption,
+    Refused,
+    find_config,
+    load_settings,
+)
 from filterrelay.cli.main import COMMANDS, main
 from filterrelay.errors import FilterRelayError
 
@@ -23,6 +35,20 @@ class DoorStuck(FilterRelayError):
     hinges: int
 
 
+FAILURES: list[BaseException] = [DoorStuck(hinges=3)]
+
+
+@pytest.fixture(autouse=True)
+def logs_as_before() -> Iterator[None]:
+    """What main does to the log ends with the test."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
 @pytest.fixture
 def failing_command(monkeypatch: pytest.MonkeyPatch) -> None:
     """`filterrelay trace` raises an error that has a name."""
@@ -31,7 +57,9 @@ def failing_command(monkeypatch: pytest.MonkeyPatch) -> None:
     @app.command()
     def trace(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         load_settings(config) if config else None
-        raise DoorStuck(hinges=3)
+        structlog.get_logger().info("unheard")
+        structlog.get_logger().warning("creaking")
+        raise FAILURES[-1]
 
     module: Any = types.ModuleType("trace")
     module.app = app
@@ -80,7 +108,7 @@ def test_a_mistyped_command_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -
 def test_an_error_with_a_name_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     """No operator has to read a traceback to learn what is the case."""
     assert exit_code("trace") == 1
-    assert capsys.readouterr().err == "filterrelay: The door is stuck (hinges=3)\n"
+    assert capsys.readouterr().err.endswith("filterrelay: The door is stuck (hinges=3)\n")
 
 
 @pytest.mark.usefixtures("failing_command")
@@ -88,6 +116,52 @@ def test_an_error_with_json_is_one_document(capsys: pytest.CaptureFixture[str]) 
     """Scripts that asked for JSON get JSON, also when it goes wrong."""
     assert exit_code("trace", "--json") == 1
     assert json.loads(capsys.readouterr().out) == {"error": "The door is stuck (hinges=3)"}
+
+
+@pytest.mark.usefixtures("failing_command")
+def test_the_log_stays_out_of_the_output(capsys: pytest.CaptureFixture[str]) -> None:
+    """Warnings stand on standard error; what is no warning isn't said at all."""
+    exit_code("trace")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "creaking" in err
+    assert "unheard" not in err
+
+
+@pytest.mark.usefixtures("failing_command")
+@pytest.mark.parametrize(
+    ("failure", "code", "said"),
+    [
+        (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied"),
+        (NotADirectoryError(20, "Not a directory", "/x"), 1, "/x: Not a directory"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), 1, "can't decode byte"),
+        (Refused("not now", Exit.USAGE), 2, "not now"),
+        (typer.BadParameter("no number"), 2, "no number"),
+        (typer.Abort(), 1, "stopped before it was done"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_fails_is_a_sentence_or_a_document(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    failure: Exception,
+    code: int,
+    said: str,
+) -> None:
+    """What the system refuses and wrong usage, too: no traceback, and JSON for who asked for it."""
+    monkeypatch.setitem(globals(), "FAILURES", [failure])
+    assert exit_code("trace", "--json") == code
+    assert said in json.loads(capsys.readouterr().out)["error"]
+    assert exit_code("trace") == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+
+
+def test_a_mistyped_option_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    """Scripts learn of their wrong usage in the form they read."""
+    assert exit_code("trace", "--jsn", "--json") == 2
+    assert "--jsn" in json.loads(capsys.readouterr().out)["error"]
 
 
 @pytest.mark.usefixtures("failing_command")
@@ -119,3 +193,19 @@ def test_the_configuration_is_looked_for_here_first(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "filterrelay.toml").touch()
     assert find_config(None) == Path("filterrelay.toml")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_a_configuration(command: str) -> None:
+    """`-c FILE`, also where it means nothing; those with subcommands take it behind these."""
+    found: Any = get_command(import_module(f"filterrelay.cli.{command}").app)
+    for one in getattr(found, "commands", {command: found}).values():
+        assert any("-c" in parameter.opts for parameter in one.params), one.name
+
+
+@pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"serve", "init"}))
+def test_every_command_that_tells_something_can_tell_it_as_json(command: str) -> None:
+    """All subcommands included."""
+    found: Any = get_command(import_module(f"filterrelay.cli.{command}").app)
+    for one in getattr(found, "commands", {command: found}).values():
+        assert any("--json" in parameter.opts for parameter in one.params), one.name

@@ -31,6 +31,16 @@ def test_the_list_comes_as_json_too() -> None:
     assert listed["auth-file"]["hooks"] == ["lifespan", "authenticate"]
 
 
+def test_the_list_says_what_a_file_configures(configuration: Path) -> None:
+    """With -c, each plugin's instances stand beside it."""
+    text = configuration.read_text()
+    configuration.write_text(f'{text}[[filter]]\nuse = "spf"\nname = "senders"\n')
+    lines = plugins("-c", str(configuration)).output.splitlines()
+    assert next(line for line in lines if line.endswith(" (filter senders)")).startswith("spf ")
+    listed = json.loads(plugins("-c", str(configuration), "--json").output)
+    assert [one["name"] for one in listed if one["configured"]] == ["spf"]
+
+
 def test_a_plugin_is_described_with_its_options() -> None:
     """Its docstring, its hooks, and what the file may say to it."""
     said = plugins("clamav").output

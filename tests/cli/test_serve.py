@@ -27,6 +27,15 @@ def test_a_bad_file_ends_the_start_with_what_is_wrong(
     assert "Traceback" not in ran.out + ran.err
 
 
+def test_all_that_is_wrong_is_said_at_once(configuration: Path, filterrelay: Run) -> None:
+    """A wrong key, what isn't there yet and an unknown plugin, each with its line."""
+    text = configuration.read_text()
+    configuration.write_text(f'wrokers = 2\n{text}xforward = true\n[[filter]]\nuse = "clamv"\n')
+    said = filterrelay("serve").err
+    for problem in (":1: wrokers: ", ":12: upstream[0].xforward: ", ":14: filter[0].use: "):
+        assert problem in said
+
+
 def test_a_missing_file_is_wrong_usage(filterrelay: Run) -> None:
     """Exit code 2."""
     assert filterrelay("serve", "-c", "nowhere.toml").code == 2

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 import typer
 
-from filterrelay.cli.stored import Choice, header_of, print_fields, report_change, safe
+from filterrelay.cli.stored import Choice, header_of, print_fields, report_change
 from filterrelay.spool.store import State
 
 
@@ -41,11 +41,6 @@ def test_changing_everything_must_be_said(choice: Choice) -> None:
 def test_what_is_named_is_enough(choice: Choice) -> None:
     """An ID, a filter, or --all."""
     choice.must_name_something()
-
-
-def test_nothing_commands_the_terminal() -> None:
-    """Escape sequences in mail become blanks; lines stay lines."""
-    assert safe("a\x1b[31m\nb\r\x07") == "a [31m\nb  "
 
 
 def test_the_header_ends_at_the_empty_line() -> None:

@@ -23,7 +23,9 @@ ID = "1M82V35Y0T9CKAJYC"
 @pytest.fixture
 def traced(configuration: Path) -> Path:
     """A spool that has events of one message."""
-    step = StepRecord("spam", "on_message", 0.002, "pass", "", Finding("ham", "nothing odd", 0.1))
+    step = StepRecord(
+        "spam", "on_message", 0.002, "pass", "", Finding("ham", "nothing odd\x1b[2J", 0.1)
+    )
     outcome = Outcome(
         id=ID,
         at=SOME_TIME,
@@ -36,7 +38,10 @@ def traced(configuration: Path) -> Path:
         steps=(step,),
     )
     attempt = Event(
-        ID, SOME_TIME + timedelta(seconds=1), "attempt", {"upstream": "provider", "seconds": 0.2}
+        ID,
+        SOME_TIME + timedelta(seconds=1),
+        "attempt",
+        {"upstream": "provider", "reply": "no\x1b]0;x\x07"},
     )
 
     async def fill() -> None:
@@ -62,6 +67,14 @@ def test_session_filters_and_attempts_are_told(filterrelay: Run) -> None:
     assert ran.code == 0, ran.err
     for word in ("alice@office.example", "bob@partner.example", "nothing odd", "provider"):
         assert word in ran.out
+
+
+@pytest.mark.usefixtures("traced")
+def test_nothing_foreign_commands_the_terminal(filterrelay: Run) -> None:
+    """Escape sequences in what filters found and servers replied are shown, not obeyed."""
+    shown = filterrelay("trace", ID).out
+    assert "[2J" in shown
+    assert all(c.isprintable() or c == "\n" for c in shown)
 
 
 @pytest.mark.usefixtures("traced")

@@ -10,7 +10,8 @@ import argon2
 import pytest
 from typer.testing import CliRunner, Result
 
-from filterrelay.cli.user import NoSuchUser, NoUserFile, app, edited
+from filterrelay.cli.common import Exit, Refused
+from filterrelay.cli.user import NoSuchUser, NoUserFile, Place, app, edited
 from filterrelay.mail.user_file import BadLogin, User, parse_user_file
 
 CONFIGURATION = """
@@ -69,7 +70,9 @@ def test_adding_again_changes_the_password_alone(office: Path) -> None:
 
 def test_no_password_is_wrong_usage(office: Path) -> None:
     """An empty standard input makes no account with an empty password."""
-    assert user(office, "add", "alice").exit_code == 2
+    refused = user(office, "add", "alice").exception
+    assert isinstance(refused, Refused)
+    assert refused.code is Exit.USAGE
     assert not (office / "users").exists()
 
 
@@ -131,7 +134,7 @@ def test_a_configuration_without_user_file_is_said_so(office: Path) -> None:
 def test_two_editors_wait_for_each_other(office: Path) -> None:
     """What one adds isn't lost when the other writes."""
     adding = [sys.executable, "-m", "filterrelay", "user", "add", "bob"]
-    with edited(office / "users") as edit:
+    with edited(Place(office / "users")) as edit:
         other = subprocess.Popen(
             adding, cwd=office, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -155,3 +158,24 @@ def test_the_file_keeps_its_owner(office: Path) -> None:
     user(office, "freeze", "alice")
     found = (office / "users").stat()
     assert (found.st_uid, found.st_gid) == (4711, 4712)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_new_file_belongs_to_the_relay(office: Path) -> None:
+    """root makes it, and the user of the configuration has to read it."""
+    file = office / "filterrelay.toml"
+    file.write_text(f'user = "nobody"\n{file.read_text()}')
+    assert user(office, "add", "alice", password="sesame\n").exit_code == 0
+    assert (office / "users").owner() == "nobody"
+    assert (office / "users").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("verb", "done"),
+    [("add", "changed"), ("freeze", "froze"), ("thaw", "thawed"), ("remove", "removed")],
+)
+def test_what_was_done_is_told_as_json_too(office: Path, verb: str, done: str) -> None:
+    """One document for each subcommand."""
+    (office / "users").write_text("alice:{PLAIN}x\n")
+    said = user(office, verb, "alice", "--json", password="sesame\n")
+    assert json.loads(said.output) == {done: "alice", "file": str(office / "users")}

@@ -1,5 +1,7 @@
 """The lines of the user file."""
 
+from pathlib import Path
+
 import pytest
 
 from filterrelay.mail.user_file import (
@@ -10,6 +12,7 @@ from filterrelay.mail.user_file import (
     check_login,
     parse_senders,
     parse_user_file,
+    read_user_file,
 )
 
 FILE = """\
@@ -89,3 +92,11 @@ def test_senders_that_mean_nobody_are_refused() -> None:
     """The operator hears of a slip of the pen at once."""
     with pytest.raises(BadLogin, match="is no address pattern"):
         parse_senders("a@b.example,@shop.example")
+
+
+def test_a_file_in_another_encoding_is_said_so(tmp_path: Path) -> None:
+    """With the line, and nothing of what stands there."""
+    file = tmp_path / "users"
+    file.write_bytes(b"alice:{PLAIN}x\nb\xf6b:{PLAIN}y\n")
+    with pytest.raises(BadUserFile, match="line 2 of the user file: it is not UTF-8 text"):
+        read_user_file(file)

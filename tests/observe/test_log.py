@@ -47,3 +47,15 @@ def test_a_log_that_can_not_be_written_stops_nothing(tmp_path: Path) -> None:
     """A full disk or a reader that is gone loses lines, not mail."""
     subprocess.run([sys.executable, "-c", BROKEN], check=True, cwd=tmp_path, capture_output=True)
     assert (tmp_path / "done").exists()
+
+
+def test_the_log_can_stand_beside_the_output() -> None:
+    """Commands whose output is their own log to standard error."""
+    code = LOGGING.replace('configure("json", "info")', 'configure("json", "info", sys.stderr)')
+    ran = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}"], check=True, capture_output=True, text=True
+    )
+    assert ran.stdout == ""
+    assert [json.loads(line)["level"] for line in ran.stderr.splitlines()] == [
+        *("info", "warning", "error")
+    ]

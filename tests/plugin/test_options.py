@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from pydantic import ValidationError
@@ -13,6 +13,7 @@ from filterrelay.plugin.options import (
     Secret,
     Size,
     UnreadableSecret,
+    at_least,
     with_secrets,
 )
 
@@ -52,6 +53,30 @@ def test_what_is_neither_is_refused_with_an_example(values: dict[str, Any]) -> N
     """A number without unit could be anything."""
     with pytest.raises(ValidationError, match=r"like|write"):
         Values.model_validate(values)
+
+
+class Bounded(Options):
+    """One of each, with a lower bound."""
+
+    duration: Annotated[Duration, at_least("1s")] = timedelta(0)
+    """A duration."""
+    size: Annotated[Size, at_least("1 KB")] = 0
+    """A size."""
+
+
+@pytest.mark.parametrize("values", [{"duration": "1s"}, {"size": 1000}])
+def test_a_bound_is_within(values: dict[str, Any]) -> None:
+    """At least means that."""
+    Bounded.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("values", "bound"), [({"duration": "999ms"}, "1s"), ({"size": "0.9 KB"}, "1 KB")]
+)
+def test_what_is_too_little_is_told_the_bound(values: dict[str, Any], bound: str) -> None:
+    """As the file would write it."""
+    with pytest.raises(ValidationError, match=f'must be at least "{bound}"'):
+        Bounded.model_validate(values)
 
 
 def test_options_are_described_by_their_docstrings() -> None:

@@ -121,7 +121,8 @@ def test_a_password_file_that_is_not_there_is_named(office: Office) -> None:
 
 def test_secrets_never_show_in_problems(office: Office) -> None:
     """A secret put in the wrong place is shown as the variable that held it."""
-    found = office.problems(SMTP + '[delivery]\nretry = "${TOKEN}"\n', {"TOKEN": "hun'ter\\2"})
+    text = SMTP + '[delivery]\nretry = "${TOKEN}"\n' + UPSTREAM
+    found = office.problems(text, {"TOKEN": "hun'ter\\2"})
     assert found == [
         'filterrelay.toml:7: delivery.retry: "${TOKEN}" is no duration; '
         'write one like "30s", "15m", "4h" or "5d"'
@@ -210,3 +211,55 @@ def test_a_password_is_given_in_one_way_only(office: Office) -> None:
     assert found == [
         "filterrelay.toml:12: upstream[0].password_file: give password or password_file, not both"
     ]
+
+
+def test_a_name_for_a_name_server_is_refused_with_its_line(office: Office) -> None:
+    """Whom should it ask for the server's address?"""
+    found = office.problems('[dns]\nservers = [\n"resolver.example"]\n' + SMTP + UPSTREAM)
+    assert found == [
+        "filterrelay.toml:3: dns.servers[0]: 'resolver.example' is no IP address; "
+        "a name server's name can't be asked for"
+    ]
+
+
+def test_mail_is_not_kept_in_memory(office: Office) -> None:
+    """What was answered with 250 would be gone after a stop."""
+    (found,) = office.problems(SMTP + UPSTREAM + '[spool]\nurl = "memory:"\n')
+    assert found.startswith("filterrelay.toml:11: spool.url: must begin with sqlite:/// or ")
+
+
+def test_a_faulty_section_hides_no_fault_of_another(office: Office) -> None:
+    """The listener's faulty TLS, the password that isn't there, and the route to nowhere."""
+    found = office.problems(
+        SMTP
+        + 'tls = "startls"\n'
+        + UPSTREAM
+        + 'username = "office"\npassword_file = "secret"\n[[route]]\nupstream = "partner"\n'
+    )
+    assert [problem.split(": ")[1] for problem in found] == [
+        "listener[0].tls",
+        "upstream[0].password_file",
+        "route[0].upstream",
+    ]
+
+
+def test_nothing_is_missed_that_is_there_but_faulty(office: Office) -> None:
+    """A faulty upstream is no missing one, nor a faulty listener an unknown one."""
+    found = office.problems(
+        SMTP + UPSTREAM + 'tls = "no"\n[[route]]\nupstream = "provider"\n'
+        '[[filter]]\nuse = "spf"\napplies_to = ["smtp"]\n'
+    )
+    assert [problem.split(": ")[1] for problem in found] == ["upstream[0].tls"]
+    found = office.problems(
+        SMTP + 'tls = "no"\n' + UPSTREAM + '[[filter]]\nuse = "spf"\napplies_to = ["smtp"]\n'
+    )
+    assert [problem.split(": ")[1] for problem in found] == ["listener[0].tls"]
+
+
+def test_what_is_right_can_be_looked_at_further(office: Office) -> None:
+    """Whoever checks plugins gets the sections that are right by themselves."""
+    with pytest.raises(SettingsError) as caught:
+        office.load(SMTP + 'tls = "no"\n' + UPSTREAM + '[[filter]]\nuse = "spff"\n')
+    valid = caught.value.valid
+    assert valid is not None
+    assert (valid.listener, valid.filter[0].use) == ((), "spff")

@@ -57,3 +57,63 @@ def test_address_patterns_are_read_as_such() -> None:
         {"kind": "smtp", "address": "x:1", "relay_domains": ["office.example"]}
     )
     assert listener.relay_domains == (AddressPattern("office.example"),)
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ("limits", "command_timeout"),
+        ("limits", "data_timeout"),
+        ("limits", "chain_timeout"),
+        ("limits", "lockout"),
+        ("dns", "timeout"),
+        ("delivery", "retry"),
+        ("delivery", "give_up_after"),
+        ("quarantine", "keep"),
+    ],
+)
+def test_a_time_that_would_stop_all_mail_is_refused(section: str, key: str) -> None:
+    """0 s for a command would answer every client with 421."""
+    with pytest.raises(ValidationError, match=rf"{section}\.{key}\n.*must be at least \""):
+        Settings.model_validate(MINIMAL | {section: {key: "0s"}})
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        ("filter", {"use": "spf", "timeout": "0s"}),
+        ("upstream", {"name": "x", "hosts": ["y"], "timeout": "0s"}),
+        ("upstream", {"name": "x", "hosts": ["y"], "connect_timeout": "0s"}),
+    ],
+)
+def test_nobody_can_answer_in_no_time(section: str, values: dict[str, Any]) -> None:
+    """A filter or a next hop that may take 0 s never works."""
+    with pytest.raises(ValidationError, match='must be at least "100ms"'):
+        Settings.model_validate(MINIMAL | {section: [values]})
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [("limits", "message_size"), ("limits", "in_flight_memory"), ("spool", "free_space")],
+)
+def test_a_size_below_nothing_is_refused(section: str, key: str) -> None:
+    """No message would fit."""
+    with pytest.raises(ValidationError, match="a size can't be less than nothing"):
+        Settings.model_validate(MINIMAL | {section: {key: -5}})
+
+
+def test_an_empty_section_means_its_defaults() -> None:
+    """What stands behind a # in the file that init writes is the default."""
+    settings = Settings.model_validate(MINIMAL | {"metrics": {}, "console": {}})
+    assert settings.metrics.address == "127.0.0.1:9325"
+    assert settings.console.address == "127.0.0.1:9326"
+    off = Settings.model_validate(MINIMAL | {"metrics": {"address": ""}})
+    assert off.metrics.address == ""
+
+
+def test_plugins_options_never_show() -> None:
+    """They may hold what came from the environment; only the plugin knows what is secret."""
+    filters = [{"use": "mine", "options": {"token": "hunter2"}}]
+    settings = Settings.model_validate(MINIMAL | {"filter": filters})
+    assert settings.filter[0].options == {"token": "hunter2"}
+    assert "hunter2" not in repr(settings) + settings.model_dump_json() + str(settings.model_dump())

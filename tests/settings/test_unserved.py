@@ -1,10 +1,12 @@
 """Nothing is served otherwise than the configuration file says."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from filterrelay.settings import Settings
+from filterrelay.settings.file import load
 from filterrelay.settings.unserved import unserved
 
 LISTENER = {"kind": "smtp", "address": "127.0.0.1:25"}
@@ -14,7 +16,7 @@ UPSTREAM = {"name": "provider", "hosts": ["127.0.0.1:25"]}
 def complaints(**changes: Any) -> list[str]:
     """The keys that can't be served."""
     values: dict[str, Any] = {"listener": [LISTENER], "upstream": [UPSTREAM]}
-    return [key for key, _ in unserved(Settings.model_validate(values | changes))]
+    return [problem.key for problem in unserved(Settings.model_validate(values | changes))]
 
 
 def test_what_is_there_is_served() -> None:
@@ -38,3 +40,11 @@ def test_what_is_there_is_served() -> None:
 def test_what_is_not_there_yet_is_refused_by_name(changes: dict[str, Any], key: str) -> None:
     """A milter listener is never opened as something else, nor DANE weakened."""
     assert complaints(**changes) == [key]
+
+
+def test_it_is_said_with_its_line(tmp_path: Path) -> None:
+    """As everything else that is wrong in the file."""
+    file = tmp_path / "f.toml"
+    file.write_text('[[listener]]\nkind = "milter"\naddress = "unix:m"\n')
+    (problem,) = unserved(load(file, {}))
+    assert str(problem) == f"{file}:2: listener[0].kind: milter is not there yet; smtp is"

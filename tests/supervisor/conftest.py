@@ -69,6 +69,7 @@ class Relay:
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "filterrelay", "serve", "-c", str(self.configuration)],
+                cwd=self.directory,  # not the source tree, which would hide what is installed
                 stdout=log,
                 stderr=log,
             )

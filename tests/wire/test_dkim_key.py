@@ -2,7 +2,6 @@
 
 import base64
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -19,13 +18,11 @@ from filterrelay.wire.dkim_key import (
     BadKey,
     BadKeyRecord,
     KeyKind,
-    KeyUse,
     PublicKey,
     Published,
     SigningKey,
     compare_with_dns,
     concerns,
-    configured_keys,
     make_key,
     parse_key_record,
     read_key,
@@ -246,15 +243,3 @@ def test_what_dns_has_is_told_in_a_word(records: list[bytes], state: Published) 
     found = compare_with_dns(RSA.public, records)
     assert found.state is state
     assert found.is_good == (state is Published.MATCHES)
-
-
-def test_the_keys_of_a_configuration_are_found_whatever_signs() -> None:
-    """Any signer whose options list keys with a domain and a selector counts."""
-    options: list[dict[str, Any]] = [
-        {"keys": [{"domain": "office.example", "selector": "s1", "key": "dkim/s1.pem"}]},
-        {"keys": [{"domain": "incomplete.example"}]},
-        {"other": 1},
-    ]
-    found = list(configured_keys(options, Path("/etc/filterrelay")))
-    assert found == [KeyUse("office.example", "s1", Path("/etc/filterrelay/dkim/s1.pem"))]
-    assert found[0].record_name == "s1._domainkey.office.example"

@@ -21,7 +21,7 @@ from filterrelay.app import open_doors, running_core, spool_of
 from filterrelay.doors.admission import Admission
 from filterrelay.errors import FilterRelayError
 from filterrelay.observe.clock import SystemClock
-from filterrelay.observe.metrics import worker_metrics
+from filterrelay.observe.multiprocess import worker_metrics
 from filterrelay.settings import Settings
 from filterrelay.supervisor.board import Board
 from filterrelay.supervisor.control import Control

@@ -14,7 +14,8 @@ from prometheus_client.exposition import ThreadingWSGIServer, choose_encoder
 
 from filterrelay.errors import FilterRelayError
 from filterrelay.observe.clock import Clock
-from filterrelay.observe.metrics import Metrics, summed_registry
+from filterrelay.observe.metrics import Metrics
+from filterrelay.observe.multiprocess import summed_registry
 from filterrelay.settings import Settings
 from filterrelay.spool.store import Spool
 from filterrelay.supervisor.board import Board

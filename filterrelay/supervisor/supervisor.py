@@ -25,7 +25,7 @@ import structlog
 from filterrelay.app import server_tls
 from filterrelay.doors.admission import Admission
 from filterrelay.errors import FilterRelayError
-from filterrelay.observe.metrics import forget_gauges, worker_metrics
+from filterrelay.observe.multiprocess import forget_gauges, worker_metrics
 from filterrelay.settings import Settings
 from filterrelay.supervisor.board import Board
 from filterrelay.supervisor.children import Child, control, fork, janitor, work

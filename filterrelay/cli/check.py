@@ -71,9 +71,9 @@ def _become_the_relay(settings: "Settings") -> None:
     """Goes on as the user that serves: what that one can't read must be found here."""
     from filterrelay.supervisor.privileges import account_to_become, drop_to, hand_over
 
-    account = account_to_become(settings.user, chosen="user" in settings.model_fields_set)
+    account = account_to_become(settings.user)
     if account is not None:
-        hand_over(settings.state_dir, account)
+        hand_over(settings, account)
         drop_to(account)
 
 

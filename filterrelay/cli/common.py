@@ -109,11 +109,7 @@ def refuse(text: str, code: Exit = Exit.BAD) -> NoReturn:
 
 def become_the_relay(settings: "Settings") -> None:
     """Root becomes the state directory's owner, so that the relay can use what is written there."""
-    try:
-        owner = settings.state_dir.stat()
-    except OSError:
-        return
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        os.setgroups([])
-        os.setgid(owner.st_gid)
-        os.setuid(owner.st_uid)
+    from filterrelay.supervisor.privileges import drop_to, owner_of
+
+    if os.geteuid() == 0 and settings.state_dir.is_dir():
+        drop_to(owner_of(settings.state_dir))

@@ -143,9 +143,12 @@ def _write(directory: Path, plan: Plan) -> None:
 def _give_to_the_relay(path: Path) -> None:
     """Lets the user that serves read it, when root has written it."""
     from filterrelay.settings import Settings
-    from filterrelay.supervisor.privileges import account_to_become
+    from filterrelay.supervisor.privileges import NoSuchUser, account_to_become
 
-    account = account_to_become(Settings.model_fields["user"].default, chosen=False)
+    try:
+        account = account_to_become(Settings.model_fields["user"].default)
+    except NoSuchUser:
+        return
     if account is not None:
         shutil.chown(path, account.uid, account.gid)
 

@@ -100,15 +100,12 @@ class Supervisor:
         """Serves until told to stop; returns the exit code. Raises FilterRelayError at start."""
         settings = self._load()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        chosen = "user" in settings.model_fields_set
-        self._account = account_to_become(settings.user, chosen=chosen)
-        if os.geteuid() == 0 and self._account is None:
-            log.warning("RUNNING AS ROOT", reason=f"there is no user {settings.user}")
+        self._account = account_to_become(settings.user)
         with state_lock(settings.state_dir):
             self._metrics_dir = settings.state_dir / "metrics"
             shutil.rmtree(self._metrics_dir, ignore_errors=True)
             self._metrics_dir.mkdir(parents=True)
-            hand_over(settings.state_dir, self._account)
+            hand_over(settings, self._account)
             self._restarts = worker_metrics(self._metrics_dir, "supervisor").worker_restarts
             try:
                 self._generations = [self._start(settings)]

@@ -12,7 +12,6 @@ from filterrelay.cli.common import (
     command,
     find_config,
     print_json,
-    relay_account,
     run,
     safe,
 )
@@ -72,11 +71,11 @@ def _checks(file: Path) -> "list[Check]":
 
 def _become_the_relay(settings: "Settings") -> None:
     """Goes on as the user that serves: what that one can't read must be found here."""
-    from filterrelay.supervisor.privileges import drop_to, hand_over
+    from filterrelay.supervisor.privileges import account_to_become, drop_to, hand_over
 
-    account = relay_account(settings)
+    account = account_to_become(settings.user)
     if account is not None:
-        hand_over(settings.state_dir, account)
+        hand_over(settings, account)
         drop_to(account)
 
 

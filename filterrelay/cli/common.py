@@ -166,16 +166,18 @@ def told(error: Exception) -> str:
 
 
 def relay_account(settings: "Settings | None" = None) -> "Account | None":
-    """The user that serves, when root has to act for it; of a file still to be written if None.
+    """The user that serves, when root has to act for it and that user is there.
 
-    Raises NoSuchUser.
+    settings: None when the file is still to be written.
     """
     from filterrelay.settings import Settings
-    from filterrelay.supervisor.privileges import account_to_become
+    from filterrelay.supervisor.privileges import NoSuchUser, account_to_become
 
-    if settings is None:
-        return account_to_become(Settings.model_fields["user"].default, chosen=False)
-    return account_to_become(settings.user, chosen="user" in settings.model_fields_set)
+    user = Settings.model_fields["user"].default if settings is None else settings.user
+    try:
+        return account_to_become(user)
+    except NoSuchUser:
+        return None
 
 
 def give_to(path: Path, account: "Account | None") -> None:
@@ -186,11 +188,7 @@ def give_to(path: Path, account: "Account | None") -> None:
 
 def become_the_relay(settings: "Settings") -> None:
     """Root becomes the state directory's owner, so that the relay can use what is written there."""
-    try:
-        owner = settings.state_dir.stat()
-    except OSError:
-        return
-    if os.geteuid() == 0 and owner.st_uid != 0:
-        os.setgroups([])
-        os.setgid(owner.st_gid)
-        os.setuid(owner.st_uid)
+    from filterrelay.supervisor.privileges import drop_to, owner_of
+
+    if os.geteuid() == 0 and settings.state_dir.is_dir():
+        drop_to(owner_of(settings.state_dir))

@@ -1,12 +1,13 @@
 """Whether a configuration file can be served: all that is wrong with it, at once."""
 
+import os
 from pathlib import Path
 
 from filterrelay.chain.loader import BadPlugins, load_plugins
-from filterrelay.cli.common import load_settings
 from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.settings import Settings
+from filterrelay.settings.file import load
 from filterrelay.settings.problems import Problem, SettingsError
 from filterrelay.settings.unserved import unserved
 
@@ -18,7 +19,7 @@ def servable_settings(file: Path) -> Settings:
     """
     problems: list[Problem] = []
     try:
-        settings = load_settings(file)
+        settings = load(file, os.environ)
     except SettingsError as error:
         if error.valid is None:
             raise

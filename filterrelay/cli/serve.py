@@ -22,12 +22,12 @@ def serve(config: ConfigOption = None) -> None:
 
     file = find_config(config)
     log = servable_settings(file).log
-    configure(log.format, log.level)
+    configure(log.format, log.level, final=False)
     raise typer.Exit(Supervisor(lambda: checked_settings(file)).run())
 
 
 def checked_settings(file: Path) -> "Settings":
-    """The file's settings, its plugins checked, its warnings logged."""
+    """The file's settings, its plugins checked, its warnings logged. Raises FilterRelayError."""
     import structlog
 
     from filterrelay.cli.servable import servable_settings

@@ -29,35 +29,40 @@ class Refusal(Enum):
 class Admission:
     """The table of all workers, made before they are forked.
 
-    For each worker: connections in all, connections by client, and failed
-    logins by client or login (their number, and when the last one was).
+    bands: how often that many workers may live at once, as they do while some
+    that were replaced finish their sessions. For each worker: connections in
+    all, connections by client, and failed logins by client or login (their
+    number, and when the last one was).
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, bands: int = 1) -> None:
         self.workers = workers
+        self.bands = bands
         self.key = os.urandom(16)
-        memory = mmap.mmap(-1, workers * (4 + PLACES * (2 + 2 + 4)))
+        self.columns = columns = workers * bands
+        memory = mmap.mmap(-1, columns * (4 + PLACES * (2 + 2 + 4)))
         whole = memoryview(memory)
-        cut = [0, *_running_sums(workers * 4, workers * PLACES * 4, workers * PLACES * 2)]
+        cut = [0, *_running_sums(columns * 4, columns * PLACES * 4, columns * PLACES * 2)]
         self.totals = whole[cut[0] : cut[1]].cast("I")
         self.failed_at = whole[cut[1] : cut[2]].cast("I")
         self.failures = whole[cut[2] : cut[3]].cast("H")
         self.connections = whole[cut[3] :].cast("H")
 
     @classmethod
-    def create(cls, workers: int) -> "Admission":
+    def create(cls, workers: int, bands: int = 1) -> "Admission":
         """An empty table for that many workers."""
-        return cls(workers)
+        return cls(workers, bands)
 
-    def for_worker(self, index: int) -> "WorkerAdmission":
+    def for_worker(self, index: int, band: int = 0) -> "WorkerAdmission":
         """The worker's view; its number counts from 0."""
-        return WorkerAdmission(self, index)
+        return WorkerAdmission(self, index, band)
 
-    def clear_worker(self, index: int) -> None:
+    def clear_worker(self, index: int, band: int = 0) -> None:
         """Forgets the connections of a worker that is gone; failed logins stay known."""
-        self.totals[index] = 0
-        column = slice(index * PLACES, (index + 1) * PLACES)
-        self.connections[column] = memoryview(bytes(PLACES * 2)).cast("H")
+        column = band * self.workers + index
+        self.totals[column] = 0
+        places = slice(column * PLACES, (column + 1) * PLACES)
+        self.connections[places] = memoryview(bytes(PLACES * 2)).cast("H")
 
     def place(self, kind: bytes, name: str) -> int:
         """Where a client or a login is counted."""
@@ -68,10 +73,12 @@ class Admission:
 class WorkerAdmission:
     """One worker's way to the table."""
 
-    def __init__(self, table: Admission, index: int) -> None:
+    def __init__(self, table: Admission, index: int, band: int) -> None:
         self._table = table
-        self._index = index
-        self._start = index * PLACES
+        first = band * table.workers
+        self._peers = table.totals[first : first + table.workers]
+        self._index = first + index
+        self._start = self._index * PLACES
 
     def enter(self, client_ip: str, limits: Limits) -> Refusal | None:
         """Counts a connection, or says why there may not be another one.
@@ -91,9 +98,8 @@ class WorkerAdmission:
         return None
 
     def is_ahead(self) -> bool:
-        """Whether another worker has fewer connections than this one."""
-        totals = self._table.totals
-        return totals[self._index] > min(totals)
+        """Whether another worker of the same band has fewer connections than this one."""
+        return self._table.totals[self._index] > min(self._peers)
 
     def leave(self, client_ip: str) -> None:
         """The connection that entered is gone."""
@@ -119,7 +125,7 @@ class WorkerAdmission:
     def login_succeeded(self, login: str) -> None:
         """Forgets the login's failures; the client's stay, lest a good login cover bad ones."""
         place = self._table.place(b"login", login.lower())
-        for worker in range(self._table.workers):
+        for worker in range(self._table.columns):
             self._table.failures[worker * PLACES + place] = 0
 
     def locked(self, client_ip: str, login: str, limits: Limits, now: float) -> bool:

@@ -53,6 +53,7 @@ class SmtpDoor:
         self._clock = clock
         self._sessions: dict[asyncio.Task[None], SmtpSession | None] = {}
         self._draining = False
+        self._closed = True
 
     async def start(self, sock: socket.socket) -> None:
         """Takes connections from a bound, listening socket (TCP or unix) from now on.
@@ -71,17 +72,28 @@ class SmtpDoor:
         )
         sock.setblocking(False)
         self._sock = sock
+        self._closed = False
         self._loop.add_reader(sock, self._accept)
+
+    async def retire(self) -> None:
+        """Takes no new connection, and returns when the last session has come to its own end."""
+        self._close()
+        while self._sessions:
+            await asyncio.wait(self._sessions)
+
+    def _close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._sock)
+            self._sock.close()
 
     async def drain(self, grace: float) -> None:
         """Ends within grace seconds: no new connection, 421 to who waits, time for who doesn't.
 
         Who isn't through near the end hears 421 in the middle of it, or is cut off.
         """
-        if not self._draining:
-            self._draining = True
-            self._loop.remove_reader(self._sock)
-            self._sock.close()
+        self._draining = True
+        self._close()
         ungreeted = []
         for task, session in self._sessions.items():
             if session is not None:
@@ -120,7 +132,7 @@ class SmtpDoor:
 
     def _accept_what_is_left(self) -> None:
         """The others had their chance; nobody waits for a worker that is busy or gone."""
-        if not self._draining:
+        if not self._closed:
             self._take()
             self._resume()
 
@@ -143,7 +155,7 @@ class SmtpDoor:
         task.add_done_callback(self._ended)
 
     def _resume(self) -> None:
-        if not self._draining:
+        if not self._closed:
             self._loop.add_reader(self._sock, self._accept)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -31,10 +31,14 @@ class _Output(io.TextIOBase):
             self._stream.flush()
 
 
-def configure(format_: Format, level: str, stream: TextIO | None = None) -> None:
+def configure(
+    format_: Format, level: str, stream: TextIO | None = None, *, final: bool = True
+) -> None:
     """Sets up structlog and the standard library's logging to write to the stream.
 
     auto: for a person's eyes on a terminal, else JSON. stream: standard output when unsaid.
+    final: a logger that was used stays as it is, which makes it quicker; not so in a
+    process that reloads.
     """
     stream = stream or sys.stdout
     output = cast("TextIO", _Output(stream))
@@ -62,7 +66,7 @@ def configure(format_: Format, level: str, stream: TextIO | None = None) -> None
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(numeric),
         logger_factory=structlog.WriteLoggerFactory(output),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=final,
     )
     handler = logging.StreamHandler(output)
     handler.setFormatter(

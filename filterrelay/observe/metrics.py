@@ -4,11 +4,7 @@ A label's value is a name from the configuration file or a word from a list
 that stands here; never an address, a domain or a client.
 """
 
-import os
-from pathlib import Path
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 VERDICTS = ("pass", "reject", "defer", "quarantine", "discard")
 FAILURES = ("error", "timeout", "skipped")
@@ -128,20 +124,20 @@ class Metrics:
             "Messages in the spool by state.",
             ["state"],
             registry=where,
-            multiprocess_mode="livemax",
+            multiprocess_mode="livemostrecent",
         )
         self.spool_oldest = Gauge(
             "filterrelay_spool_oldest_seconds",
             "Age of the oldest message in the spool by state.",
             ["state"],
             registry=where,
-            multiprocess_mode="livemax",
+            multiprocess_mode="livemostrecent",
         )
         self.spool_free = Gauge(
             "filterrelay_spool_free_bytes",
             "Space left on the disk of the spool.",
             registry=where,
-            multiprocess_mode="livemin",
+            multiprocess_mode="livemostrecent",
         )
         self.commit_seconds = Histogram(
             "filterrelay_spool_commit_seconds",
@@ -193,25 +189,3 @@ def reply_class(code: int) -> str:
     """A reply code's label: `2xx`, `4xx`, `5xx`, or `none` when nothing was said."""
     text = f"{code // 100}xx"
     return text if text in REPLY_CLASSES else "none"
-
-
-def worker_metrics(directory: Path, process: str) -> Metrics:
-    """The series of one process among several, kept in files below directory.
-
-    process: a name that no other living process has.
-    """
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-    values.ValueClass = values.MultiProcessValue(lambda: process)  # type: ignore[no-untyped-call]  # untyped there
-    return Metrics()
-
-
-def summed_registry(directory: Path) -> CollectorRegistry:
-    """A registry that adds up what all processes below directory have counted."""
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry, path=str(directory))  # type: ignore[no-untyped-call]  # untyped there
-    return registry
-
-
-def forget_gauges(directory: Path, process: str) -> None:
-    """Drops what a dead process said of the present; what it counted stays."""
-    mark_process_dead(process, str(directory))  # type: ignore[no-untyped-call]  # untyped there

@@ -253,7 +253,7 @@ class Settings(Section):
     workers: int = Field(0, ge=0, le=256)
     """Worker processes; 0 means one a CPU."""
     user: str = "filterrelay"
-    """Whom to become when started as root, if that user exists."""
+    """Whom to become when started as root; it must exist. `root` stays root."""
     limits: Limits = Limits()
     tls: TlsFiles = TlsFiles()
     dns: Dns = Dns()

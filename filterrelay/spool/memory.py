@@ -199,6 +199,9 @@ class MemorySpool:
         found = [event for event in self._events if event.message_id == message_id]
         return sorted(found, key=lambda event: event.at)
 
+    async def probe(self) -> None:
+        """Nothing keeps it from taking mail."""
+
     async def depth(self) -> Depth:
         """How much lies here, and how old it is."""
         times = {

@@ -202,6 +202,16 @@ class Deletion:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """A row written and taken back, which costs the disk a page: can it be done?"""
+
+    def make(self, connection: Connection) -> None:
+        """Leaves all as it was."""
+        written = connection.execute(SQL["insert_content"], ("", "", None))
+        connection.execute(SQL["delete_content"], (written.lastrowid,))
+
+
+@dataclass(frozen=True, slots=True)
 class QuarantineExpiry:
     """Drops some of the quarantined messages received before a moment."""
 

@@ -212,6 +212,11 @@ class SqliteSpool:
         """The message's events, oldest first; of messages that are gone, too."""
         return await self._lookups.ask(partial(questions.events, message_id))
 
+    async def probe(self) -> None:
+        """Writes something and takes it back, with a commit as mail has it."""
+        self._space.require()
+        await self._writer.submit(operations.Probe())
+
     async def depth(self) -> Depth:
         """How much lies here, and how old it is."""
         return await self._listings.ask(questions.depth)

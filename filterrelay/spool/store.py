@@ -206,7 +206,7 @@ class Depth:
 class Spool(Protocol):
     """A durable store for accepted mail; every change is durable when the call returns.
 
-    Raises SpoolFull from commit, SpoolUnavailable from everything.
+    Raises SpoolFull from commit and probe, SpoolUnavailable from everything.
     """
 
     async def open(self) -> None:
@@ -311,6 +311,13 @@ class Spool(Protocol):
 
     async def events(self, message_id: str) -> list[Event]:
         """The message's events, oldest first; of messages that are gone, too."""
+        ...
+
+    async def probe(self) -> None:
+        """Writes something and takes it back: who returns could have stored mail.
+
+        Raises SpoolFull as commit does.
+        """
         ...
 
     async def depth(self) -> Depth:

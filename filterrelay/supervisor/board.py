@@ -1,6 +1,15 @@
-"""A few bytes that all processes share: which workers are ready."""
+"""A few bytes that all processes share: how each worker fares."""
 
 import mmap
+from enum import IntEnum
+
+
+class Standing(IntEnum):
+    """How a worker fares."""
+
+    ABSENT = 0
+    READY = 1
+    AILING = 2  # it takes clients, but can't store their mail
 
 
 class Board:
@@ -11,10 +20,10 @@ class Board:
         self._memory = mmap.mmap(-1, max(slots, 1))
         self.slots = slots
 
-    def mark(self, slot: int, *, ready: bool) -> None:
-        """Says whether the worker in that slot takes mail."""
-        self._memory[slot] = int(ready)
+    def mark(self, slot: int, standing: Standing) -> None:
+        """Says how the worker in that slot fares."""
+        self._memory[slot] = standing
 
-    def ready(self) -> int:
-        """How many do."""
-        return sum(self._memory[: self.slots])
+    def count(self, standing: Standing) -> int:
+        """How many fare so."""
+        return self._memory[: self.slots].count(standing)

@@ -9,7 +9,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,22 @@ from typing import Any
 import structlog
 import uvloop
 
-from filterrelay.app import open_doors, running_core, spool_of
+from filterrelay.app import Core, open_doors, running_core, spool_of
 from filterrelay.doors.admission import Admission
+from filterrelay.doors.server import SmtpDoor
 from filterrelay.errors import FilterRelayError
 from filterrelay.observe.clock import SystemClock
-from filterrelay.observe.metrics import worker_metrics
+from filterrelay.observe.log import configure
+from filterrelay.observe.multiprocess import worker_metrics
 from filterrelay.settings import Settings
-from filterrelay.supervisor.board import Board
-from filterrelay.supervisor.control import Control
+from filterrelay.spool.store import Spool
+from filterrelay.supervisor.board import Board, Standing
+from filterrelay.supervisor.control import LOOK_EVERY, LOOK_WITHIN, Control
+from filterrelay.supervisor.lock import ORPHANS_END
 from filterrelay.supervisor.privileges import Account, drop_to
+
+RETIRE = signal.SIGUSR1  # what a child hears when its successors are ready
+SESSIONS_PART = 0.8  # of a drain's time at most; deliveries go on meanwhile, and have the rest
 
 FAILED = 1  # exit codes
 BROKEN = 70  # EX_SOFTWARE of sysexits.h
@@ -41,13 +48,15 @@ class Child:
     """What a child process gets from its parent.
 
     process: its name among the metrics. owner: the name it leases mail to.
-    slot: the worker's number. life: a pipe that ends when the parent dies;
-    ready: one to say that it works. tls: read before privileges are dropped.
+    slot: the worker's number. band: its generation's place in admission. life: a
+    pipe that ends when the parent dies; ready: one to say that it works. tls:
+    read before privileges are dropped.
     """
 
     settings: Settings
     sockets: Mapping[str, socket.socket]
     admission: Admission
+    band: int
     board: Board
     tls: ssl.SSLContext | None
     metrics_dir: Path
@@ -59,14 +68,14 @@ class Child:
     account: Account | None
 
     def say_ready(self) -> None:
-        """Tells the parent, once; it listens at the start of a generation only."""
+        """Tells the parent, once."""
         with contextlib.suppress(BrokenPipeError):
             os.write(self.ready, b"1")
         os.close(self.ready)
 
 
 def fork(child: Child, main: Callable[[Child], Coroutine[Any, Any, None]]) -> int:
-    """Starts main in a process of its own; returns its number in the parent."""
+    """Starts main in a process of its own; returns its number in the parent. Raises OSError."""
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
@@ -77,6 +86,7 @@ def fork(child: Child, main: Callable[[Child], Coroutine[Any, Any, None]]) -> in
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        configure(child.settings.log.format, child.settings.log.level)
         gc.set_threshold(*GC_THRESHOLDS)
         _give_memory_back()
         if child.account is not None:
@@ -101,50 +111,96 @@ def _give_memory_back() -> None:
         mallopt(ARENA_MAX, 2)
 
 
-def _until_told(child: Child) -> asyncio.Event:
-    """An event that SIGTERM and the parent's death set."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+class Orders:
+    """What the parent has told this process; its death is an order, too.
 
-    def parent_died() -> None:
-        loop.remove_reader(child.life)
-        stop.set()
+    retire: to let its sessions come to their end. stop: to end within `grace` seconds.
+    """
 
-    loop.add_reader(child.life, parent_died)
-    return stop
+    def __init__(self, child: Child) -> None:
+        """Listens from now on."""
+        self.retire, self.stop = asyncio.Event(), asyncio.Event()
+        self.grace = child.settings.delivery.drain.total_seconds()
+        self._life = child.life
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_signal_handler(RETIRE, self.retire.set)
+        self._loop.add_signal_handler(signal.SIGTERM, self.stop.set)
+        self._loop.add_reader(child.life, self._orphaned)
+
+    def _orphaned(self) -> None:
+        """Ends soon, since a successor waits for the state directory; nobody is left to kill it."""
+        self._loop.remove_reader(self._life)
+        signal.alarm(int(ORPHANS_END))
+        self.grace = min(self.grace, ORPHANS_END / 2)
+        self.stop.set()
 
 
 async def work(child: Child) -> None:
     """A worker: doors and delivery both."""
-    stop = _until_told(child)
-    settings, clock = child.settings, SystemClock()
+    orders, settings, clock = Orders(child), child.settings, SystemClock()
     metrics = worker_metrics(child.metrics_dir, child.process)
-    grace = settings.delivery.drain.total_seconds()
     async with running_core(
         settings, owner=child.owner, metrics=metrics, clock=clock, processes=child.board.slots
     ) as core:
-        admission = child.admission.for_worker(child.slot)
+        admission = child.admission.for_worker(child.slot, child.band)
         doors = await open_doors(core, child.sockets, admission, child.tls)
-        child.board.mark(child.slot, ready=True)
+        child.board.mark(child.slot, Standing.READY)
         child.say_ready()
+        beside = {
+            asyncio.create_task(retire(doors, orders)),
+            asyncio.create_task(watch_spool(core.spool, child.board, child.slot)),
+        }
         try:
-            await core.deliver_until(stop)
+            await core.deliver_until(orders.stop)
         finally:
-            child.board.mark(child.slot, ready=False)
-            await asyncio.gather(*(door.drain(grace) for door in doors))
-            await core.scheduler.drain(grace)
+            for task in beside:
+                task.cancel()
+            child.board.mark(child.slot, Standing.ABSENT)
+            await drain(core, doors, orders.grace)
+
+
+async def retire(doors: Sequence[SmtpDoor], orders: Orders) -> None:
+    """Once told to, takes no more clients, and stops when the last one has left."""
+    await orders.retire.wait()
+    await asyncio.gather(*(door.retire() for door in doors))
+    orders.stop.set()
+
+
+async def watch_spool(spool: Spool, board: Board, slot: int) -> None:
+    """Tells whether this process can write; the disk itself is the control process's business."""
+    ailing = False
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        try:
+            async with asyncio.timeout(LOOK_WITHIN):
+                await spool.record(())
+        except (FilterRelayError, OSError) as error:
+            if not ailing:
+                log.error("worker_ailing", reason=str(error) or "the spool gives no answer")
+            ailing = True
+            board.mark(slot, Standing.AILING)
+        else:
+            ailing = False
+            board.mark(slot, Standing.READY)
+
+
+async def drain(core: Core, doors: Sequence[SmtpDoor], grace: float) -> None:
+    """Ends sessions and then deliveries, all within grace seconds."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + grace
+    await asyncio.gather(*(door.drain(grace * SESSIONS_PART) for door in doors))
+    await core.scheduler.drain(max(end - loop.time(), 0.0))
 
 
 async def control(child: Child) -> None:
-    """The control process."""
-    stop = _until_told(child)
-    settings, clock = child.settings, SystemClock()
+    """The control process; it ends as soon as another one is there."""
+    orders, settings, clock = Orders(child), child.settings, SystemClock()
+    asyncio.get_running_loop().add_signal_handler(RETIRE, orders.stop.set)
     metrics = worker_metrics(child.metrics_dir, child.process)
     spool = spool_of(settings, metrics, clock)
     service = Control(settings, child.board, spool, metrics, child.metrics_dir, clock)
     child.say_ready()
-    await service.run(child.sockets.get(settings.metrics.address), stop)
+    await service.run(child.sockets.get(settings.metrics.address), orders.stop)
 
 
 def janitor(alive: Iterable[str]) -> Callable[[Child], Coroutine[Any, Any, None]]:
@@ -153,8 +209,7 @@ def janitor(alive: Iterable[str]) -> Callable[[Child], Coroutine[Any, Any, None]
 
     async def run(child: Child) -> None:
         clock = SystemClock()
-        metrics = worker_metrics(child.metrics_dir, child.process)
-        spool = spool_of(child.settings, metrics, clock)
+        spool = spool_of(child.settings, None, clock)
         await spool.open()
         try:
             freed = await spool.recover(clock.now(), owners)

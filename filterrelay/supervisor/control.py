@@ -1,7 +1,6 @@
 """The control process: metrics and health over HTTP, figures of the spool, housekeeping."""
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,12 +13,14 @@ from prometheus_client.exposition import ThreadingWSGIServer, choose_encoder
 
 from filterrelay.errors import FilterRelayError
 from filterrelay.observe.clock import Clock
-from filterrelay.observe.metrics import Metrics, summed_registry
+from filterrelay.observe.metrics import Metrics
+from filterrelay.observe.multiprocess import summed_registry
 from filterrelay.settings import Settings
-from filterrelay.spool.store import Spool
-from filterrelay.supervisor.board import Board
+from filterrelay.spool.store import Spool, SpoolFull
+from filterrelay.supervisor.board import Board, Standing
 
 LOOK_EVERY = 5.0  # seconds between looks at the spool
+LOOK_WITHIN = 10.0  # seconds after which a look has failed
 CLEAN_EVERY = 600.0  # seconds between clean-ups
 REQUEST_TIMEOUT = 10.0  # seconds for one HTTP request
 
@@ -29,30 +30,20 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
 class Health:
-    """Whether the relay lives and whether it can take mail."""
+    """Whether the relay can take mail. spool_trouble: why the spool can't; empty if it can."""
 
-    def __init__(self, settings: Settings, board: Board) -> None:
+    def __init__(self, board: Board) -> None:
         """Knows nothing of the spool yet."""
-        self._settings = settings
         self._board = board
         self.spool_trouble = "the spool has not been looked at yet"
 
-    def free_bytes(self) -> int:
-        """Space left on the disk of the state directory."""
-        disk = os.statvfs(self._settings.state_dir)
-        return disk.f_bavail * disk.f_frsize
-
     def troubles(self) -> list[str]:
         """Why no mail can be taken; empty when it can."""
-        found = []
-        if not self._board.ready():
+        found = [self.spool_trouble] if self.spool_trouble else []
+        if ailing := self._board.count(Standing.AILING):
+            found.append(f"{ailing} of {self._board.slots} workers can't store mail")
+        elif not self._board.count(Standing.READY):
             found.append("no worker is ready")
-        if self.spool_trouble:
-            found.append(self.spool_trouble)
-        if not os.access(self._settings.state_dir, os.W_OK):
-            found.append("the state directory can't be written to")
-        if self.free_bytes() < self._settings.spool.free_space:
-            found.append("the disk of the spool is nearly full")
         return found
 
 
@@ -74,7 +65,7 @@ class Control:
         self._metrics = metrics
         self._clock = clock
         self._metrics_dir = metrics_dir
-        self.health = Health(settings, board)
+        self.health = Health(board)
 
     async def run(self, sock: socket.socket | None, stop: asyncio.Event) -> None:
         """Serves and keeps house until stop is set. sock: where HTTP is asked, or None."""
@@ -91,29 +82,38 @@ class Control:
         clean_at = self._clock.monotonic()
         while not stop.is_set():
             try:
-                await self._look()
+                async with asyncio.timeout(LOOK_WITHIN):
+                    await self._look()
+                self.health.spool_trouble = ""
                 if self._clock.monotonic() >= clean_at:
                     clean_at = self._clock.monotonic() + CLEAN_EVERY
                     await self._clean()
+            except SpoolFull as error:
+                self._ail("the disk of the spool is nearly full", error)
+            except TimeoutError as error:
+                self._ail(f"the spool gives no answer within {LOOK_WITHIN:g} s", error)
             except (FilterRelayError, OSError) as error:
-                self.health.spool_trouble = f"the spool can't be read: {error}"
-                log.error("housekeeping_failed", reason=str(error))
+                self._ail(f"the spool can't be used: {error}", error)
             try:
                 async with asyncio.timeout(LOOK_EVERY):
                     await stop.wait()
             except TimeoutError:
                 continue
 
+    def _ail(self, trouble: str, error: Exception) -> None:
+        if trouble != self.health.spool_trouble:
+            log.error("spool_ailing", trouble=trouble, reason=str(error))
+        self.health.spool_trouble = trouble
+
     async def _look(self) -> None:
-        """Sets the spool's gauges."""
+        """Sets the spool's gauges, and finds out whether mail can be stored."""
         depth, now = await self._spool.depth(), self._clock.now()
         for state, count in depth.messages.items():
             oldest = depth.oldest.get(state)
             age = (now - oldest).total_seconds() if oldest else 0.0
             self._metrics.spool_messages.labels(state.value).set(count)
             self._metrics.spool_oldest.labels(state.value).set(max(age, 0.0))
-        self._metrics.spool_free.set(self.health.free_bytes())
-        self.health.spool_trouble = ""
+        await self._spool.probe()
 
     async def _clean(self) -> None:
         now = self._clock.now()

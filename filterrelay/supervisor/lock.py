@@ -14,7 +14,8 @@ from filterrelay.errors import FilterRelayError
 
 log = structlog.get_logger(__name__)
 
-WAIT = 40.0  # seconds; workers of a supervisor that was killed are still finishing
+ORPHANS_END = 20.0  # seconds within which the children of a supervisor that was killed are gone
+WAIT = 1.5 * ORPHANS_END
 
 
 @dataclass

@@ -1,44 +1,41 @@
 """The supervisor: binds sockets, starts processes, keeps them alive, drains, reloads.
 
-It handles no mail and runs no event loop. A generation is one configuration's
-processes; SIGHUP starts the next beside the present one, which is drained as
-soon as the new one is ready. Every child watches a pipe that ends when the
-supervisor dies, so that nothing outlives it for longer than it takes to drain.
+It handles no mail and runs no event loop, and it waits for nothing but signals
+and the time: what takes long is begun, and looked after at each turn. SIGHUP
+has a new generation come; when it is ready, the present one is retired. Every
+child watches a pipe that ends when the supervisor dies, so that nothing
+outlives it for long.
 """
 
 import contextlib
 import gc
+import math
 import os
-import secrets
-import select
-import shutil
 import signal
-import socket
-import ssl
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
 
 import structlog
 
 from filterrelay.app import server_tls
 from filterrelay.doors.admission import Admission
 from filterrelay.errors import FilterRelayError
-from filterrelay.observe.metrics import forget_gauges, worker_metrics
+from filterrelay.observe.log import configure
+from filterrelay.observe.multiprocess import empty, fold, forget_gauges, worker_metrics
 from filterrelay.settings import Settings
 from filterrelay.supervisor.board import Board
-from filterrelay.supervisor.children import Child, control, fork, janitor, work
+from filterrelay.supervisor.generation import CONTROL, PAUSE, Generation
 from filterrelay.supervisor.lock import state_lock
+from filterrelay.supervisor.parent import Parent, listeners
 from filterrelay.supervisor.privileges import account_to_become, hand_over
 from filterrelay.supervisor.sockets import listen
 
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
-READY_WITHIN = 60.0  # seconds for a new generation
-QUICK_DEATH = 5.0  # seconds; a process that lived less is started again after a pause
-PAUSE = 1.0  # seconds at first, doubled with each quick death
-LONGEST_PAUSE = 30.0  # seconds
-MARGIN = 5.0  # seconds beyond the drain time before SIGKILL
+GENERATIONS = 4  # at once; before there is another one, the oldest must end
+LOAD_WITHIN = 30.0  # seconds for reading the file and making its plugins at a reload
+CLEAN_WITHIN = 60.0  # seconds for freeing the mail of the dead
 
 log = structlog.get_logger(__name__)
 
@@ -57,288 +54,270 @@ class CantReload(FilterRelayError):
     key: str
 
 
-@dataclass(slots=True)
-class Generation:
-    """One configuration's processes and sockets.
-
-    missing: processes that died, and when each is started again. quick_deaths:
-    how many died young in a row. until: when a draining generation is killed.
-    """
-
-    number: int
-    settings: Settings
-    sockets: dict[str, socket.socket]
-    admission: Admission
-    board: Board
-    tls: ssl.SSLContext | None
-    children: dict[int, tuple[Child, float]] = field(default_factory=dict)
-    missing: list[tuple[Child, float]] = field(default_factory=list)
-    quick_deaths: int = 0
-    until: float = 0.0
-
-    def owners(self) -> list[str]:
-        """Who of it may hold leases."""
-        return [child.owner for child, _ in self.children.values()]
-
-
 class Supervisor:
     """The parent of all processes. load: reads and checks the configuration file."""
 
     def __init__(self, load: Callable[[], Settings]) -> None:
         """Starts nothing yet."""
         self._load = load
-        self._boot = secrets.token_hex(4)
-        self._forks = 0
-        self._generations: list[Generation] = []
-        self._life = os.pipe()
+        self._present: Generation | None = None
+        self._coming: Generation | None = None
+        self._former: list[Generation] = []  # the oldest first
+        self._begun = 0  # generations
+        self._janitor = 0  # the process that frees the mail of the dead, while it works
+        self._clean_by = math.inf
+        self._clean_at = 0.0  # when it is wanted next; the first one opens the spool
+        self._reload_wanted = False
+        self._gone: list[str] = []  # processes whose counts are yet to be folded
 
-    @property
-    def _present(self) -> Generation:
-        return self._generations[-1]
+    def _living(self) -> list[Generation]:
+        return [*self._former, *filter(None, (self._present, self._coming))]
 
     def run(self) -> int:
         """Serves until told to stop; returns the exit code. Raises FilterRelayError at start."""
         settings = self._load()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        chosen = "user" in settings.model_fields_set
-        self._account = account_to_become(settings.user, chosen=chosen)
-        if os.geteuid() == 0 and self._account is None:
-            log.warning("RUNNING AS ROOT", reason=f"there is no user {settings.user}")
+        account = account_to_become(settings.user)
         with state_lock(settings.state_dir):
             self._metrics_dir = settings.state_dir / "metrics"
-            shutil.rmtree(self._metrics_dir, ignore_errors=True)
-            self._metrics_dir.mkdir(parents=True)
-            hand_over(settings.state_dir, self._account)
+            empty(self._metrics_dir)
             self._restarts = worker_metrics(self._metrics_dir, "supervisor").worker_restarts
+            fold(self._metrics_dir, ())
+            hand_over(settings, account)
+            self._parent = Parent(self._metrics_dir, account)
             try:
-                self._generations = [self._start(settings)]
-                log.info("serving", workers=self._present.board.slots, pid=os.getpid())
+                self._begin(settings)
                 self._watch()
             finally:
                 self._stop()
         log.info("stopped")
         return 0
 
-    def _start(self, settings: Settings) -> Generation:
-        """A new generation, ready. Raises CantListen, CantStart."""
-        before = self._present if self._generations else None
-        workers = settings.workers or len(os.sched_getaffinity(0))
-        generation = Generation(
-            number=before.number + 1 if before else 0,
-            settings=settings,
-            sockets={},
-            admission=Admission.create(workers),
-            board=Board(workers),
-            tls=server_tls(settings.tls),
-        )
-        try:
-            for address in _addresses(settings):
-                known = before.sockets.get(address) if before else None
-                generation.sockets[address] = known.dup() if known else listen(address)
-            self._clean_up_after(generation)
-            gc.collect()
-            gc.freeze()
-            pipes = [self._fork_worker(generation, slot) for slot in range(workers)]
-            pipes.append(self._fork(generation, "control", control, slot=-1))
-            _await_ready(pipes)
-        except BaseException:
-            self._kill(generation)
-            raise
-        return generation
-
-    def _clean_up_after(self, generation: Generation) -> None:
-        """Opens the spool once, and frees the mail whose process is gone."""
-        alive = [owner for other in self._generations for owner in other.owners()]
-        run = janitor(alive)
-        child = self._child(generation, "janitor", slot=-1, ready=os.open(os.devnull, os.O_WRONLY))
-        pid = fork(child, run)
-        os.close(child.ready)
-        _, status = os.waitpid(pid, 0)
-        if os.waitstatus_to_exitcode(status):
-            raise CantStart("spool")
-
-    def _child(self, generation: Generation, process: str, *, slot: int, ready: int) -> Child:
-        self._forks += 1
-        return Child(
-            settings=generation.settings,
-            sockets=generation.sockets,
-            admission=generation.admission,
-            board=generation.board,
-            tls=generation.tls,
-            metrics_dir=self._metrics_dir,
-            process=process,
-            owner=f"{self._boot}-{self._forks}",
-            slot=slot,
-            life=self._life[0],
-            ready=ready,
-            account=self._account,
-        )
-
-    def _fork_worker(self, generation: Generation, slot: int) -> tuple[str, int]:
-        return self._fork(generation, f"g{generation.number}w{slot}", work, slot=slot)
-
-    def _fork(
-        self,
-        generation: Generation,
-        process: str,
-        main: Callable[[Child], Coroutine[Any, Any, None]],
-        *,
-        slot: int,
-    ) -> tuple[str, int]:
-        """Starts a child; returns its name and the pipe on which it says that it is ready."""
-        reading, writing = os.pipe()
-        child = self._child(generation, process, slot=slot, ready=writing)
-
-        async def alone(child: Child) -> None:
-            os.close(reading)
-            os.close(self._life[1])
-            await main(child)
-
-        pid = fork(child, alone)
-        os.close(writing)
-        generation.children[pid] = (child, time.monotonic())
-        return process, reading
-
     def _watch(self) -> None:
-        """Handles signals until told to stop."""
+        """Does what is to be done, until told to stop. Raises CantStart when nothing serves."""
         while True:
-            received = signal.sigtimedwait(SIGNALS, 0.2 if self._present.missing else 1.0)
-            self._reap()
-            self._replace_missing()
-            self._end_overdue()
+            received = signal.sigtimedwait(SIGNALS, self._patience())
             match received.si_signo if received else None:
                 case signal.SIGTERM | signal.SIGINT:
                     return
                 case signal.SIGHUP:
-                    self._reload()
+                    self._reload_wanted = True
+            self._reap()
+            self._clean_up()
+            self._fill_slots()
+            self._welcome()
+            self._part()
+            if self._reload_wanted and self._coming is None:
+                self._reload()
+
+    def _patience(self) -> float:
+        """Seconds until something other than a signal may have happened."""
+        if self._coming is not None:
+            return 0.02
+        return 0.2 if self._present is not None and self._present.missing else 1.0
+
+    def _begin(self, settings: Settings) -> None:
+        """Has a new generation come. Raises CantListen."""
+        before = self._present
+        workers = settings.workers or len(os.sched_getaffinity(0))
+        table = before.admission if before else None
+        if table is None or table.workers != workers:
+            table = Admission.create(workers, GENERATIONS)
+        taken = {other.band for other in self._living() if other.admission is table}
+        generation = Generation(
+            number=self._begun,
+            settings=settings,
+            sockets={},
+            admission=table,
+            band=min(set(range(GENERATIONS)) - taken),
+            board=Board(workers),
+            tls=server_tls(settings.tls),
+        )
+        self._begun += 1
+        self._coming = generation
+        for address in sorted({*listeners(settings), settings.metrics.address} - {""}):
+            known = before.sockets.get(address) if before else None
+            generation.sockets[address] = known.dup() if known else listen(address)
+        for slot in generation.slots():
+            generation.wants(slot, 0.0)
+        gc.collect()
+        gc.freeze()
 
     def _reap(self) -> None:
-        """Takes note of children that ended; the present generation's will start again."""
-        for pid in _ended():
-            for generation in self._generations:
-                if pid not in generation.children:
-                    continue
-                child, started = generation.children.pop(pid)
-                forget_gauges(self._metrics_dir, child.process)
-                if generation is self._present:
-                    self._miss(generation, child, time.monotonic() - started)
-                break
-        for generation in [g for g in self._generations[:-1] if not g.children]:
-            _close(generation)
-            self._generations.remove(generation)
-            log.info("drained", generation=generation.number)
+        """Takes note of children that ended."""
+        for pid, code in _ended():
+            if pid == self._janitor:
+                self._janitor, self._clean_by = 0, math.inf
+                if code and self._present is None:
+                    raise CantStart("spool")
+            for generation in self._living():
+                if pid in generation.children:
+                    self._lose(generation, pid, code)
 
-    def _miss(self, generation: Generation, child: Child, lived: float) -> None:
-        """Plans the start of another in its place: at once, or later if it keeps dying."""
-        log.error("process_died", process=child.process, lived_seconds=round(lived, 1))
-        self._restarts.inc()
-        pause = 0.0
-        if lived < QUICK_DEATH:
-            pause = min(PAUSE * 2**generation.quick_deaths, LONGEST_PAUSE)
-            generation.quick_deaths = min(generation.quick_deaths + 1, 10)
-        else:
-            generation.quick_deaths = 0
-        if child.slot >= 0:
-            generation.board.mark(child.slot, ready=False)
-            generation.admission.clear_worker(child.slot)
-        generation.missing.append((child, time.monotonic() + pause))
+    def _lose(self, generation: Generation, pid: int, code: int) -> None:
+        """A child ended: the present generation's starts again, and its mail is freed."""
+        lived = time.monotonic() - generation.children[pid][1]
+        child = generation.lost(pid)
+        forget_gauges(self._metrics_dir, child.process)
+        if code and child.slot != CONTROL:
+            self._clean_at = time.monotonic()
+        if generation is self._coming:
+            self._give_up(CantStart(child.process))
+        elif generation is self._present:
+            log.error("process_died", process=child.process, lived_seconds=round(lived, 1))
+            self._restarts.inc()
+            generation.wants(child.slot, time.monotonic() + generation.pause_after(lived))
+        elif code:
+            log.error("process_died", process=child.process, lived_seconds=round(lived, 1))
 
-    def _replace_missing(self) -> None:
-        """Starts those again whose time has come."""
-        generation, now = self._present, time.monotonic()
-        due = [child for child, at in generation.missing if at <= now]
-        generation.missing = [(child, at) for child, at in generation.missing if at > now]
-        if any(child.slot >= 0 for child in due):
-            with contextlib.suppress(CantStart):  # the janitor said why; the worker may do better
-                self._clean_up_after(generation)
-        for child in due:
-            if child.slot >= 0:
-                _, ready = self._fork_worker(generation, child.slot)
-            else:
-                _, ready = self._fork(generation, child.process, control, slot=child.slot)
-            os.close(ready)
+    def _clean_up(self) -> None:
+        """Has the spool opened at the start, and the mail of a dead worker freed."""
+        now = time.monotonic()
+        if self._janitor and now > self._clean_by:
+            self._clean_by = math.inf
+            os.kill(self._janitor, signal.SIGKILL)
+        generation = self._present or self._coming
+        if self._janitor or now < self._clean_at or generation is None:
+            return
+        try:
+            self._janitor = self._parent.clean_up(generation, self._living())
+        except OSError as error:
+            log.error("cannot_fork", process="janitor", reason=str(error))
+            self._clean_at = now + PAUSE
+            return
+        self._clean_at = math.inf
+        if self._present is not None:  # the first one may have a schema to bring up to date
+            self._clean_by = now + CLEAN_WITHIN
+
+    def _fill_slots(self) -> None:
+        """Starts those whose time has come, unless the dead are still being cleaned up after."""
+        if self._janitor or self._clean_at < math.inf:
+            return
+        for generation in filter(None, (self._present, self._coming)):
+            for slot in generation.due():
+                others = [other for other in self._living() if other is not generation]
+                try:
+                    self._parent.start(generation, slot, others)
+                except OSError as error:
+                    log.error("cannot_fork", process=generation.name(slot), reason=str(error))
+                    generation.wants(slot, time.monotonic() + PAUSE)
+                    if generation is self._coming:
+                        self._give_up(CantStart(generation.name(slot)))
+                        break
+
+    def _welcome(self) -> None:
+        """Lets the coming generation serve as soon as it is ready."""
+        if self._present is not None:
+            self._present.hear()
+        coming = self._coming
+        if coming is None:
+            return
+        coming.hear()
+        if time.monotonic() > coming.ready_by:
+            self._give_up(CantStart(next(iter(coming.unready.values()), "all")))
+        elif coming.is_ready():
+            before, self._present, self._coming = self._present, coming, None
+            if before is None:
+                log.info("serving", workers=coming.board.slots, pid=os.getpid())
+                return
+            before.retire()
+            self._former.append(before)
+            configure(coming.settings.log.format, coming.settings.log.level, final=False)
+            log.info("reloaded", generation=coming.number)
+
+    def _give_up(self, error: Exception) -> None:
+        """The coming generation won't do: the present one stays. Raises the error if none does."""
+        if self._coming is not None:
+            self._coming.kill()
+            self._former.insert(0, self._coming)
+            self._coming = None
+        if self._present is None:
+            raise error
+        log.error("reload_refused", reason=str(error))
+
+    def _part(self) -> None:
+        """Ends those that have had their time, and forgets those that have ended."""
+        for generation in [*self._former]:
+            generation.end_overdue()
+            if not generation.children:
+                self._former.remove(generation)
+                self._gone += map(generation.name, generation.slots())
+                log.info("generation_ended", generation=generation.number)
+        if self._gone:
+            with contextlib.suppress(BlockingIOError):  # a scrape is under way
+                fold(self._metrics_dir, self._gone)
+                self._gone.clear()
 
     def _reload(self) -> None:
-        """The next generation, if its configuration is good; else all stays as it is."""
-        try:
-            settings = self._load()
-            if settings.state_dir != self._present.settings.state_dir:
-                raise CantReload("state_dir")
-            generation = self._start(settings)
-        except (FilterRelayError, OSError) as error:
-            log.error("reload_refused", reason=str(error))
+        """Begins the next generation if its configuration is good; else all stays as it is."""
+        if len(self._living()) >= GENERATIONS:
+            if not any(former.is_draining() for former in self._former):
+                log.warning("reload_waits", draining=self._former[0].number)
+                self._former[0].drain()
             return
-        self._drain(self._present)
-        self._generations.append(generation)
-        log.info("reloaded", generation=generation.number)
-
-    def _drain(self, generation: Generation) -> None:
-        grace = generation.settings.delivery.drain.total_seconds()
-        generation.until = time.monotonic() + 2 * grace + MARGIN
-        for pid in generation.children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
-
-    def _end_overdue(self) -> None:
-        for generation in self._generations:
-            if generation.until and time.monotonic() > generation.until:
-                self._kill(generation)
-
-    def _kill(self, generation: Generation) -> None:
-        for pid in generation.children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in generation.children:
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
-        generation.children.clear()
-        _close(generation)
+        self._reload_wanted = False
+        assert self._present is not None  # none is coming, so there is one
+        try:
+            with _limited(LOAD_WITHIN):
+                settings = self._load()
+            _require_same(settings, self._present.settings)
+            self._begin(settings)
+        except (FilterRelayError, OSError) as error:
+            self._give_up(error)
+        except Exception as error:  # the seam: a plugin may raise anything while it is loaded
+            log.exception("reload_failed")
+            self._give_up(error)
 
     def _stop(self) -> None:
         """Drains all, and kills what takes too long."""
         log.info("stopping")
-        for generation in self._generations:
-            _close(generation)
-            if not generation.until:
-                self._drain(generation)
-        while any(generation.children for generation in self._generations):
-            for pid in _ended():
-                for generation in self._generations:
+        for generation in self._living():
+            if not generation.is_draining():
+                generation.drain()
+        if self._janitor:
+            os.kill(self._janitor, signal.SIGTERM)
+        while any(generation.children for generation in self._living()) or self._janitor:
+            for pid, _ in _ended():
+                self._janitor = 0 if pid == self._janitor else self._janitor
+                for generation in self._living():
                     generation.children.pop(pid, None)
-            self._end_overdue()
+            for generation in self._living():
+                generation.end_overdue()
             signal.sigtimedwait({signal.SIGCHLD}, 0.2)
 
 
-def _addresses(settings: Settings) -> list[str]:
-    """Everything to listen on."""
-    wanted = [listener.address for listener in settings.listener]
-    return [*wanted, settings.metrics.address] if settings.metrics.address else wanted
+def _require_same(new: Settings, old: Settings) -> None:
+    """Raises CantReload where they differ in what only a restart can change."""
+    for key, change in (
+        ("state_dir", (new.state_dir, old.state_dir)),
+        ("user", (new.user, old.user)),
+        ("spool.url", (new.spool.url, old.spool.url)),  # the mail in the old one would be stranded
+    ):
+        if change[0] != change[1]:
+            raise CantReload(key)
 
 
-def _await_ready(pipes: list[tuple[str, int]]) -> None:
-    """Waits until every child has said that it is ready. Raises CantStart."""
-    deadline = time.monotonic() + READY_WITHIN
+@contextlib.contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Raises TimeoutError where the work within takes longer."""
+
+    def too_long(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"it was not loaded within {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, too_long)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        for process, pipe in pipes:
-            left = max(deadline - time.monotonic(), 0)
-            readable, _, _ = select.select([pipe], [], [], left)
-            if not readable or not os.read(pipe, 1):
-                raise CantStart(process)
+        yield
     finally:
-        for _, pipe in pipes:
-            os.close(pipe)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
-def _ended() -> list[int]:
-    """The children that ended since the last look."""
-    ended = []
+def _ended() -> Iterator[tuple[int, int]]:
+    """The children that ended since the last look, and their exit codes."""
     with contextlib.suppress(ChildProcessError):
-        while pid := os.waitpid(-1, os.WNOHANG)[0]:
-            ended.append(pid)
-    return ended
-
-
-def _close(generation: Generation) -> None:
-    for sock in generation.sockets.values():
-        sock.close()
-    generation.sockets.clear()
+        while True:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                return
+            yield pid, os.waitstatus_to_exitcode(status)

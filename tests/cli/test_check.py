@@ -175,8 +175,8 @@ def test_it_looks_with_the_eyes_of_the_user_that_serves(
     """What root could read and the relay can't is found before it matters."""
     became: list[str] = []
     privileges = "filterrelay.supervisor.privileges"
-    monkeypatch.setattr(f"{privileges}.account_to_become", lambda user, *, chosen: user)
-    monkeypatch.setattr(f"{privileges}.hand_over", lambda directory, account: None)
+    monkeypatch.setattr(f"{privileges}.account_to_become", lambda user: user)
+    monkeypatch.setattr(f"{privileges}.hand_over", lambda settings, account: None)
     monkeypatch.setattr(f"{privileges}.drop_to", became.append)
     check(tmp_path, CONFIGURATION.replace(getpass.getuser(), "postmaster", 1))
     assert became == ["postmaster"]

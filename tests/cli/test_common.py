@@ -1,6 +1,9 @@
 """What the commands share."""
 
+import grp
 import json
+import os
+import pwd
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import typer
 from filterrelay.cli.common import (
     Exit,
     Refused,
+    become_the_relay,
     fail,
     find_config,
     give_to,
@@ -20,6 +24,7 @@ from filterrelay.cli.common import (
     safe,
     told,
 )
+from filterrelay.settings import Listener, Settings
 from filterrelay.supervisor.privileges import Account
 
 
@@ -113,3 +118,22 @@ def test_what_root_writes_is_given_to_the_relay(
     assert given == []
     give_to(tmp_path, Account("relay", 4711, 4712))
     assert given == [(tmp_path, 4711, 4712)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_command_of_root_becomes_the_relay_with_its_groups(tmp_path: Path) -> None:
+    """What the relay may read by a group, a command may, too; nothing of root's is left."""
+    settings = Settings(state_dir=tmp_path, listener=(Listener(kind="smtp", address="[::1]:25"),))
+    user = next(name for group in grp.getgrall() for name in group.gr_mem if name != "root")
+    account = pwd.getpwnam(user)
+    os.chown(tmp_path, account.pw_uid, account.pw_gid)
+    pid = os.fork()
+    if not pid:
+        is_right = False
+        try:
+            become_the_relay(settings)
+            groups = set(os.getgrouplist(user, account.pw_gid))
+            is_right = (os.getuid(), set(os.getgroups())) == (account.pw_uid, groups)
+        finally:
+            os._exit(not is_right)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

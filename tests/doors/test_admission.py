@@ -114,3 +114,29 @@ def test_a_worker_with_more_connections_than_another_is_ahead() -> None:
     assert not second.is_ahead()
     second.enter("192.0.2.2", Limits())
     assert not first.is_ahead()
+
+
+def test_workers_of_several_bands_share_the_limits() -> None:
+    """What a client did before a reload counts after it: connections and failed logins."""
+    table = Admission.create(1, bands=2)
+    before, after = table.for_worker(0, 0), table.for_worker(0, 1)
+    for _ in range(2):
+        assert before.enter("192.0.2.1", LIMITS) is None
+    assert after.enter("192.0.2.1", LIMITS) is Refusal.TOO_MANY_FROM_CLIENT
+    table.clear_worker(0, 0)
+    assert after.enter("192.0.2.1", LIMITS) is None
+    for _ in range(3):
+        before.login_failed("192.0.2.1", "anna", LIMITS, 0.0)
+    assert after.locked("192.0.2.1", "anna", LIMITS, 1.0)
+    after.login_succeeded("anna")
+    assert not after.locked("192.0.2.9", "anna", LIMITS, 1.0)
+
+
+def test_a_worker_is_ahead_of_its_own_band_only() -> None:
+    """Workers that take no clients any more are no reason to wait for them."""
+    table = Admission.create(2, bands=2)
+    one, other = table.for_worker(0, 1), table.for_worker(1, 1)
+    one.enter("192.0.2.1", LIMITS)
+    assert one.is_ahead()
+    other.enter("192.0.2.2", LIMITS)
+    assert not one.is_ahead()

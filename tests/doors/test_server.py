@@ -233,6 +233,36 @@ async def test_a_session_without_a_greeting_yet_is_drained(open_door: OpenDoor) 
         assert "sessions_cut" not in await draining
 
 
+async def test_a_retired_door_lets_its_sessions_go_on(open_door: OpenDoor) -> None:
+    """No new client comes in; who is there sends as much as it likes, and says QUIT itself."""
+    running = await open_door()
+    idle, sending = await running.connect(), await running.connect()
+    await sending.begin()
+    retiring = asyncio.create_task(running.door.retire())
+    await asyncio.sleep(0)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*running.address)
+    assert (await sending.say("DATA")).startswith("354 ")
+    assert (await sending.say("a: b\r\n\r\n.")).startswith("250 ")
+    await idle.begin()
+    assert (await idle.say("QUIT")).startswith("221 ")
+    assert not retiring.done()
+    assert (await sending.say("NOOP", "QUIT")).startswith("221 ")
+    async with asyncio.timeout(10):
+        await retiring
+
+
+async def test_a_retired_door_can_still_be_drained(open_door: OpenDoor) -> None:
+    """When the relay stops, or after too long a time, its sessions hear 421 after all."""
+    running = await open_door()
+    client = await running.connect()
+    retiring = asyncio.create_task(running.door.retire())
+    await asyncio.sleep(0)
+    await running.drain(5)
+    assert (await client.answer()).startswith("421 4.3.2 ")
+    await retiring
+
+
 async def test_open_sessions_are_counted(open_door: OpenDoor) -> None:
     """The gauge goes up and down with the connections."""
     running = await open_door()

@@ -32,6 +32,26 @@ def test_each_event_is_one_json_object_a_line() -> None:
     assert failed["exception"][0]["exc_type"] == "ZeroDivisionError"
 
 
+CHANGING = """
+import structlog
+from filterrelay.observe.log import configure
+log = structlog.get_logger()
+configure("json", "info", final=False)
+log.debug("unseen")
+configure("console", "debug", final=False)
+log.debug("seen")
+"""
+
+
+def test_format_and_level_change_where_the_file_is_read_again() -> None:
+    """A logger that has been used takes the new ones, too."""
+    (line,) = subprocess.run(
+        [sys.executable, "-c", CHANGING], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    assert "[debug" in line
+    assert "seen" in line
+
+
 BROKEN = """
 import os, structlog
 from filterrelay.observe.log import configure

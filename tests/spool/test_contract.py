@@ -577,3 +577,10 @@ async def test_old_events_go_when_their_message_is_gone(spool: Spool) -> None:
     await spool.expire(NOON - DAY, NOON)
     assert await spool.events("GONE") == []
     assert await kinds(spool, "THERE") == ["received"]
+
+
+async def test_a_probe_leaves_nothing_behind(spool: Spool) -> None:
+    """Asking whether mail could be stored stores none."""
+    await spool.probe()
+    assert dict((await spool.depth()).messages) == dict.fromkeys(State, 0)
+    assert await spool.events("") == []

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -307,3 +308,21 @@ async def test_many_messages_are_deleted_in_steps(sqlite_spool: SqliteSpool) -> 
     await asyncio.gather(*(sqlite_spool.commit(deposit(stored(id_))) for id_ in ids))
     assert await sqlite_spool.delete(ids, NOON) == len(ids)
     assert (await sqlite_spool.depth()).messages[State.QUEUED] == 0
+
+
+async def test_a_probe_is_written_to_the_disk(tmp_path: Path, sqlite_spool: SqliteSpool) -> None:
+    """A disk that is readable only, or full, is found out by trying."""
+    with closing(connect(tmp_path / "spool.sqlite", read_only=True)) as other:
+        (before,) = other.execute("PRAGMA data_version").fetchone()
+        await sqlite_spool.probe()
+        (after,) = other.execute("PRAGMA data_version").fetchone()
+    assert after != before
+
+
+async def test_a_probe_finds_a_disk_nearly_full(tmp_path: Path, clock: StandingClock) -> None:
+    """It refuses what a message would be refused for."""
+    spool = SqliteSpool(tmp_path / "spool.sqlite", clock, free_space=1 << 60)
+    await spool.open()
+    with pytest.raises(SpoolFull):
+        await spool.probe()
+    await spool.close()

@@ -1,5 +1,6 @@
 """A real relay of one worker on free ports, as a process of its own."""
 
+import asyncio
 import getpass
 import signal
 import socket
@@ -46,6 +47,13 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """The same for a condition that the event loop brings about."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  # a condition of any kind
+            await asyncio.sleep(0.01)
+
+
 @dataclass
 class Relay:
     """The program, its files and ports."""
@@ -64,14 +72,21 @@ class Relay:
         """What it has logged."""
         return (self.directory / "log").read_text()
 
-    def start(self) -> None:
-        """Starts it and waits until it is ready."""
+    def change(self, old: str, new: str) -> None:
+        """Changes the configuration file."""
+        text = self.configuration.read_text()
+        assert old in text
+        self.configuration.write_text(text.replace(old, new))
+
+    def start(self, trouble: str = "") -> None:
+        """Starts it and waits until it is ready. trouble: Python that spoils something before."""
+        program = f"{trouble}\nfrom filterrelay.cli.main import main\nmain()"
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "filterrelay", "serve", "-c", str(self.configuration)],
-                cwd=self.directory,  # not the source tree, which would hide what is installed
+                [sys.executable, "-c", program, "serve", "-c", str(self.configuration)],
                 stdout=log,
                 stderr=log,
+                cwd=self.directory,
             )
         wait_until(lambda: self.ask("/readyz")[0] == 200 or self.exited())
         assert not self.exited(), self.log()
@@ -84,6 +99,12 @@ class Relay:
         """Sends the supervisor a signal."""
         assert self.process is not None
         self.process.send_signal(number)
+
+    def reload(self) -> None:
+        """SIGHUP; returns when the next generation serves."""
+        before = self.log().count('"reloaded"')
+        self.signal(signal.SIGHUP)
+        wait_until(lambda: self.log().count('"reloaded"') > before)
 
     def stop(self) -> int:
         """Ends it with SIGTERM; returns the exit code."""
@@ -111,8 +132,41 @@ class Relay:
 
     def greeting(self) -> bytes:
         """What the door says first."""
-        with socket.create_connection(("127.0.0.1", self.smtp), timeout=10) as client:
+        with self.client() as client:
             return client.recv(1000)
+
+    def client(self) -> socket.socket:
+        """A connection to the door."""
+        return socket.create_connection(("127.0.0.1", self.smtp), timeout=10)
+
+
+def say(client: socket.socket, text: str) -> str:
+    """Sends a line, or a message and its dot; returns the reply's last line."""
+    client.sendall(text.replace("\n", "\r\n").encode() + b"\r\n")
+    received = ""
+    while not (received.endswith("\r\n") and received.splitlines()[-1][3:4] == " "):
+        part = client.recv(4096).decode()
+        assert part, f"closed after {received!r}"
+        received += part
+    return received.splitlines()[-1]
+
+
+def greeted(relay: Relay) -> socket.socket:
+    """A client that has been greeted and has said EHLO."""
+    client = relay.client()
+    client.recv(1000)
+    assert say(client, "EHLO client.example").startswith("250")
+    return client
+
+
+ENVELOPE = "MAIL FROM:<ann@office.example>", "RCPT TO:<user@partner.example>"
+
+
+def begin(client: socket.socket) -> None:
+    """A transaction up to its DATA."""
+    for line in ENVELOPE:
+        assert say(client, line).startswith("250")
+    assert say(client, "DATA").startswith("354")
 
 
 @pytest.fixture

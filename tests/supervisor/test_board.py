@@ -2,7 +2,7 @@
 
 import os
 
-from filterrelay.supervisor.board import Board
+from filterrelay.supervisor.board import Board, Standing
 
 
 def test_the_parent_sees_what_a_child_marks() -> None:
@@ -10,9 +10,9 @@ def test_the_parent_sees_what_a_child_marks() -> None:
     board = Board(3)
     pid = os.fork()
     if not pid:
-        board.mark(1, ready=True)
+        board.mark(1, Standing.READY)
         os._exit(0)
     os.waitpid(pid, 0)
-    assert board.ready() == 1
-    board.mark(1, ready=False)
-    assert board.ready() == 0
+    assert [board.count(standing) for standing in Standing] == [2, 1, 0]
+    board.mark(1, Standing.AILING)
+    assert [board.count(standing) for standing in Standing] == [2, 0, 1]

@@ -1,16 +1,25 @@
-"""A child process: its exit code tells the supervisor how it ended."""
+"""A child process: how it ends, and what it says of itself meanwhile."""
 
+import asyncio
 import os
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from filterrelay.doors.admission import Admission
 from filterrelay.errors import FilterRelayError
+from filterrelay.observe.clock import SystemClock
 from filterrelay.settings import Listener, Settings
-from filterrelay.supervisor.board import Board
-from filterrelay.supervisor.children import BROKEN, FAILED, Child, fork
+from filterrelay.spool.memory import MemorySpool
+from filterrelay.spool.store import Event, SpoolUnavailable
+from filterrelay.supervisor import children
+from filterrelay.supervisor.board import Board, Standing
+from filterrelay.supervisor.children import BROKEN, FAILED, Child, drain, fork, watch_spool
+
+from .conftest import until
 
 
 def a_child(tmp_path: Path, ready: int) -> Child:
@@ -19,6 +28,7 @@ def a_child(tmp_path: Path, ready: int) -> Child:
         settings=Settings(listener=(Listener(kind="smtp", address="127.0.0.1:0"),)),
         sockets={},
         admission=Admission.create(1),
+        band=0,
         board=Board(1),
         tls=ssl.create_default_context(),
         metrics_dir=tmp_path,
@@ -50,3 +60,49 @@ def test_the_exit_code_says_how_it_ended(
     assert os.read(reading, 10) == b"1"
     os.close(reading)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code
+
+
+class WriterlessSpool(MemorySpool):
+    """Its writer is dead, or isn't."""
+
+    dead = False
+
+    async def record(self, events: Sequence[Event]) -> None:
+        if self.dead:
+            raise SpoolUnavailable("its writer has ended")
+
+
+async def test_a_worker_tells_when_it_can_write_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead writer thread shows in /readyz, not only in 451 for the clients."""
+    monkeypatch.setattr(children, "LOOK_EVERY", 0.01)
+    board, spool = Board(1), WriterlessSpool(SystemClock())
+    watching = asyncio.create_task(watch_spool(spool, board, 0))
+    await until(lambda: board.count(Standing.READY) == 1)
+    spool.dead = True
+    await until(lambda: board.count(Standing.AILING) == 1)
+    spool.dead = False
+    await until(lambda: board.count(Standing.READY) == 1)
+    watching.cancel()
+
+
+class SlowPart:
+    """A door, and a scheduler, that take all the time they are given."""
+
+    def __init__(self) -> None:
+        self.given: list[float] = []
+        self.scheduler = self
+
+    async def drain(self, grace: float) -> None:
+        self.given.append(grace)
+        await asyncio.sleep(grace)
+
+
+async def test_sessions_and_deliveries_share_one_grace() -> None:
+    """What delivery.drain says is the time for all: the first leave some to the second."""
+    slow: Any = SlowPart()
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await drain(slow, [slow, slow], 0.2)
+    assert loop.time() - began < 0.3
+    assert slow.given[:2] == pytest.approx([0.16, 0.16])
+    assert slow.given[2] == pytest.approx(0.04, abs=0.03)

@@ -1,8 +1,24 @@
-"""Metrics and health of the real program over HTTP."""
+"""Metrics and health over HTTP, of the real program and of the control process alone."""
 
-import sqlite3
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from .conftest import Relay, wait_until
+import pytest
+
+from filterrelay.observe.clock import SystemClock
+from filterrelay.observe.metrics import Metrics
+from filterrelay.settings import Listener, Settings
+from filterrelay.spool.memory import MemorySpool
+from filterrelay.spool.store import SpoolFull, SpoolUnavailable
+from filterrelay.supervisor import control
+from filterrelay.supervisor.board import Board, Standing
+from filterrelay.supervisor.control import Control, Health
+
+from .conftest import Relay, until, wait_until
 
 
 def test_health_and_readiness_are_answered(relay: Relay) -> None:
@@ -21,6 +37,27 @@ def test_metrics_come_from_all_processes(relay: Relay) -> None:
     assert status == 200
     assert 'filterrelay_connections_total{listener="smtp",result="accepted"} 1.0' in text
     assert 'filterrelay_spool_messages{state="queued"} 0.0' in text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_strict_umask_hides_no_metrics(relay: Relay) -> None:
+    """What root counts can be read by whom the relay becomes, also after a reload."""
+    before = os.umask(0o077)
+    try:
+        with TemporaryDirectory() as reachable:
+            relay.configuration.rename(Path(reachable, relay.configuration.name))
+            relay.directory = Path(reachable)
+            relay.directory.chmod(0o755)
+            relay.configuration.chmod(0o644)
+            relay.change('user = "root"', 'user = "nobody"')
+            relay.start()
+            assert relay.ask("/metrics")[0] == 200
+            relay.reload()
+            wait_until(lambda: "generation_ended" in relay.log())
+            assert relay.ask("/metrics")[0] == 200
+            relay.stop()
+    finally:
+        os.umask(before)
 
 
 def test_a_relay_without_disk_space_is_not_ready(relay: Relay) -> None:
@@ -47,4 +84,73 @@ def test_a_damaged_spool_ends_the_start(relay: Relay) -> None:
     assert "Traceback" not in relay.log()
     assert relay.process is not None
     assert relay.process.returncode == 1
-    assert not isinstance(relay.log(), sqlite3.Error)
+
+
+class AilingSpool(MemorySpool):
+    """Answers every question, and keeps nothing when it is in trouble."""
+
+    trouble: Exception | None = None
+
+    async def probe(self) -> None:
+        if isinstance(self.trouble, TimeoutError):
+            await asyncio.Event().wait()
+        if self.trouble is not None:
+            raise self.trouble
+
+
+@pytest.fixture
+def spool() -> AilingSpool:
+    """One without trouble so far."""
+    return AilingSpool(SystemClock())
+
+
+@asynccontextmanager
+async def looked_after(spool: AilingSpool, directory: Path) -> AsyncIterator[Health]:
+    """What a control process with one ready worker says of this spool."""
+    settings = Settings(listener=(Listener(kind="smtp", address="127.0.0.1:0"),))
+    board, stop = Board(1), asyncio.Event()
+    board.mark(0, Standing.READY)
+    kept = Control(settings, board, spool, Metrics(), directory, SystemClock())
+    running = asyncio.create_task(kept.run(None, stop))
+    yield kept.health
+    stop.set()
+    await running
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        (SpoolFull(0), "nearly full"),
+        (SpoolUnavailable("OperationalError: attempt to write a readonly database"), "readonly"),
+        (OSError(5, "Input/output error"), "Input/output error"),
+        (TimeoutError(), "no answer"),
+    ],
+)
+async def test_a_spool_that_can_only_be_read_is_not_ready(
+    tmp_path: Path,
+    spool: AilingSpool,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: Exception,
+    said: str,
+) -> None:
+    """Ready means that mail can be stored, which is found out by storing; it may pass."""
+    monkeypatch.setattr(control, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(control, "LOOK_WITHIN", 0.05)
+    async with looked_after(spool, tmp_path) as health:
+        await until(lambda: not health.troubles())
+        spool.trouble = trouble
+        await until(lambda: said in "".join(health.troubles()))
+        spool.trouble = None
+        await until(lambda: not health.troubles())
+
+
+def test_a_worker_that_cannot_store_mail_makes_it_not_ready() -> None:
+    """Its clients hear 451, however well the others fare."""
+    board = Board(3)
+    health = Health(board)
+    health.spool_trouble = ""
+    assert health.troubles() == ["no worker is ready"]
+    board.mark(0, Standing.READY)
+    assert health.troubles() == []
+    board.mark(2, Standing.AILING)
+    assert health.troubles() == ["1 of 3 workers can't store mail"]

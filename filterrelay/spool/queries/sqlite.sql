@@ -3,6 +3,9 @@
 -- :name insert_content
 INSERT INTO content (envelope, session, body) VALUES (?, ?, ?)
 
+-- :name delete_content
+DELETE FROM content WHERE seq = ?
+
 -- :name insert_message
 INSERT INTO message (id, state, received, sender, size, reason, decided_by, passed,
                      due, owner, until, file, content)

@@ -1,0 +1,95 @@
+"""Metrics of several processes add up, also when processes are gone."""
+
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from filterrelay.observe.multiprocess import empty, fold, forget_gauges
+
+ACTING = """
+import sys
+from pathlib import Path
+from filterrelay.observe.multiprocess import worker_metrics
+metrics = worker_metrics(Path(sys.argv[1]), sys.argv[2])
+exec(sys.argv[3])
+"""
+SUMMING = """
+import sys
+from pathlib import Path
+from prometheus_client import generate_latest
+from filterrelay.observe.multiprocess import summed_registry
+print(generate_latest(summed_registry(Path(sys.argv[1]))).decode())
+"""
+TAKEN = 'filterrelay_messages_total{listener="smtp",verdict="pass"}'
+
+
+def act(directory: Path, process: str, action: str) -> None:
+    """Lets a process do something with its metrics and end."""
+    subprocess.run([sys.executable, "-c", ACTING, str(directory), process, action], check=True)
+
+
+def take(directory: Path, process: str, count: int) -> None:
+    """Lets a process take so many messages and end."""
+    taking = f"metrics.messages.labels('smtp', 'pass').inc({count})"
+    act(directory, process, f"{taking}; metrics.accept_seconds.labels('smtp').observe(9)")
+
+
+def exposed(directory: Path) -> list[str]:
+    """What /metrics would say."""
+    return subprocess.run(
+        [sys.executable, "-c", SUMMING, str(directory)], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+
+
+def test_workers_counts_add_up_and_outlive_them(tmp_path: Path) -> None:
+    """A worker that was started again goes on counting where it stopped."""
+    for worker, count in (("w0", 1), ("w1", 2), ("w0", 3)):
+        take(tmp_path, worker, count)
+    assert f"{TAKEN} 6.0" in exposed(tmp_path)
+
+
+def test_what_ended_processes_counted_stays_without_their_files(tmp_path: Path) -> None:
+    """However often the relay is reloaded, no counter goes back and the files stay as few."""
+    for generation in range(3):
+        for worker in range(2):
+            take(tmp_path, f"g{generation}w{worker}", 5)
+        before = [line for line in exposed(tmp_path) if "_total" in line or "_bucket" in line]
+        fold(tmp_path, [f"g{generation}w{worker}" for worker in range(2)])
+        after = [line for line in exposed(tmp_path) if "_total" in line or "_bucket" in line]
+        assert sorted(after) == sorted(before)
+    assert f"{TAKEN} 30.0" in after
+    assert {file.name for file in tmp_path.iterdir()} == {"counter_gone.db", "histogram_gone.db"}
+
+
+def test_nothing_is_folded_while_somebody_reads(tmp_path: Path) -> None:
+    """A count that is in two files for a moment must not be seen twice."""
+    take(tmp_path, "w0", 1)
+    reader = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(reader, fcntl.LOCK_SH)
+    with pytest.raises(BlockingIOError):
+        fold(tmp_path, ["w0"])
+    os.close(reader)
+    assert f"{TAKEN} 1.0" in exposed(tmp_path)
+
+
+def test_who_never_looked_at_the_disk_says_nothing_of_it(tmp_path: Path) -> None:
+    """The latest look counts, not the zero of a process that has never looked."""
+    act(tmp_path, "w0", "pass")
+    act(tmp_path, "g0control", "metrics.spool_free.set(1000); metrics.spool_free.set(700)")
+    act(tmp_path, "g1control", "metrics.spool_free.set(800)")
+    act(tmp_path, "w1", "pass")
+    assert "filterrelay_spool_free_bytes 800.0" in exposed(tmp_path)
+    forget_gauges(tmp_path, "g1control")
+    assert "filterrelay_spool_free_bytes 700.0" in exposed(tmp_path)
+
+
+def test_a_start_counts_from_nothing_and_deletes_nothing_else(tmp_path: Path) -> None:
+    """A directory that the configuration names by mistake loses no file."""
+    take(tmp_path, "w0", 1)
+    (tmp_path / "precious.db").touch()
+    empty(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["precious.db"]

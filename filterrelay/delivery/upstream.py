@@ -195,7 +195,7 @@ def _lost(peer: Peer, lost: ConversationLost, recipients: int) -> Sent:
     if lost.reply is not None:
         return Sent([lost.reply] * recipients, peer.host, peer.tls)
     when = " after the end of the message" if lost.after_dot else ""
-    reply = Reply(451, "4.4.2", f"{peer.host}: {lost.reason}{when}")  # RFC 3463 section 3.5
+    reply = Reply(451, lost.status, f"{peer.host}: {lost.reason}{when}")
     return Sent([reply] * recipients, peer.host, peer.tls, answered=False)
 
 

@@ -18,6 +18,8 @@ from filterrelay.mail.endpoint import Endpoint
 from filterrelay.mail.reply import Reply
 from filterrelay.wire.replies import reply_of
 
+_CLOSING = 421  # RFC 5321 section 3.8: says nothing of what was asked
+
 
 class Stage(Enum):
     """How far an attempt to connect came."""
@@ -33,13 +35,15 @@ class HostUnavailable(FilterRelayError):
     """A host of the next hop can't be used now.
 
     reply: what an attempt says of it, always temporary. answered: whether these
-    are the server's own words.
+    are the server's own words. lower: the rung on which the host may still be had,
+    when what it lacks was the protection asked for.
     """
 
     host: str
     stage: Stage
     reply: Reply
     answered: bool = False
+    lower: Rung | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,12 @@ async def _hello(smtp: aiosmtplib.SMTP) -> None:
 
 
 async def _encrypt(smtp: aiosmtplib.SMTP, host: str, dialing: Dialing, rung: Rung) -> bool:
-    """STARTTLS where the rung wants it; returns whether the connection is encrypted now."""
+    """STARTTLS where the rung wants it; returns whether the connection is encrypted now.
+
+    A certificate or handshake that failed, and the server's own word that it has no
+    TLS now (RFC 3207 section 4), say what a lower rung would change. A connection
+    that broke says nothing.
+    """
     if rung is Rung.PLAIN or rung is Rung.IMPLICIT:
         return rung is Rung.IMPLICIT
     if not smtp.supports_extension("starttls"):
@@ -164,7 +173,18 @@ async def _encrypt(smtp: aiosmtplib.SMTP, host: str, dialing: Dialing, rung: Run
             return False
         reply = Reply(451, "4.7.4", f"{host} offers no STARTTLS, which is required")  # RFC 3463 3.8
         raise HostUnavailable(host, Stage.TLS, reply)
-    await smtp.starttls(tls_context=dialing.tls.contexts[rung], timeout=dialing.connect_timeout)
+    try:
+        await smtp.starttls(tls_context=dialing.tls.contexts[rung], timeout=dialing.connect_timeout)
+    except aiosmtplib.SMTPResponseException as refused:
+        unavailable = _refused(host, Stage.TLS, refused)
+        unavailable.lower = None if refused.code == _CLOSING else Rung.PLAIN
+        raise unavailable from refused
+    except ssl.SSLError as failed:
+        lower = Rung.UNVERIFIED if rung is Rung.VERIFIED else Rung.PLAIN
+        cut = isinstance(failed, ssl.SSLEOFError)
+        raise HostUnavailable(
+            host, Stage.TLS, _lost(host, Stage.TLS, failed), lower=None if cut else lower
+        ) from failed
     await _hello(smtp)
     return True
 

@@ -100,7 +100,7 @@ async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -
         encrypted = await _encrypt(smtp, host, dialing, rung)
         stage = Stage.LOGIN
         if dialing.login is not None:
-            await _log_in(smtp, host, dialing, encrypted=encrypted)
+            await _log_in(smtp, host, dialing, rung, encrypted=encrypted)
         return _conversation(smtp, host, rank, dialing, rung)
     except HostUnavailable:
         smtp.close()
@@ -189,24 +189,29 @@ async def _encrypt(smtp: aiosmtplib.SMTP, host: str, dialing: Dialing, rung: Run
     return True
 
 
-async def _log_in(smtp: aiosmtplib.SMTP, host: str, dialing: Dialing, *, encrypted: bool) -> None:
-    """AUTH with the best mechanism offered; a password goes in clear text only under `none`."""
+async def _log_in(
+    smtp: aiosmtplib.SMTP, host: str, dialing: Dialing, rung: Rung, *, encrypted: bool
+) -> None:
+    """AUTH with the best mechanism offered, where the server has proved its name.
+
+    Without that the password would be anybody's; only `none` says that this is meant.
+    """
     assert dialing.login is not None
-    username, password = dialing.login.username, dialing.login.password
-    offered = smtp.server_auth_methods
-    in_clear_text = encrypted or dialing.tls.name == "none"
-    if encrypted and "plain" in offered:
-        await smtp.auth_plain(username, password)
-    elif "cram-md5" in offered:
-        await smtp.auth_crammd5(username, password)
-    elif in_clear_text and "plain" in offered:
-        await smtp.auth_plain(username, password)
-    elif in_clear_text and "login" in offered:
-        await smtp.auth_login(username, password)
-    else:
-        lacking = "a login mechanism that is known here" if in_clear_text else "TLS for the login"
-        reply = Reply(454, "4.7.0", f"{host} doesn't offer {lacking}")  # RFC 4954 section 6
-        raise HostUnavailable(host, Stage.LOGIN, reply)
+    proved = encrypted and rung is not Rung.UNVERIFIED
+    if not proved and dialing.tls.name != "none":
+        raise _no_login(host, "can't be verified under TLS, so the password isn't shown to it")
+    methods = {"plain": smtp.auth_plain, "cram-md5": smtp.auth_crammd5, "login": smtp.auth_login}
+    ranked = ("plain", "cram-md5", "login") if encrypted else ("cram-md5", "plain", "login")
+    for name in ranked:
+        if name in smtp.server_auth_methods:
+            await methods[name](dialing.login.username, dialing.login.password)
+            return
+    raise _no_login(host, "doesn't offer a login mechanism that is known here")
+
+
+def _no_login(host: str, why: str) -> HostUnavailable:
+    reply = Reply(454, "4.7.0", f"{host} {why}")  # RFC 4954 section 6
+    return HostUnavailable(host, Stage.LOGIN, reply)
 
 
 def _conversation(

@@ -175,6 +175,8 @@ def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
         yield "username", "the password needs a username beside it"
     if upstream.username and not has_password:
         yield "username", "a username needs password_file or password beside it"
+    if upstream.username and upstream.tls == "opportunistic":
+        yield "username", 'a login needs tls = "required" or "implicit"'
     if upstream.ca_file is not None and not upstream.ca_file.is_file():
         yield "ca_file", f"there is no file {upstream.ca_file}"
 
@@ -223,7 +225,7 @@ def warnings(settings: Settings) -> list[str]:
         if listener.kind == "smtp":
             found += [f"listener {listener.name}: OPEN RELAY: {why}" for why in _openings(listener)]
     for upstream in settings.upstream:
-        if upstream.username and upstream.tls in ("none", "opportunistic"):
+        if upstream.username and upstream.tls == "none":
             found.append(
                 f"upstream {upstream.name}: its password may cross the network in plain text "
                 'unless tls = "required"'

@@ -155,7 +155,7 @@ class Upstream(Section):
     tls: Literal["none", "opportunistic", "required", "implicit", "dane"] = "opportunistic"
     """required: a verified certificate or no mail; opportunistic: encrypted if it can be."""
     username: str = ""
-    """Whom to log in as; empty for nobody."""
+    """Whom to log in as; empty for nobody. A login needs tls required or implicit, or none."""
     password: Secret | None = None
     """The password; better in a file."""
     password_file: Path | None = None

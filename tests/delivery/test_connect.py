@@ -269,6 +269,17 @@ async def test_a_password_never_goes_out_in_clear_text_by_accident(
         assert "AUTH" not in side.verbs()
 
 
+async def test_a_password_is_not_shown_to_any_certificate(
+    open_upstream: Opener, authority: Authority, tmp_path: Path
+) -> None:
+    """Encrypted to nobody in particular is no place for a password: the login waits."""
+    words, stranger = (*OFFERS_LOGIN, "STARTTLS"), make_authority(tmp_path)
+    async with far_side(extensions=words, tls=stranger.server()) as side:
+        config = settings(side, authority, "opportunistic", username="office", password="sesame")
+        assert code(await send(open_upstream(config))) == "454 4.7.0"
+        assert "AUTH" not in side.verbs()
+
+
 async def test_a_name_without_address_defers(
     open_upstream: Opener, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,15 +146,15 @@ async def running_core(
 ) -> AsyncIterator[Core]:
     """Everything between the doors and the next hop.
 
-    owner: whom fresh mail is leased to. processes: how many share the memory budget.
+    owner: whom fresh mail is leased to. processes: how many share the memory budget
+    and the next hops' rates.
     """
     spool = spool_of(settings, metrics, clock)
-    budget = MemoryBudget(settings.limits.in_flight_memory // processes, metrics.memory)
     background = Background()
     async with running_chain(settings, metrics=metrics, clock=clock) as chain:
         await spool.open()
         try:
-            yield _core(settings, chain, spool, owner, budget, background, metrics, clock)
+            yield _core(settings, chain, spool, owner, processes, background, metrics, clock)
             await background.finish(timeout=10)
         finally:
             await spool.close()
@@ -165,7 +165,7 @@ def _core(
     chain: Chain,
     spool: Spool,
     owner: str,
-    budget: MemoryBudget,
+    processes: int,
     background: Background,
     metrics: Metrics,
     clock: Clock,
@@ -179,7 +179,8 @@ def _core(
     def told(attempt: Attempt) -> None:
         background(chain.tell_attempt(attempt))
 
-    hops = upstreams(settings.upstream, settings.hostname, metrics)
+    budget = MemoryBudget(settings.limits.in_flight_memory // processes, metrics.memory)
+    hops = upstreams(settings.upstream, settings.hostname, metrics, processes)
     default = settings.upstream[0].name if settings.upstream else ""
     scheduler = Scheduler(
         spool=spool,

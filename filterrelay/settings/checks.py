@@ -1,6 +1,5 @@
 """What single values can't show: names that must exist, files that must fit, open relays."""
 
-import re
 import ssl
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -10,11 +9,11 @@ from pathlib import Path
 from filterrelay.mail.address import BadAddress, parse_mailbox
 from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.settings.models import Listener, Network, PluginUse, Settings, Upstream
+from filterrelay.settings.rate import parse_rate
 from filterrelay.settings.toml_lines import Path as KeyPath
 
 Complaint = tuple[KeyPath, str]
 
-_RATE = re.compile(r"[1-9]\d*/[smhd]\Z")
 _DIRECT = "mx"  # the route that means direct delivery
 _BROAD_V4 = 16  # bits: a public network with fewer is more than one organisation's
 _BROAD_V6 = 32
@@ -168,8 +167,11 @@ def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
             parse_endpoint(host, default_port=25)
         except ValueError as error:
             yield "hosts", str(error)
-    if upstream.rate and not _RATE.match(upstream.rate):
-        yield "rate", f'{upstream.rate!r} is no rate; write one like "100/s", "500/m" or "2000/h"'
+    if upstream.rate:
+        try:
+            parse_rate(upstream.rate)
+        except ValueError as error:
+            yield "rate", str(error)
     has_password = upstream.password is not None or upstream.password_file is not None
     if has_password and not upstream.username:
         yield "username", "the password needs a username beside it"

@@ -163,7 +163,7 @@ class Upstream(Section):
     connections: int = Field(20, ge=1)
     """Connections at once from each worker, kept and reused."""
     rate: str = ""
-    """Messages in a time, like `100/s`; empty for no limit."""
+    """Messages in a time from all workers together: `100/s`, `0.5/s`, `600/m`, `500/d`."""
     xforward: bool = False
     """Whether the client's particulars are passed on with XFORWARD."""
     ca_file: Path | None = None

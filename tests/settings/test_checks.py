@@ -116,7 +116,7 @@ def test_a_plain_relay_is_without_fault(tmp_path: Path) -> None:
         (
             GOOD + 'rate = "100 a second"\n',
             "8: upstream[0].rate: '100 a second' is no rate; "
-            'write one like "100/s", "500/m" or "2000/h"',
+            'write one like "100/s", "600/m" or "5000/h"',
         ),
         (
             GOOD + 'password = "x"\n',

@@ -71,9 +71,7 @@ def _surplus(batch: Sequence[StoredRecipient], replies: Sequence[Reply]) -> froz
     if all(result_of(reply) != "delivered" for reply in replies):
         return frozenset()
     return frozenset(
-        stored.index
-        for stored, reply in zip(batch, replies, strict=True)
-        if _is_surplus(reply)
+        stored.index for stored, reply in zip(batch, replies, strict=True) if _is_surplus(reply)
     )
 
 

@@ -157,6 +157,8 @@ class Selection:
     """Which messages an operator means; empty fields don't restrict.
 
     ids: these messages. sender, recipient: address patterns (`*@office.example`).
+    recipient and upstream are asked of those that have not ended: who has the
+    message already is no reason to hold or to delete the others' copy.
     older_than: received at least that long ago. limit: at most so many, oldest first.
     """
 
@@ -171,16 +173,14 @@ class Selection:
     def means(self, message: StoredMessage, now: datetime) -> bool:
         """Whether the message is one of those meant, the limit left aside."""
         sender, recipient = AddressPattern(self.sender), AddressPattern(self.recipient)
-        envelope = message.envelope
+        envelope, pending = message.envelope, message.pending()
         return (
             message.state in self.states
             and (not self.ids or message.id in self.ids)
             and (not self.older_than or message.received <= now - self.older_than)
-            and (not self.upstream or any(r.upstream == self.upstream for r in message.recipients))
+            and (not self.upstream or any(r.upstream == self.upstream for r in pending))
             and (not self.sender or bool(envelope.sender and sender.matches(envelope.sender)))
-            and (
-                not self.recipient or any(recipient.matches(r.address) for r in envelope.recipients)
-            )
+            and (not self.recipient or any(recipient.matches(r.recipient.address) for r in pending))
         )
 
 

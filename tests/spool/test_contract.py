@@ -499,6 +499,17 @@ async def test_a_listing_can_be_narrowed(
     assert [m.id for m in await spool.select(selection, NOON + HOUR)] == meant
 
 
+async def test_a_recipient_that_has_ended_names_no_message(spool: Spool) -> None:
+    """Deleting what waits for one recipient doesn't take another's copy that was never meant."""
+    message = stored(to=("done@a.example", "waits@b.example"))
+    await spool.commit(deposit(message))
+    taken = replace(delivered(message, 0), release=False)
+    await spool.settle(replace(taken, recipients=(replace(taken.recipients[0], upstream="a"),)))
+    for selection in (Selection(recipient="done@a.example"), Selection(upstream="a")):
+        assert await spool.select(selection, LATER) == []
+    assert len(await spool.select(Selection(recipient="waits@b.example"), LATER)) == 1
+
+
 async def test_events_are_told_in_order(spool: Spool) -> None:
     """The trace reads as things happened, also those of one moment."""
     events = [Event("M1", NOON, kind, {"n": n}) for n, kind in enumerate(("received", "bounce"))]

@@ -132,13 +132,15 @@ ORDER BY message_id, idx
 -- :name scan
 -- One state's messages after a place in the order; a superset of what the patterns mean.
 SELECT received, id FROM message
-WHERE state = :state AND (received, id) > (:after, :after_id) AND received <= :until
+WHERE message.state = :state AND (received, id) > (:after, :after_id) AND received <= :until
   AND (:sender = '' OR sender LIKE :sender OR sender LIKE '"%')
   AND (:recipient = '' OR EXISTS (
       SELECT 1 FROM recipient
-      WHERE message_id = id AND (address LIKE :recipient OR address LIKE '"%')))
+      WHERE message_id = id AND recipient.state = 'queued'
+        AND (address LIKE :recipient OR address LIKE '"%')))
   AND (:upstream = '' OR EXISTS (
-      SELECT 1 FROM recipient WHERE message_id = id AND upstream = :upstream))
+      SELECT 1 FROM recipient
+      WHERE message_id = id AND recipient.state = 'queued' AND upstream = :upstream))
 ORDER BY received, id LIMIT :limit
 
 -- :name body

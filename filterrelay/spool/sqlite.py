@@ -64,7 +64,7 @@ class SqliteSpool:
         self._writer = Writer(path, clock, metrics, self._forget_files)
 
     async def open(self) -> None:
-        """Makes file and schema ready, starts the writer and removes left-over bodies."""
+        """Makes file and schema ready and starts the writer."""
         for threads in (self._files, self._lookups, self._listings):
             threads.open()
         try:
@@ -72,7 +72,6 @@ class SqliteSpool:
             await self._files.run(self._bodies.open)
             with translated(self._path):
                 self._writer.start()
-            await self._sweep()
         except FilterRelayError:
             await self.close()
             raise

@@ -182,7 +182,7 @@ async def test_a_vanished_body_is_no_missing_message(
         await sqlite_spool.body("M1")
 
 
-async def test_left_over_bodies_are_removed_at_the_start(
+async def test_left_over_bodies_are_removed_by_the_housekeeping(
     tmp_path: Path, clock: StandingClock
 ) -> None:
     """A crash between file and row leaves no file for ever; a file in the making stays."""
@@ -193,6 +193,8 @@ async def test_left_over_bodies_are_removed_at_the_start(
     os.utime(new, (0, NOON.timestamp()))
     spool = SqliteSpool(tmp_path / "spool.sqlite", clock)
     await spool.open()
+    assert set(body_files(tmp_path)) == {old, new}
+    await spool.expire(NOON, NOON)
     assert body_files(tmp_path) == [new]
     await spool.close()
 
@@ -205,6 +207,7 @@ async def test_old_bodies_of_waiting_mail_stay(tmp_path: Path, clock: StandingCl
         if not body_files(tmp_path):
             await spool.commit(deposit(stored(), LARGE_BODY))
         os.utime(body_files(tmp_path)[0], (0, 0))
+        await spool.expire(NOON - DAY, NOON - DAY)
         await spool.close()
     assert len(body_files(tmp_path)) == 1
 

@@ -262,7 +262,7 @@ class Intake:
         queued = Reply(250, "2.0.0", f"OK, queued as {message.id}")
         judged = Judgement(Pass(), "", envelope, message, {}, (), steps)
         outcome = self._outcome(session, message, judged, Pass(), queued)
-        await self._spool.commit(self._deposit(outcome, message, leased=False))
+        await self._spool.commit(replace(self._deposit(outcome, message, leased=False), own=True))
         log.info("report_queued", message_id=message.id, recipients=len(envelope.recipients))
         return message.id
 

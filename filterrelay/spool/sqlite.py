@@ -85,7 +85,8 @@ class SqliteSpool:
 
     async def commit(self, deposit: Deposit) -> None:
         """Makes the message durable; large bodies first and on their own."""
-        self._space.require()
+        if not deposit.own:
+            self._space.require()
         if len(deposit.body) < self._large:
             await self._writer.submit(Insertion.of(deposit, None))
             return

@@ -130,11 +130,16 @@ class StoredMessage:
 
 @dataclass(frozen=True, slots=True)
 class Deposit:
-    """A message to be made durable: its row, its bytes and its first events."""
+    """A message to be made durable: its row, its bytes and its first events.
+
+    own: it is a report of the relay's, without which its subject couldn't end; so it is
+    taken also when space is too short for new mail.
+    """
 
     message: StoredMessage
     body: bytes = field(repr=False)
     events: tuple[Event, ...] = ()
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from filterrelay.spool.store import (
 )
 
 from .deposits import (
+    BODY,
     DAY,
     HOUR,
     NOON,
@@ -270,6 +272,15 @@ async def test_mail_is_refused_before_the_disk_is_full(
     with pytest.raises(SpoolFull) as refused:
         await spool.commit(deposit(stored()))
     assert metrics.registry.get_sample_value("filterrelay_spool_free_bytes") == refused.value.free
+    await spool.close()
+
+
+async def test_reports_are_taken_below_the_floor(tmp_path: Path, clock: StandingClock) -> None:
+    """Without its bounce a refused message could never end, and give its space back."""
+    spool = SqliteSpool(tmp_path / "spool.sqlite", clock, free_space=2**62)
+    await spool.open()
+    await spool.commit(replace(deposit(stored()), own=True))
+    assert await spool.body("M1") == BODY
     await spool.close()
 
 

@@ -38,6 +38,11 @@ class SpoolUnavailable(FilterRelayError):
 
 
 @dataclass
+class SpoolBroken(SpoolUnavailable):
+    """The spool can't be written to again by this process; a new one may be able to."""
+
+
+@dataclass
 class NoSuchMessage(FilterRelayError):
     """The spool holds no message of this ID."""
 

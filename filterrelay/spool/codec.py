@@ -139,11 +139,32 @@ def envelope_text(envelope: Envelope) -> str:
 
 
 def stored_messages(messages: Sequence[Row], recipients: Iterable[Row]) -> list[StoredMessage]:
-    """The values of `messages` rows, in their order, with their `recipients` rows."""
-    by_message: dict[str, list[StoredRecipient]] = {row[0]: [] for row in messages}
+    """The values of `messages` rows, in their order, with their `recipients` rows.
+
+    A message that can't be read, of a damaged file or another version's, is shown as
+    held, with the reason and without recipients; the others are none the worse for it.
+    """
+    by_message: dict[str, list[Sequence[Any]]] = {}
     for message_id, *row in recipients:
-        by_message[message_id].append(_stored_recipient(row))
-    return [_stored_message(row, tuple(by_message[row[0]])) for row in messages]
+        by_message.setdefault(message_id, []).append(row)
+    return [_readable(row, by_message.get(row[0], ())) for row in messages]
+
+
+def _readable(row: Row, recipients: Iterable[Sequence[Any]]) -> StoredMessage:
+    try:
+        return _stored_message(row, tuple([_stored_recipient(each) for each in recipients]))
+    except (TypeError, ValueError, KeyError) as error:
+        id_, _, received, _, size, *_ = row
+        return StoredMessage(
+            id=id_,
+            received=moment(received),
+            envelope=_PLAIN,
+            session={},
+            size=size,
+            recipients=(),
+            state=State.HELD,
+            reason=f"it can't be read: {type(error).__name__}: {error}",
+        )
 
 
 def _stored_recipient(row: Sequence[Any]) -> StoredRecipient:

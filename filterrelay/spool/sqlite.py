@@ -5,6 +5,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import structlog
 
 from filterrelay.errors import FilterRelayError
 from filterrelay.observe.clock import Clock
@@ -22,10 +25,13 @@ from filterrelay.spool.store import (
     Selection,
     Settlement,
     SpoolUnavailable,
+    State,
     StoredMessage,
 )
 from filterrelay.spool.threads import Threads
 from filterrelay.spool.writer import Writer
+
+_log: Any = structlog.get_logger("filterrelay.spool")
 
 LARGE = 256 * 1024  # octets from which a file costs less CPU than pages of the database
 
@@ -108,7 +114,20 @@ class SqliteSpool:
         leasing = operations.Leasing(
             owner, codec.microseconds(now), codec.microseconds(until), limit
         )
-        return codec.stored_messages(*await self._writer.submit(leasing))
+        taken = codec.stored_messages(*await self._writer.submit(leasing))
+        unreadable = [message for message in taken if message.state is not State.QUEUED]
+        if unreadable:
+            await self._set_aside(unreadable, now)
+        return [message for message in taken if message.state is State.QUEUED]
+
+    async def _set_aside(self, unreadable: Sequence[StoredMessage], now: datetime) -> None:
+        """Holds what can't be read: it would come again and again, and stop all other mail."""
+        for message in unreadable:
+            _log.error("message_unreadable", message_id=message.id, reason=message.reason)
+            try:
+                await self.hold([message.id], message.reason, now)
+            except SpoolUnavailable as unavailable:  # it comes again when its lease has run out
+                _log.error("message_not_held", message_id=message.id, reason=str(unavailable))
 
     async def renew(self, owner: str, ids: Sequence[str], until: datetime) -> None:
         """Prolongs leases that owner still holds."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -261,6 +262,32 @@ async def test_a_full_disk_refuses_new_mail_and_keeps_the_old(
         await spool.settle(delivered(message))
     await spool.commit(deposit(stored("NEXT")))
     await spool.close()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE content SET envelope = '{\"from_the_future\": 1}' WHERE seq = 1",
+        "UPDATE content SET session = 'no JSON' WHERE seq = 1",
+        "UPDATE recipient SET state = 'teleported' WHERE message_id = 'BAD'",
+        "DELETE FROM content WHERE seq = 1",
+    ],
+)
+async def test_a_message_that_cant_be_read_is_held_and_stops_no_other(
+    sqlite_spool: SqliteSpool, tmp_path: Path, damage: str
+) -> None:
+    """It is set aside with the reason, listed and deleted like any held one; the rest goes out."""
+    await sqlite_spool.commit(deposit(stored("BAD")))
+    await sqlite_spool.commit(deposit(stored("GOOD")))
+    connection = sqlite3.connect(tmp_path / "spool.sqlite")
+    with connection:
+        connection.execute(damage)
+    connection.close()
+    leased = await sqlite_spool.lease("worker-1", NOON, NOON + HOUR, 10)
+    assert [message.id for message in leased] == ["GOOD"]
+    (held,) = await sqlite_spool.select(Selection(states=(State.HELD,)), NOON)
+    assert (held.id, "can't be read" in held.reason) == ("BAD", True)
+    assert await sqlite_spool.delete(["BAD"], NOON) == 1
 
 
 async def test_mail_is_refused_before_the_disk_is_full(

@@ -120,7 +120,7 @@ UPDATE message SET size = :size, file = :file WHERE id = :id
 -- :name messages
 SELECT id, state, received, sender, size, reason, decided_by, passed, owner, until,
        envelope, session
-FROM message JOIN content ON seq = content
+FROM message LEFT JOIN content ON seq = content
 WHERE id IN (SELECT value FROM json_each(?))
 
 -- :name recipients

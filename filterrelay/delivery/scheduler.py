@@ -313,7 +313,7 @@ class Scheduler:
         """When to try again should this attempt end without a result."""
         flight, now = part.flight, self._clock.now()
         attempts = max((r.attempts for r in part.recipients), default=0) + 1
-        following = self._schedule.next_attempt(now, attempts, flight.message.received)
+        following = self._schedule.next_attempt(now, attempts, flight.message.queued_at)
         return following or now + self._schedule.first
 
     def _forget(self, part: Part) -> None:

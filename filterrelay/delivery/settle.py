@@ -140,7 +140,7 @@ class Settler:
             attempts = stored.attempts + 1
             following = None
             if result == "deferred":
-                following = self._schedule.next_attempt(now, attempts, message.received)
+                following = self._schedule.next_attempt(now, attempts, message.queued_at)
                 if following is None:
                     result = "bounced"
             after = StoredRecipient(
@@ -174,7 +174,7 @@ class Settler:
             if not concerned:
                 continue
             told = [Told(j.stored.recipient, j.reply, j.host) for j in concerned]
-            until = message.received + self._schedule.give_up_after
+            until = message.queued_at + self._schedule.give_up_after
             try:
                 await self._reports.send(
                     action,
@@ -205,7 +205,7 @@ class Settler:
         """Whom the sender must hear of, by what happened."""
         if message.envelope.sender is None:
             return {}
-        late = self._schedule.warns(now, message.received)
+        late = self._schedule.warns(now, message.queued_at)
         handed_on = {s.index for t in tried if t.sent.dsn for s in t.recipients}
         due: dict[Action, list[Judged]] = {action: [] for action in Action}
         for each in judged:

@@ -62,6 +62,7 @@ def message_row(message: StoredMessage, file: str | None) -> Row:
         storable(message.reason),
         message.by,
         "\n".join(message.passed),
+        None if message.released is None else microseconds(message.released),
         due(message.recipients),
         lease.owner if lease else None,
         microseconds(lease.until) if lease else 0,
@@ -182,7 +183,8 @@ def _stored_recipient(row: Sequence[Any]) -> StoredRecipient:
 
 
 def _stored_message(row: Row, recipients: tuple[StoredRecipient, ...]) -> StoredMessage:
-    id_, state, received, sender, size, reason, by, passed, owner, until, envelope, session = row
+    id_, state, received, sender, size, reason, by, passed, released, *rest = row
+    owner, until, envelope, session = rest
     return StoredMessage(
         id=id_,
         received=moment(received),
@@ -199,6 +201,7 @@ def _stored_message(row: Row, recipients: tuple[StoredRecipient, ...]) -> Stored
         by=by,
         lease=None if owner is None else Lease(owner, moment(until)),
         passed=tuple(passed.split("\n")) if passed else (),
+        released=None if released is None else moment(released),
     )
 
 

@@ -151,7 +151,7 @@ class MemorySpool:
         overruled = (passed,) if passed else ()
         data = {"passed": passed} if passed else {}
         for message in messages:
-            freed = replace(message, state=State.QUEUED, reason="", by="")
+            freed = replace(message, state=State.QUEUED, reason="", by="", released=at)
             freed = replace(freed, passed=(*message.passed, *overruled))
             self._messages[message.id] = _due_at(freed, at)
             self._events.append(Event(message.id, at, "released", data))

@@ -113,7 +113,8 @@ class StoredMessage:
     in it, those that have ended too. session: what the trace and the reports
     say of the client, JSON values. size: octets of the body as stored.
     reason, by: why and by which plugin it was held or quarantined. passed: the
-    plugins whose verdict an operator has overruled by releasing it.
+    plugins whose verdict an operator has overruled by releasing it. released: when
+    an operator last did so, None for never.
     """
 
     id: str
@@ -127,6 +128,12 @@ class StoredMessage:
     by: str = ""
     lease: Lease | None = None
     passed: tuple[str, ...] = ()
+    released: datetime | None = None
+
+    @property
+    def queued_at(self) -> datetime:
+        """Since when it is to be delivered: from there on patience with the next hop counts."""
+        return self.released or self.received
 
     def pending(self) -> tuple[StoredRecipient, ...]:
         """The recipients that have not ended."""

@@ -122,6 +122,20 @@ async def test_after_5_days_the_message_bounces() -> None:
         assert b"450 4.2.0 Greylisted" in site.reports[-1][1]
 
 
+async def test_after_a_week_in_quarantine_a_message_has_its_5_days_still() -> None:
+    """Released, it is tried as long as any other; neither notice nor bounce comes at once."""
+    async with delivering(Hop(lambda *_: LATER)) as site:
+        await site.spool.commit(site.deposit())
+        await site.spool.hold(["ID"], "look at it", site.clock.now())
+        site.clock.advance(timedelta(days=7))
+        await site.spool.release(["ID"], site.clock.now())
+        await site.later(timedelta(0))
+        assert len((await site.spool.get("ID")).pending()) == 1
+        assert kinds(site) == []
+        await keep_trying(site, FIVE_DAYS)
+        assert kinds(site) == ["delayed", "failed"]
+
+
 async def test_the_bounce_of_a_message_never_in_memory_shows_its_header() -> None:
     """A next hop down to the end: the bytes are read for the report alone."""
     hop = Hop()

@@ -388,6 +388,15 @@ async def test_release_notes_which_plugins_were_overruled(spool: Spool) -> None:
     assert (await spool.get("M1")).passed == ("clamav", "spam")
 
 
+async def test_a_released_message_is_queued_from_its_release_on(spool: Spool) -> None:
+    """The time that it lay aside is no time in which the next hop failed to take it."""
+    await spool.commit(quarantined("M1"))
+    assert (await spool.get("M1")).queued_at == NOON
+    await spool.release(["M1"], LATER)
+    message = await spool.get("M1")
+    assert (message.received, message.queued_at) == (NOON, LATER)
+
+
 async def test_queued_mail_needs_no_release(spool: Spool) -> None:
     """Release concerns what is set aside and nothing else."""
     await spool.commit(deposit(stored(next_attempt=LATER)))

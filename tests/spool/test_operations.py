@@ -84,4 +84,4 @@ def test_a_lease_that_began_later_doesnt_shorten_an_earlier_one(connection: Conn
     assert len(taken.make(connection)[0]) == 1
     assert taken.make(connection) == ([], [])
     late = operations.Leasing("w2", until, until + 1, 1)
-    assert [row[8] for row in late.make(connection)[0]] == ["w2"]
+    assert [row[9] for row in late.make(connection)[0]] == ["w2"]

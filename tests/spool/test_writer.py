@@ -223,7 +223,9 @@ async def test_a_writer_that_ends_unasked_strands_nobody(file: Path) -> None:
     writer.start()
     with pytest.raises(SpoolBroken, match="has ended"):
         await writer.submit(insertion("M1"))
-    await asyncio.to_thread(lambda: writer._thread and writer._thread.join())
+    thread = writer._thread
+    assert thread is not None
+    await asyncio.to_thread(thread.join)
     with pytest.raises(SpoolBroken, match="ZeroDivisionError"):
         writer.submit(insertion("M2"))
     await writer.close()

@@ -4,9 +4,9 @@
 INSERT INTO content (envelope, session, body) VALUES (?, ?, ?)
 
 -- :name insert_message
-INSERT INTO message (id, state, received, sender, size, reason, decided_by, passed,
+INSERT INTO message (id, state, received, sender, size, reason, decided_by, passed, released,
                      due, owner, until, file, content)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- :name insert_recipient
 INSERT INTO recipient (message_id, idx, address, notify, orcpt, state, attempts,
@@ -87,7 +87,7 @@ WHERE id IN (SELECT value FROM json_each(:ids))
 
 -- :name release
 UPDATE message
-SET state = 'queued', reason = '', decided_by = '', due = :at,
+SET state = 'queued', reason = '', decided_by = '', due = :at, released = :at,
     passed = iif(:passed = '', passed, iif(passed = '', :passed, passed || char(10) || :passed))
 WHERE id IN (SELECT value FROM json_each(:ids))
 
@@ -118,7 +118,7 @@ UPDATE content SET body = :body WHERE seq = (SELECT content FROM message WHERE i
 UPDATE message SET size = :size, file = :file WHERE id = :id
 
 -- :name messages
-SELECT id, state, received, sender, size, reason, decided_by, passed, owner, until,
+SELECT id, state, received, sender, size, reason, decided_by, passed, released, owner, until,
        envelope, session
 FROM message LEFT JOIN content ON seq = content
 WHERE id IN (SELECT value FROM json_each(?))

@@ -11,6 +11,7 @@ CREATE TABLE message (
     reason     TEXT NOT NULL,
     decided_by TEXT NOT NULL,
     passed     TEXT NOT NULL,
+    released   INTEGER,
     due        INTEGER,
     owner      TEXT,
     until      INTEGER NOT NULL,

@@ -217,7 +217,7 @@ def _schedule(settings: Settings) -> Iterator[Complaint]:
     if delivery.warn_after > delivery.give_up_after:
         yield ("delivery", "warn_after"), "is longer than give_up_after"
     if settings.limits.message_size > settings.limits.in_flight_memory:
-        yield ("limits", "message_size"), "is more than in_flight_memory: no such message fits"
+        yield ("limits", "message_size"), "is more than in_flight_memory allows all messages"
 
 
 def warnings(settings: Settings) -> list[str]:

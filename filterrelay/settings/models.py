@@ -47,7 +47,7 @@ class Limits(Section):
     connections_per_client: int = Field(50, ge=1)
     """Connections at once from one address."""
     in_flight_memory: Size = 256 * 1024**2
-    """Message octets held in memory at once by all workers together."""
+    """Message octets held in memory by all workers together, and one message more in each."""
     command_timeout: Duration = timedelta(minutes=5)
     """How long the next command may take (RFC 5321 section 4.5.3.2.7)."""
     data_timeout: Duration = timedelta(minutes=10)

@@ -152,7 +152,7 @@ def test_a_plain_relay_is_without_fault(tmp_path: Path) -> None:
         ),
         (
             GOOD + '[limits]\nin_flight_memory = "1 MiB"\n',
-            "8: limits.message_size: is more than in_flight_memory: no such message fits",
+            "8: limits.message_size: is more than in_flight_memory allows all messages",
         ),
     ],
 )

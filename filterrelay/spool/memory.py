@@ -11,6 +11,7 @@ from filterrelay.spool.store import (
     Event,
     Lease,
     NoSuchMessage,
+    NotQueued,
     RecipientState,
     Selection,
     Settlement,
@@ -102,7 +103,13 @@ class MemorySpool:
             return replace(stored, attempts=stored.attempts + 1, next_attempt=next_attempt)
 
         message = await self.get(message_id)
+        if message.state is not State.QUEUED:
+            raise NotQueued(message_id)
         self._messages[message_id] = _each_pending(message, begun)
+
+    async def state(self, message_id: str) -> State:
+        """Where the message stands. Raises NoSuchMessage."""
+        return (await self.get(message_id)).state
 
     async def settle(self, settlement: Settlement) -> None:
         """Records an attempt's result; the message goes when no recipient is left."""

@@ -7,7 +7,7 @@ from sqlite3 import Connection
 from filterrelay.spool import statements
 from filterrelay.spool.codec import json_list, json_object
 from filterrelay.spool.statements import SQL, Row
-from filterrelay.spool.store import NoSuchMessage
+from filterrelay.spool.store import NoSuchMessage, NotQueued
 
 EXPIRY_STEP = 500  # messages or events a transaction, so that commits get between
 
@@ -89,7 +89,12 @@ class Beginning:
     next_attempt: int
 
     def make(self, connection: Connection) -> None:
-        """Raises NoSuchMessage when it was deleted in the meantime."""
+        """Raises NoSuchMessage or NotQueued when an operator came in between."""
+        state = connection.execute(SQL["state"], (self.message_id,)).fetchone()
+        if state is None:
+            raise NoSuchMessage(self.message_id)
+        if state != ("queued",):
+            raise NotQueued(self.message_id)
         parameters = {
             "id": self.message_id,
             "indexes": self.indexes,
@@ -97,8 +102,7 @@ class Beginning:
             "release": False,
         }
         connection.execute(SQL["begin_attempt"], parameters)
-        if not connection.execute(SQL["settle_message"], parameters).rowcount:
-            raise NoSuchMessage(self.message_id)
+        connection.execute(SQL["settle_message"], parameters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,6 +161,10 @@ class SqliteSpool:
         )
         await self._writer.submit(beginning)
 
+    async def state(self, message_id: str) -> State:
+        """Where the message stands. Raises NoSuchMessage."""
+        return await self._lookups.ask(partial(questions.state, message_id))
+
     async def settle(self, settlement: Settlement) -> None:
         """Records an attempt's result; rides along with the next commit."""
         await self._writer.submit(Settling.of(settlement), haste=False)

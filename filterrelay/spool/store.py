@@ -49,6 +49,13 @@ class NoSuchMessage(FilterRelayError):
     id: str
 
 
+@dataclass
+class NotQueued(FilterRelayError):
+    """The message waits for no attempt any more: somebody has set it aside."""
+
+    id: str
+
+
 class State(StrEnum):
     """Where a message stands."""
 
@@ -258,8 +265,13 @@ class Spool(Protocol):
     ) -> None:
         """Counts an attempt for these recipients and records when the next would be.
 
-        Raises NoSuchMessage when somebody has deleted it since it was leased.
+        Raises NoSuchMessage or NotQueued when somebody has deleted it, or set it aside,
+        since it was leased.
         """
+        ...
+
+    async def state(self, message_id: str) -> State:
+        """Where the message stands, at the price of one look. Raises NoSuchMessage."""
         ...
 
     async def settle(self, settlement: Settlement) -> None:

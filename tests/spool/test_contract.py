@@ -16,6 +16,7 @@ from filterrelay.spool.store import (
     Event,
     Lease,
     NoSuchMessage,
+    NotQueued,
     RecipientState,
     Selection,
     Settlement,
@@ -125,6 +126,20 @@ async def test_an_attempt_at_a_deleted_message_is_refused(spool: Spool) -> None:
     """What an operator deleted after it was leased is not sent any more."""
     with pytest.raises(NoSuchMessage):
         await spool.begin_attempt("NONE", [0], LATER)
+
+
+async def test_an_attempt_at_a_held_message_is_refused(spool: Spool) -> None:
+    """What an operator has set aside is neither sent nor counted as tried."""
+    await spool.commit(deposit(stored()))
+    await spool.lease("worker-1", NOON, LATER, 10)
+    assert await spool.state("M1") is State.QUEUED
+    await spool.hold(["M1"], "look at it", NOON)
+    assert await spool.state("M1") is State.HELD
+    with pytest.raises(NotQueued):
+        await spool.begin_attempt("M1", [0], LATER)
+    assert (await spool.get("M1")).recipients[0].attempts == 0
+    with pytest.raises(NoSuchMessage):
+        await spool.state("NONE")
 
 
 async def test_the_same_message_is_not_taken_twice(spool: Spool) -> None:

@@ -43,6 +43,9 @@ SET due = (SELECT min(coalesce(next_attempt, 0)) FROM recipient
     until = iif(:release, 0, until)
 WHERE id = :id
 
+-- :name state
+SELECT state FROM message WHERE id = ?
+
 -- :name begin_attempt
 UPDATE recipient SET attempts = attempts + 1, next_attempt = :next
 WHERE message_id = :id AND state = 'queued' AND idx IN (SELECT value FROM json_each(:indexes))

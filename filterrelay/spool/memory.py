@@ -1,6 +1,7 @@
 """A spool that forgets everything when the process ends: for tests, of users' plugins too."""
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -51,9 +52,14 @@ class MemorySpool:
         self._events += deposit.events
 
     async def lease(
-        self, owner: str, now: datetime, until: datetime, limit: int
+        self,
+        owner: str,
+        now: datetime,
+        until: datetime,
+        limit: int,
+        rooms: Mapping[str, int] | None = None,
     ) -> list[StoredMessage]:
-        """Takes up to `limit` due messages, earliest first, for owner until then."""
+        """Takes due messages, earliest first, so many of each next hop's."""
         due = [
             (wake, message)
             for message in self._messages.values()
@@ -62,7 +68,13 @@ class MemorySpool:
             and wake <= now
         ]
         due.sort(key=lambda pair: pair[0])
-        leased = [replace(message, lease=Lease(owner, until)) for _, message in due[:limit]]
+        left: defaultdict[str, int] = defaultdict(lambda: limit, rooms or {})
+        leased = []
+        for _, message in due:
+            hop = _hop(message)
+            if left[hop] > 0:
+                left[hop] -= 1
+                leased.append(replace(message, lease=Lease(owner, until)))
         self._messages.update((message.id, message) for message in leased)
         return leased
 
@@ -246,6 +258,11 @@ def _each_pending(
 
 def _due_at(message: StoredMessage, at: datetime) -> StoredMessage:
     return _each_pending(message, lambda stored: replace(stored, next_attempt=at))
+
+
+def _hop(message: StoredMessage) -> str:
+    """The upstream that it waits for: that of the recipient due first."""
+    return min(message.pending(), key=lambda stored: stored.next_attempt or _AT_ONCE).upstream
 
 
 def _wake(message: StoredMessage) -> datetime | None:

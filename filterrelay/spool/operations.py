@@ -1,6 +1,6 @@
 """The changes beside deposits and settlements: leases, attempts, and what operators do."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from sqlite3 import Connection
 
@@ -32,17 +32,21 @@ def read_messages(connection: Connection, ids: Sequence[str]) -> tuple[list[Row]
 
 @dataclass(frozen=True, slots=True)
 class Leasing:
-    """Takes due messages."""
+    """Takes due messages: of each hop as many as rooms says, or else limit."""
 
     owner: str
     now: int
     until: int
     limit: int
+    rooms: Mapping[str, int] = field(default_factory=dict)
 
     def make(self, connection: Connection) -> tuple[list[Row], list[Row]]:
         """Returns the messages' and the recipients' rows."""
-        due = connection.execute(SQL["due"], (self.now, self.limit))
-        ids = [id_ for (id_,) in due]
+        due: list[Row] = []
+        for (hop,) in connection.execute(SQL["hops"]).fetchall():
+            room = max(0, self.rooms.get(hop, self.limit))
+            due += connection.execute(SQL["due"], (hop, self.now, room))
+        ids = [id_ for _, id_ in sorted(due)]
         if not ids:
             return [], []
         connection.execute(SQL["lease"], (self.owner, self.until, json_list(ids)))

@@ -1,7 +1,7 @@
 """The spool in an SQLite file, shared by all processes of one machine."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -108,11 +108,16 @@ class SqliteSpool:
             raise
 
     async def lease(
-        self, owner: str, now: datetime, until: datetime, limit: int
+        self,
+        owner: str,
+        now: datetime,
+        until: datetime,
+        limit: int,
+        rooms: Mapping[str, int] | None = None,
     ) -> list[StoredMessage]:
-        """Takes up to `limit` due messages, earliest first, for owner until then."""
+        """Takes due messages, earliest first, so many of each next hop's."""
         leasing = operations.Leasing(
-            owner, codec.microseconds(now), codec.microseconds(until), limit
+            owner, codec.microseconds(now), codec.microseconds(until), limit, rooms or {}
         )
         taken = codec.stored_messages(*await self._writer.submit(leasing))
         unreadable = [message for message in taken if message.state is not State.QUEUED]

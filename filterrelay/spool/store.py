@@ -239,9 +239,20 @@ class Spool(Protocol):
         ...
 
     async def lease(
-        self, owner: str, now: datetime, until: datetime, limit: int
+        self,
+        owner: str,
+        now: datetime,
+        until: datetime,
+        limit: int,
+        rooms: Mapping[str, int] | None = None,
     ) -> list[StoredMessage]:
-        """Takes up to `limit` due messages, earliest first, for owner until then."""
+        """Takes due messages, earliest first, for owner until then.
+
+        rooms: how many at most of those that wait for an upstream, by its name; of all
+        that wait for another one, and of those that never waited for any, `limit`. So a
+        long queue for one next hop neither hides another's mail nor has to be read. A
+        message waits for the upstream of that recipient who is due first.
+        """
         ...
 
     async def renew(self, owner: str, ids: Sequence[str], until: datetime) -> None:

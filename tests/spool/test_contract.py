@@ -181,6 +181,21 @@ async def test_the_longest_due_are_leased_first(spool: Spool) -> None:
     assert [message.id for message in leased] == ["A", "B"]
 
 
+async def test_a_long_queue_for_one_next_hop_hides_no_other_mail(spool: Spool) -> None:
+    """Of each upstream's mail as much is leased as there is room for, whoever waits longer."""
+    for n, upstream in enumerate(["dead"] * 5 + ["alive", "", "gone"], 1):
+        message = stored(f"{upstream}{n}")
+        await spool.commit(deposit(message))
+        if upstream:
+            after = deferred(message, NOON + n * MINUTE)
+            (waiting,) = after.recipients
+            await spool.settle(replace(after, recipients=(replace(waiting, upstream=upstream),)))
+    leased = await spool.lease("worker-1", LATER, LATER + HOUR, 10, {"dead": 2, "alive": 5})
+    assert [message.id for message in leased] == ["7", "dead1", "dead2", "alive6", "gone8"]
+    leased = await spool.lease("worker-1", LATER, LATER + HOUR, 10, {"dead": 0})
+    assert leased == []
+
+
 async def test_a_fresh_message_is_left_to_who_accepted_it(spool: Spool) -> None:
     """While its first lease runs it is delivered from memory, and others keep away."""
     await spool.commit(deposit(stored(lease=Lease("worker-1", LATER))))

@@ -198,6 +198,40 @@ async def test_a_result_is_not_lost_when_the_spool_stumbles(
             await site.spool.get("ID")
 
 
+@pytest.mark.parametrize("trouble", [SpoolUnavailable("disk"), SpoolFull(0)])
+async def test_a_result_outlasts_a_long_trouble(
+    monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    """On a full disk, too: as long as the lease is kept nobody sends the message again."""
+    monkeypatch.setattr("filterrelay.delivery.settle._PAUSES", (0.0,))
+    hop = Hop()
+    async with delivering(hop) as site:
+        record, failures = site.spool.settle, [trouble] * 100
+
+        async def settle(settlement: object) -> None:
+            if failures:
+                raise failures.pop()
+            await record(settlement)  # type: ignore[arg-type]  # it is passed on as it came
+
+        monkeypatch.setattr(site.spool, "settle", settle)
+        await site.submitted()
+        assert len(hop.asked) == 1
+        with pytest.raises(NoSuchMessage):
+            await site.spool.get("ID")
+
+
+async def test_a_report_that_cant_be_written_repeats_no_delivery() -> None:
+    """A fault of ours in the report of success leaves the recipient delivered."""
+
+    async def submit(envelope: Envelope, raw: bytes) -> None:
+        raise ZeroDivisionError
+
+    async with delivering(Hop(), submit=submit) as site:
+        await site.submitted(notify=("SUCCESS",))
+        with pytest.raises(NoSuchMessage):
+            await site.spool.get("ID")
+
+
 async def test_each_transaction_is_in_the_trace() -> None:
     """With next hop, host, encryption and each recipient's result."""
     async with delivering(Hop(lambda place, _: UNKNOWN if place else TAKEN)) as site:

@@ -78,8 +78,11 @@ class Core:
     budget: MemoryBudget
 
     async def deliver_until(self, stop: asyncio.Event) -> None:
-        """Runs delivery until stop is set; its failure ends the process."""
-        delivering = asyncio.create_task(self.scheduler.run())
+        """Runs delivery until stop is set; its failure ends the process.
+
+        What is in hand then goes on, under its leases, until the scheduler is drained.
+        """
+        delivering = self.scheduler.start()
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({delivering, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -87,8 +90,7 @@ class Core:
                 delivering.result()
         finally:
             stopping.cancel()
-            delivering.cancel()
-            await asyncio.wait({delivering, stopping})
+            self.scheduler.stop()
 
 
 def spool_of(settings: Settings, metrics: Metrics | None, clock: Clock) -> Spool:

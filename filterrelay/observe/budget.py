@@ -53,7 +53,7 @@ class MemoryBudget:
     def __init__(self, octets: int, gauge: Gauge | None = None) -> None:
         self.used = 0
         self.relief: Callable[[int], None] | None = None
-        self._total = octets
+        self.total = octets
         self._gauge = gauge
         self._waiting: deque[_Waiting] = deque()
         self._beyond: Reservation | None = None  # the one that doesn't count
@@ -103,10 +103,10 @@ class MemoryBudget:
     def _take(self, reservation: Reservation, octets: int) -> bool:
         """Has the reservation cover that many octets, if all but one then fit."""
         used = self.used + octets - reservation.octets
-        if used > self._total and reservation is not self._beyond:
+        if used > self.total and reservation is not self._beyond:
             aside = self._beyond.octets if self._beyond is not None else 0
-            if used - aside > self._total:
-                if used - octets > self._total:
+            if used - aside > self.total:
+                if used - octets > self.total:
                     return False
                 self._beyond = reservation
         self._set(reservation, octets)

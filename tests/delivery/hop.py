@@ -118,6 +118,13 @@ class Site:
         await self.submit(id_, *to, **changes)
         await self.result()
 
+    async def spend(self) -> Reservation:
+        """Takes all the memory there is; there is some again when this is released."""
+        all_of_it, beyond = self.memory.reservation(), self.memory.reservation()
+        await all_of_it.grow(self.memory.total, 1)
+        await beyond.grow(self.memory.total, 1)
+        return all_of_it
+
     async def result(self) -> None:
         """Returns when a result has been recorded."""
         await asyncio.wait_for(self.spool.settled.wait(), 5)
@@ -180,11 +187,11 @@ async def delivering(
         on_attempt=attempts.append,
         pace=pace or Pace(poll=3600),
     )
-    running = asyncio.ensure_future(scheduler.run())
+    running = scheduler.start()
     try:
         yield Site(scheduler, spool, clock, memory, metrics, reports, attempts)
     finally:
-        await scheduler.drain(0.1)
+        await scheduler.drain(0.4)
         await running
 
 

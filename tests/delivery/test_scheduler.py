@@ -1,7 +1,9 @@
 """Delivery as a whole: fresh mail, retries, leases, and the end."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -10,9 +12,16 @@ from filterrelay.mail.address import AddressPattern
 from filterrelay.mail.reply import Reply
 from filterrelay.plugin.testing import SOME_TIME
 from filterrelay.settings import RouteRule
-from filterrelay.spool.store import NoSuchMessage, RecipientState, StoredMessage
+from filterrelay.spool.store import (
+    Deposit,
+    NoSuchMessage,
+    RecipientState,
+    SpoolBroken,
+    SpoolUnavailable,
+    StoredMessage,
+)
 
-from .hop import BODY, LATER, LEASE, REFUSED, TAKEN, Hop, Site, an_outage, delivering
+from .hop import BODY, LATER, LEASE, TAKEN, Hop, Site, an_outage, delivering
 
 QUARTER = timedelta(minutes=17)  # the first interval with its jitter
 
@@ -20,6 +29,12 @@ QUARTER = timedelta(minutes=17)  # the first interval with its jitter
 async def get(site: Site, id_: str = "ID") -> StoredMessage:
     """What the spool has of the message."""
     return await site.spool.get(id_)
+
+
+def due(message: StoredMessage) -> StoredMessage:
+    """The message as a process left it that is no more."""
+    recipients = tuple(replace(each, next_attempt=message.received) for each in message.recipients)
+    return replace(message, recipients=recipients, lease=None)
 
 
 async def gone(site: Site, id_: str = "ID") -> bool:
@@ -103,46 +118,6 @@ async def test_recipients_go_where_the_routes_lead() -> None:
         )
         assert [s.release for s in site.spool.settlements] == [False, True]
         assert (await get(site)).lease is None
-
-
-async def test_fresh_mail_sits_out_an_outage_on_disk() -> None:
-    """It goes when the next hop may be tried again, not a quarter of an hour later."""
-    hop = Hop()
-    hop.outages = [an_outage(age=3, left=30), None]
-    async with delivering(hop) as site:
-        reservation = await site.submit()
-        await site.result()
-        (waiting,) = (await get(site)).recipients
-        assert (waiting.attempts, waiting.last_reply) == (0, str(REFUSED))
-        assert reservation.octets == 0
-        assert hop.asked == []
-        await site.later(timedelta(seconds=30))
-        assert await gone(site)
-
-
-async def test_due_mail_waits_for_a_host_to_be_tried_again() -> None:
-    """After `queue retry`, an outage from before doesn't count: the mail goes when it is over."""
-    hop = Hop(lambda *_: LATER)
-    async with delivering(hop) as site:
-        await site.submitted()
-        hop.answer = lambda *_: TAKEN
-        hop.outages = [an_outage(age=3, left=0.01)]
-        await site.spool.retry(["ID"], site.clock.now())
-        site.scheduler.nudge()
-        await site.result()
-        assert await gone(site)
-
-
-async def test_a_failure_since_the_mail_came_due_counts_for_all_that_wait() -> None:
-    """A next hop that is down is not tried for each message; each is told the reason."""
-    hop = Hop(lambda *_: LATER)
-    async with delivering(hop) as site:
-        await site.submitted()
-        hop.outages = [an_outage(age=0, left=30)]
-        await site.later(QUARTER)
-        (waiting,) = (await get(site)).recipients
-        assert (waiting.attempts, waiting.last_reply) == (2, str(REFUSED))
-        assert len(hop.asked) == 1
 
 
 async def test_the_end_of_delivery_ends_the_wait_too() -> None:
@@ -255,7 +230,7 @@ async def test_at_the_end_waiting_mail_is_given_back_at_once() -> None:
         await site.submit("FIRST")
         await hop.reached.wait()
         reservation = await site.submit("SECOND")
-        await site.scheduler.drain(0)
+        await site.scheduler.drain(0.2)
         now = site.clock.now()
         taken = await site.spool.lease("worker-2", now, now + LEASE, 10)
         assert [message.id for message in taken] == ["SECOND"]
@@ -269,49 +244,11 @@ async def test_an_attempt_cut_off_at_the_end_waits_for_the_schedule() -> None:
     async with delivering(hop) as site:
         await site.submit()
         await hop.reached.wait()
-        await site.scheduler.drain(0)
+        await site.scheduler.drain(0.2)
         (cut,) = (await get(site)).recipients
         assert cut.next_attempt is not None
         assert cut.next_attempt > site.clock.now() + timedelta(minutes=10)
         assert (await get(site)).lease is None
-
-
-async def test_a_due_message_without_memory_comes_a_minute_later() -> None:
-    """Bodies from the spool count against the same budget."""
-    hop = Hop(lambda *_: LATER)
-    pace = Pace(poll=3600, memory_wait=0)
-    async with delivering(hop, pace=pace, octets=len(BODY)) as site:
-        await site.submitted()
-        await asyncio.sleep(0)
-        hog = site.memory.reservation()
-        await hog.grow(len(BODY), 1)
-        await site.later(QUARTER)
-        assert len(hop.asked) == 1
-        (waiting,) = (await get(site)).recipients
-        assert waiting.attempts == 1
-        hog.release()
-        hop.answer = lambda *_: TAKEN
-        await site.later(timedelta(minutes=1))
-        assert len(hop.asked) == 2
-
-
-async def test_a_message_deleted_meanwhile_is_not_sent() -> None:
-    """An operator's `queue delete` counts until the attempt begins."""
-    hop = Hop(lambda *_: LATER)
-    async with delivering(hop) as site:
-        await site.submitted()
-        await asyncio.sleep(0)
-        hog = site.memory.reservation()
-        await hog.grow(10_000, 1)
-        site.clock.advance(QUARTER)
-        site.scheduler.nudge()
-        for _ in range(10):
-            await asyncio.sleep(0)
-        await site.spool.delete(["ID"], site.clock.now())
-        hog.release()
-        for _ in range(10):
-            await asyncio.sleep(0)
-        assert len(hop.asked) == 1
 
 
 @pytest.mark.parametrize("kind", ["attempt", "bounce"])
@@ -321,3 +258,155 @@ async def test_the_trace_tells_of_attempts_and_bounces(kind: str) -> None:
     async with delivering(hop) as site:
         await site.submitted()
         assert kind in {event.kind for event in await site.spool.events("ID")}
+
+
+async def test_a_hanging_next_hop_keeps_no_other_mail_waiting() -> None:
+    """However much is due for it, and was due first, the others' due mail goes out."""
+    hanging, healthy = Hop(name="hanging"), Hop(name="healthy")
+    rules = [RouteRule(recipients=(AddressPattern("slow.example"),), upstream="hanging")]
+    pace = Pace(poll=3600, batch=8)
+    async with delivering(healthy, hanging, rules=rules, pace=pace) as site:
+        hanging.gate.clear()
+        for number in range(100):
+            deposit = site.deposit(f"SLOW{number}", "bob@slow.example")
+            await site.spool.commit(replace(deposit, message=due(deposit.message)))
+        site.clock.advance(timedelta(seconds=1))
+        for number in range(20):
+            deposit = site.deposit(f"GOOD{number}")
+            await site.spool.commit(replace(deposit, message=due(deposit.message)))
+        while len(healthy.asked) < 20:
+            site.clock.advance(timedelta(minutes=1))
+            site.scheduler.nudge()
+            for _ in range(10):
+                await asyncio.sleep(0)
+        assert len(hanging.asked) <= 2 + 16
+
+
+async def test_a_long_queue_for_a_dead_next_hop_is_left_alone() -> None:
+    """Once it is known whom mail waits for, what a full lane can't take isn't leased at all."""
+    hop = Hop()
+    hop.gate.clear()
+    async with delivering(hop, pace=Pace(poll=3600, batch=8)) as site:
+        for number in range(50):
+            deposit = site.deposit(f"ID{number}")
+            await site.spool.commit(replace(deposit, message=due(deposit.message)))
+        site.scheduler.nudge()
+        while len(site.spool.settlements) < 48:
+            await site.result()
+        returned = len(site.spool.settlements)
+        for _ in range(5):
+            site.clock.advance(timedelta(minutes=1))
+            site.scheduler.nudge()
+            for _ in range(10):
+                await asyncio.sleep(0)
+        assert len(site.spool.settlements) == returned
+
+
+async def test_the_next_messages_follow_without_waiting_for_a_look() -> None:
+    """A long queue for a next hop that takes mail is sent as fast as it takes it."""
+    hop = Hop()
+    async with delivering(hop, pace=Pace(poll=3600, batch=8)) as site:
+        for number in range(50):
+            message = due(site.deposit(f"ID{number}").message)
+            waiting = replace(message.recipients[0], upstream="provider")
+            await site.spool.commit(Deposit(replace(message, recipients=(waiting,)), BODY))
+        site.scheduler.nudge()
+        while len(hop.asked) < 50:
+            await site.result()
+
+
+async def test_leases_are_kept_until_delivery_has_ended() -> None:
+    """Asked to stop, the relay still sends what it holds: nobody else may send it, too."""
+    hop = Hop()
+    hop.gate.clear()
+    async with delivering(hop) as site:
+        await site.submit()
+        await hop.reached.wait()
+        site.scheduler.stop()
+        draining = None
+        for step in range(6):
+            if step == 3:
+                draining = asyncio.ensure_future(site.scheduler.drain(5))
+            site.clock.advance(LEASE * 0.6)
+            site.scheduler.nudge()
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert await site.spool.lease("worker-2", site.clock.now(), site.clock.now(), 1) == []
+        hop.gate.set()
+        assert draining is not None
+        await draining
+        assert await gone(site)
+
+
+async def test_once_stopped_no_due_mail_is_taken() -> None:
+    """It is the next process's."""
+    hop = Hop()
+    async with delivering(hop) as site:
+        site.scheduler.stop()
+        deposit = site.deposit()
+        await site.spool.commit(replace(deposit, message=due(deposit.message)))
+        for _ in range(10):
+            site.scheduler.nudge()
+            await asyncio.sleep(0)
+        assert hop.asked == []
+
+
+async def test_mail_leased_at_the_very_end_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end came while the spool was being asked: two hundred messages belong to nobody else."""
+    hop = Hop()
+    async with delivering(hop) as site:
+        asked, lease = asyncio.Event(), site.spool.lease
+
+        async def slow_lease(*arguments: Any) -> list[StoredMessage]:
+            asked.set()
+            found = await lease(*arguments)
+            await asyncio.sleep(0.01)
+            return found
+
+        deposit = site.deposit()
+        await site.spool.commit(replace(deposit, message=due(deposit.message)))
+        with monkeypatch.context() as slow:
+            slow.setattr(site.spool, "lease", slow_lease)
+            site.scheduler.nudge()
+            await asked.wait()
+            await site.scheduler.drain(1)
+        assert hop.asked == []
+        assert (await get(site)).lease is None
+
+
+async def test_draining_keeps_to_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever hangs, a next hop or the spool, the process ends when it was told to."""
+    hop = Hop()
+    hop.gate.clear()
+    async with delivering(hop) as site:
+        await site.submit()
+        await hop.reached.wait()
+
+        async def hang(_: object) -> None:
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(site.spool, "settle", hang)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await site.scheduler.drain(0.4)
+        assert loop.time() - began < 0.6
+
+
+async def test_a_spool_that_is_broken_for_good_ends_delivery(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The process ends then, and a new one starts; a passing trouble is waited out."""
+    troubles: list[Exception] = [SpoolUnavailable("disk"), SpoolBroken("its writer has ended")]
+
+    async def lease(*_: object) -> list[StoredMessage]:
+        raise troubles.pop(0)
+
+    async def deliver() -> None:
+        async with delivering(Hop()) as site:
+            monkeypatch.setattr(site.spool, "lease", lease)
+            while troubles:
+                site.scheduler.nudge()
+                await asyncio.sleep(0)
+
+    with pytest.raises(SpoolBroken):
+        await deliver()

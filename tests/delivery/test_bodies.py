@@ -1,0 +1,87 @@
+"""The bytes in memory, and which of them are given up."""
+
+import pytest
+
+from filterrelay.delivery.bodies import Bodies
+from filterrelay.delivery.lane import Flight
+from filterrelay.observe.budget import MemoryBudget
+from filterrelay.plugin.testing import FakeClock
+from filterrelay.spool.memory import MemorySpool
+from filterrelay.spool.store import Deposit
+
+from .hop import BODY, LEASE, a_stored_message
+
+
+@pytest.fixture
+def memory() -> MemoryBudget:
+    """Room for three bodies."""
+    return MemoryBudget(3 * len(BODY))
+
+
+@pytest.fixture
+def spool() -> MemorySpool:
+    """An empty one."""
+    return MemorySpool(FakeClock())
+
+
+@pytest.fixture
+def bodies(spool: MemorySpool, memory: MemoryBudget) -> Bodies:
+    """Those of the spool, which wait for no memory."""
+    return Bodies(spool, memory, 0)
+
+
+async def a_flight(spool: MemorySpool, memory: MemoryBudget, id_: str) -> Flight:
+    """A fresh message, durable, with its body in memory."""
+    message = a_stored_message(id_)
+    await spool.commit(Deposit(message, BODY))
+    reservation = memory.reservation()
+    await reservation.grow(len(BODY), 0)
+    return Flight(message, FakeClock().now() + LEASE, True, reservation, BODY)
+
+
+async def test_what_waits_last_is_given_up_first_and_read_again(
+    bodies: Bodies, spool: MemorySpool, memory: MemoryBudget
+) -> None:
+    """Whose turn is next keeps its body; the other's comes from the disk."""
+    first, last = [await a_flight(spool, memory, id_) for id_ in ("FIRST", "LAST")]
+    bodies.keep(first)
+    bodies.keep(last)
+    bodies.relieve(1)
+    assert (first.body, last.body) == (BODY, None)
+    assert memory.used == len(BODY)
+    assert await bodies.of(last) == BODY
+    assert memory.used == 2 * len(BODY)
+
+
+async def test_what_is_being_sent_is_kept(
+    bodies: Bodies, spool: MemorySpool, memory: MemoryBudget
+) -> None:
+    """A sender needs the bytes in its hand until the end."""
+    flight = await a_flight(spool, memory, "ID")
+    bodies.keep(flight)
+    flight.in_hand = 1
+    bodies.relieve(10_000)
+    assert flight.body == BODY
+
+
+async def test_a_message_that_must_wait_for_memory_asks_for_what_others_can_spare(
+    bodies: Bodies, spool: MemorySpool, memory: MemoryBudget
+) -> None:
+    """The budget's relief is the bodies that wait their turn."""
+    for number in range(4):
+        bodies.keep(await a_flight(spool, memory, f"ID{number}"))
+    newcomer = memory.reservation()
+    await newcomer.grow(2 * len(BODY), 0)
+    assert memory.used <= 4 * len(BODY)
+
+
+async def test_without_memory_there_is_no_body(
+    bodies: Bodies, spool: MemorySpool, memory: MemoryBudget
+) -> None:
+    """And nothing is held by asking in vain."""
+    flight = await a_flight(spool, memory, "ID")
+    bodies.drop(flight)
+    for _ in range(2):
+        await memory.reservation().grow(memory.total, 0)
+    assert await bodies.of(flight) is None
+    assert memory.used == 2 * memory.total

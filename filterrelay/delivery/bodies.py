@@ -2,7 +2,7 @@
 
 import asyncio
 
-from filterrelay.delivery.lane import Flight
+from filterrelay.delivery.lane import Flight, Lane, Part
 from filterrelay.observe.budget import MemoryBudget
 from filterrelay.spool.store import Spool
 
@@ -21,28 +21,33 @@ class Bodies:
         self._held: dict[str, Flight] = {}  # the one that came last at the end
         memory.relief = self.relieve
 
-    def keep(self, flight: Flight) -> None:
-        """Takes a body that has come with its message; not while others wait for memory."""
+    def keep(self, flight: Flight, lane: Lane) -> None:
+        """Takes a body that has come with its message, as far as there is room for it."""
+        flight.share = lane.memory.reservation()
         self._held[flight.message.id] = flight
-        if self._memory.short:
+        if self._memory.short or not flight.share.try_grow(flight.reservation.octets):
             self.drop(flight)
 
-    async def of(self, flight: Flight) -> bytes | None:
-        """The body, read from the spool if need be; None for want of memory.
+    async def of(self, part: Part) -> bytes | None:
+        """The part's body, read from the spool if need be; None for want of memory.
 
         Raises NoSuchMessage, SpoolUnavailable.
         """
+        flight = part.flight
         if flight.body is not None:
             return flight.body
         flight.reading = flight.reading or asyncio.Lock()
         async with flight.reading:
             if flight.body is None:
+                flight.share = part.lane.memory.reservation()
+                self._held[flight.message.id] = flight
                 try:
+                    await flight.share.grow(flight.message.size, self._wait)
                     await flight.reservation.grow(flight.message.size, self._wait)
                 except TimeoutError:
+                    self.drop(flight)
                     return None
                 flight.body = await self._spool.body(flight.message.id)
-                self._held[flight.message.id] = flight
         return flight.body
 
     def drop(self, flight: Flight) -> None:
@@ -50,6 +55,8 @@ class Bodies:
         self._held.pop(flight.message.id, None)
         flight.body = None
         flight.reservation.release()
+        if flight.share is not None:
+            flight.share.release()
 
     def relieve(self, octets: int) -> None:
         """Gives up so many octets of what waits its turn, the last first, or all there is."""

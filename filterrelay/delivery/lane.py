@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from filterrelay.delivery.upstream import UpstreamLike
-from filterrelay.observe.budget import Reservation
+from filterrelay.observe.budget import MemoryBudget, Reservation
 from filterrelay.spool.store import StoredMessage, StoredRecipient
 
 SETTLING = 16  # senders beyond the connections, whose message is sent and whose result is written
@@ -19,8 +19,9 @@ class Flight:
 
     until: the end of its lease. fresh: it came from the door just now, and its
     first attempt is recorded with its result. body: its bytes, None while they are
-    in the spool only. unsettled: parts whose result isn't recorded yet. parts:
-    those that are still held here. in_hand: those that a sender works on.
+    in the spool only. share: their part of what their lane may hold. unsettled:
+    parts whose result isn't recorded yet. parts: those that are still held here.
+    in_hand: those that a sender works on.
     """
 
     message: StoredMessage
@@ -28,6 +29,7 @@ class Flight:
     fresh: bool
     reservation: Reservation
     body: bytes | None = field(default=None, repr=False)
+    share: Reservation | None = None
     unsettled: int = 0
     parts: int = 0
     in_hand: int = 0
@@ -67,12 +69,14 @@ class Sender:
 class Lane:
     """The parts that wait for one next hop, first come, first served.
 
-    spooled: how many parts of messages from the spool are held here, of `most` at a
-    time; the rest of a long queue waits on disk, where it is in nobody's way.
+    memory: what their bodies may take, so that a next hop that hangs leaves the rest to
+    others. spooled: how many parts of messages from the spool are held here, of
+    most_spooled at a time; the rest of a long queue waits on disk, in nobody's way.
     """
 
-    def __init__(self, upstream: UpstreamLike, most_spooled: int) -> None:
+    def __init__(self, upstream: UpstreamLike, most_spooled: int, octets: int) -> None:
         self.upstream = upstream
+        self.memory = MemoryBudget(octets)
         self.most_senders = upstream.connections + SETTLING
         self.most_spooled = max(upstream.connections, most_spooled)
         self.senders = 0

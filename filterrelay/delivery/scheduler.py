@@ -82,9 +82,9 @@ class Scheduler:
         self._clock = clock
         self._memory = memory
         self._pace = pace = pace or Pace()
-        most = pace.batch // 4
-        self._lanes = {name: Lane(upstream, most) for name, upstream in upstreams.items()}
-        self._lanes[NOWHERE] = Lane(Nowhere(), pace.batch)  # it holds nothing up
+        most, octets = pace.batch // 4, memory.total // 2 // max(1, len(upstreams))
+        self._lanes = {name: Lane(hop, most, octets) for name, hop in upstreams.items()}
+        self._lanes[NOWHERE] = Lane(Nowhere(), pace.batch, 0)  # it holds nothing up
         self._flights: dict[str, Flight] = {}
         self._senders: dict[asyncio.Task[None], Sender] = {}
         self._routing: set[asyncio.Task[None]] = set()
@@ -108,7 +108,6 @@ class Scheduler:
         message = deposit.message
         lease = message.lease or Lease(self._owner, self._clock.now() + self._pace.lease)
         flight = Flight(message, lease.until, True, reservation, deposit.body)
-        self._bodies.keep(flight)
         self._launch(flight, message.pending())
 
     def start(self) -> asyncio.Task[None]:
@@ -243,6 +242,8 @@ class Scheduler:
     def _place(self, flight: Flight, parts: Mapping[str, Sequence[StoredRecipient]]) -> None:
         """Puts each part into its lane; where that is full, or at the end, it waits on disk."""
         flight.parts = flight.unsettled = len(parts)
+        if flight.fresh:
+            self._bodies.keep(flight, self._lanes[next(iter(parts))])
         now, since = self._clock.now(), self._clock.monotonic()
         for name, recipients in parts.items():
             lane = self._lanes[name]

@@ -96,7 +96,7 @@ class Sending:
         if outage is not None:
             await self._ask_whether_queued(part)
             return _all(part, outage.sent(len(part.recipients)))
-        body = await self._bodies.of(part.flight)
+        body = await self._bodies.of(part)
         if body is None:
             return None
         if part.flight.fresh:

@@ -22,6 +22,10 @@ class Reservation:
         if octets > self.octets:
             await self._budget.grow(self, octets, timeout)
 
+    def try_grow(self, octets: int) -> bool:
+        """Makes it cover that many octets if that can be had at once; whether it could."""
+        return octets <= self.octets or self._budget.take(self, octets)
+
     def shrink(self, octets: int) -> None:
         """Gives back what goes beyond that many octets."""
         if octets < self.octets:
@@ -69,11 +73,11 @@ class MemoryBudget:
 
     async def grow(self, reservation: Reservation, octets: int, timeout: float) -> None:
         """Waits until the reservation may cover that many octets. Raises TimeoutError."""
-        if self._take(reservation, octets):
+        if self.take(reservation, octets):
             return
         if self.relief is not None:
             self.relief(octets - reservation.octets)
-            if self._take(reservation, octets):
+            if self.take(reservation, octets):
                 return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting = _Waiting(reservation, octets, granted)
@@ -95,12 +99,12 @@ class MemoryBudget:
 
     def _served(self, waiting: _Waiting) -> bool:
         if not waiting.granted.done():
-            if not self._take(waiting.reservation, waiting.octets):
+            if not self.take(waiting.reservation, waiting.octets):
                 return False
             waiting.granted.set_result(None)
         return True
 
-    def _take(self, reservation: Reservation, octets: int) -> bool:
+    def take(self, reservation: Reservation, octets: int) -> bool:
         """Has the reservation cover that many octets, if all but one then fit."""
         used = self.used + octets - reservation.octets
         if used > self.total and reservation is not self._beyond:

@@ -33,7 +33,7 @@ async def a_part(spool: MemorySpool, *, begun: bool = False) -> Part:
     if begun:
         await spool.begin_attempt("ID", [0], SOON)
     flight = Flight(message, SOON, False, MemoryBudget(1).reservation(), unsettled=1, parts=1)
-    return Part(flight, Lane(Hop(), 1), message.recipients, 0.0, begun)
+    return Part(flight, Lane(Hop(), 1, 1000), message.recipients, 0.0, begun)
 
 
 async def after(spool: MemorySpool, returns: Returns) -> StoredRecipient:

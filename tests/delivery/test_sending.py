@@ -201,15 +201,23 @@ async def test_a_body_that_cant_be_read_ends_in_a_bounce(monkeypatch: pytest.Mon
         assert b"Action: failed" in site.reports[-1][1]
 
 
-async def test_mail_behind_a_hanging_next_hop_leaves_its_memory_to_others() -> None:
-    """It is on disk already: new mail needn't be refused for it, and it goes out at its turn."""
+@pytest.mark.parametrize("connections", [-15, 20])
+async def test_mail_for_a_hanging_next_hop_leaves_memory_to_others(connections: int) -> None:
+    """It is on disk already: new mail needn't be refused for it, and it goes out at its turn.
+
+    Whether it waits behind the connections, or hangs in one of them.
+    """
     hop = Hop()
-    hop.connections = -15  # one sender in all
+    hop.connections = connections
     hop.gate.clear()
     async with delivering(hop, octets=10 * len(BODY)) as site:
         for number in range(40):
             await asyncio.wait_for(site.submit(f"ID{number:02}"), 1)
-        assert site.memory.used <= 11 * len(BODY)
+        await a_while()
+        assert site.memory.used <= 6 * len(BODY)
+        newcomer = site.memory.reservation()
+        assert newcomer.try_grow(4 * len(BODY))
+        newcomer.release()
         hop.gate.set()
         while not all([await gone(site, f"ID{number:02}") for number in range(40)]):
             await site.result()

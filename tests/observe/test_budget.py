@@ -19,6 +19,17 @@ async def test_what_fits_is_given_at_once() -> None:
     assert budget.used == 0
 
 
+async def test_who_can_do_without_needs_not_wait() -> None:
+    """Asked for what is there now, the answer is yes or no."""
+    budget = MemoryBudget(100)
+    first, beyond, late = (budget.reservation() for _ in range(3))
+    assert first.try_grow(100)
+    assert first.try_grow(50)
+    assert beyond.try_grow(100)
+    assert not late.try_grow(1)
+    assert budget.used == 200
+
+
 async def test_more_than_fits_waits_until_somebody_gives_back() -> None:
     """A message waits for memory rather than being refused at once."""
     budget = MemoryBudget(100)

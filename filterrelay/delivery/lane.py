@@ -45,16 +45,17 @@ class Flight:
 class Part:
     """The recipients of one message that go to one next hop.
 
-    since: when it was put there, by the clock's monotonic time. begun: the spool has
-    counted the attempt already. settling: the far side has answered, and the result
-    is on its way to disk.
+    since: when it was put there, by the clock's monotonic time. counted: the spool
+    knows of the attempt. trying: the far side may have seen something of it. settling:
+    the far side has answered, and the result is on its way to disk.
     """
 
     flight: Flight
     lane: "Lane"
     recipients: Sequence[StoredRecipient]
     since: float
-    begun: bool = False
+    counted: bool = False
+    trying: bool = False
     settling: bool = False
 
 

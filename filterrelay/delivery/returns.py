@@ -37,7 +37,7 @@ class Returns:
 
     def cut_off(self, part: Part, due: datetime) -> None:
         """Its attempt was ended without a result, and counts as one."""
-        if part.begun:  # the spool knows
+        if part.counted:
             self.as_it_is(part)
             return
         waiting = [self._waits(each, part, due, "") for each in part.recipients]

@@ -214,7 +214,7 @@ class Scheduler:
             lane.upstream.close()
 
     async def _cut_off(self, patience: float) -> None:
-        """Ends the attempts without an answer; those with one have their result written down."""
+        """Ends what has no answer yet; what has one may still have its result written down."""
         interrupted = {
             task: sender.part
             for task, sender in self._senders.items()
@@ -225,7 +225,13 @@ class Scheduler:
             task.cancel()
         await _ended(cut, patience)
         for part in interrupted.values():
-            self._returns.cut_off(part, self._sending.after(part))
+            if part.trying:
+                self._returns.cut_off(part, self._sending.after(part))
+            else:
+                self._returns.untried(part, self._clock.now())
+        for flight in self._flights.values():
+            if not flight.parts:  # nobody has said yet where it goes
+                self._returns.message(flight.message.id)
 
     def _launch(self, flight: Flight, recipients: Sequence[StoredRecipient]) -> None:
         self._flights[flight.message.id] = flight

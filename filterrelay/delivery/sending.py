@@ -103,13 +103,14 @@ class Sending:
             await self._ask_whether_queued(part)
         else:
             await self._begin(part)
+        part.trying = True
         return await attempt(upstream, part.flight.message.envelope, part.recipients, body)
 
     async def _begin(self, part: Part) -> None:
         """Records the attempt, and when the following one would be."""
         indexes = [stored.index for stored in part.recipients]
         await self._spool.begin_attempt(part.flight.message.id, indexes, self.after(part))
-        part.begun = True
+        part.counted = True
 
     async def _ask_whether_queued(self, part: Part) -> None:
         """Raises when the part has been deleted or set aside while it waited."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
-from filterrelay.delivery.route import Routes
+from filterrelay.delivery.route import RouteHook, Routes
 from filterrelay.delivery.scheduler import Pace, Scheduler
 from filterrelay.delivery.upstream import Outage, Sent
 from filterrelay.mail.envelope import Envelope, Recipient
@@ -163,6 +163,7 @@ async def delivering(
     pace: Pace | None = None,
     octets: int = 10_000,
     submit: Callable[[Envelope, bytes], Any] | None = None,
+    hook: RouteHook | None = None,
 ) -> AsyncIterator[Site]:
     """A scheduler over these next hops, the first the default; drained in the end."""
     clock = FakeClock()
@@ -177,7 +178,7 @@ async def delivering(
     scheduler = Scheduler(
         spool=spool,
         owner="worker-1",
-        routes=Routes(rules, upstreams, hops[0].name),
+        routes=Routes(rules, upstreams, hops[0].name, hook),
         upstreams=upstreams,
         schedule=RetrySchedule(),
         reports=Reports("relay.office.example", submit or note, clock),

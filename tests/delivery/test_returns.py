@@ -24,16 +24,16 @@ def spool() -> MemorySpool:
     return MemorySpool(FakeClock())
 
 
-async def a_part(spool: MemorySpool, *, begun: bool = False) -> Part:
-    """The only part of a message, tried once before; or twice, as the spool knows when begun."""
+async def a_part(spool: MemorySpool, *, counted: bool = False) -> Part:
+    """The only part of a message, tried once before; or twice, as the spool knows when counted."""
     message = a_stored_message()
     tried = tuple(replace(each, attempts=1) for each in message.recipients)
     message = replace(message, recipients=tried)
     await spool.commit(Deposit(message, BODY))
-    if begun:
+    if counted:
         await spool.begin_attempt("ID", [0], SOON)
     flight = Flight(message, SOON, False, MemoryBudget(1).reservation(), unsettled=1, parts=1)
-    return Part(flight, Lane(Hop(), 1, 1000), message.recipients, 0.0, begun)
+    return Part(flight, Lane(Hop(), 1, 1000), message.recipients, 0.0, counted)
 
 
 async def after(spool: MemorySpool, returns: Returns) -> StoredRecipient:
@@ -54,11 +54,11 @@ async def test_what_nobody_began_with_waits_for_its_next_hop(spool: MemorySpool)
     assert (stored.last_reply, told) == ("451 4.4.1 refused", [True])
 
 
-@pytest.mark.parametrize("begun", [False, True])
-async def test_an_attempt_that_was_cut_off_counts_once(spool: MemorySpool, begun: bool) -> None:
+@pytest.mark.parametrize("counted", [False, True])
+async def test_an_attempt_that_was_cut_off_counts_once(spool: MemorySpool, counted: bool) -> None:
     """Whether the spool had counted it when it began, or not."""
     returns = Returns(spool, lambda: None)
-    returns.cut_off(await a_part(spool, begun=begun), SOON)
+    returns.cut_off(await a_part(spool, counted=counted), SOON)
     stored = await after(spool, returns)
     assert (stored.attempts, stored.next_attempt) == (2, SOON)
 

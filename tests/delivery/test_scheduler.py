@@ -9,6 +9,7 @@ import pytest
 
 from filterrelay.delivery.scheduler import Pace
 from filterrelay.mail.address import AddressPattern
+from filterrelay.mail.outcome import Route
 from filterrelay.mail.reply import Reply
 from filterrelay.plugin.testing import SOME_TIME
 from filterrelay.settings import RouteRule
@@ -371,6 +372,39 @@ async def test_mail_leased_at_the_very_end_is_given_back(monkeypatch: pytest.Mon
             await asked.wait()
             await site.scheduler.drain(1)
         assert hop.asked == []
+        assert (await get(site)).lease is None
+
+
+async def test_what_waits_for_memory_at_the_end_was_not_tried() -> None:
+    """Another process, with memory, takes it at once."""
+    hop = Hop(lambda *_: LATER)
+    async with delivering(hop) as site:
+        await site.submitted()
+        await asyncio.sleep(0)
+        await site.spend()
+        site.clock.advance(QUARTER)
+        site.scheduler.nudge()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        await site.scheduler.drain(0.2)
+        now = site.clock.now()
+        (taken,) = await site.spool.lease("worker-2", now, now + LEASE, 10)
+        assert taken.recipients[0].attempts == 1
+
+
+async def test_mail_whose_route_is_asked_for_at_the_end_is_given_back() -> None:
+    """A routing plugin that hangs keeps no lease beyond the process."""
+    asked = asyncio.Event()
+
+    async def hang(*_: object) -> Route | None:
+        asked.set()
+        await asyncio.Event().wait()
+        return None
+
+    async with delivering(Hop(), hook=hang) as site:
+        await site.submit()
+        await asked.wait()
+        await site.scheduler.drain(0.2)
         assert (await get(site)).lease is None
 
 

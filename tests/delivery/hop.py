@@ -20,7 +20,14 @@ from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.testing import SOME_TIME, FakeClock, an_envelope
 from filterrelay.settings import RouteRule
 from filterrelay.spool.memory import MemorySpool
-from filterrelay.spool.store import Deposit, Lease, Settlement, StoredMessage, StoredRecipient
+from filterrelay.spool.store import (
+    Deposit,
+    Lease,
+    NoSuchMessage,
+    Settlement,
+    StoredMessage,
+    StoredRecipient,
+)
 
 TAKEN = Reply(250, "2.0.0", "Queued")
 LATER = Reply(450, "4.2.0", "Greylisted")
@@ -28,6 +35,7 @@ UNKNOWN = Reply(550, "5.1.1", "No such user")
 BODY = b"Subject: Lunch\r\nMessage-ID: <1@office.example>\r\n\r\nHello.\r\n"
 REFUSED = Reply(451, "4.4.1", "connect to mx:25: refused")
 LEASE = timedelta(minutes=10)
+QUARTER = timedelta(minutes=17)  # the first interval with its jitter
 
 
 class Hop:
@@ -199,3 +207,29 @@ async def delivering(
 def an_outage(age: float = 0.0, left: float = 30.0) -> Outage:
     """All hosts failed so many seconds ago, and will be tried again in so many."""
     return Outage(REFUSED, "mx:25", answered=False, age=age, left=left)
+
+
+async def get(site: Site, id_: str = "ID") -> StoredMessage:
+    """What the spool has of the message."""
+    return await site.spool.get(id_)
+
+
+async def gone(site: Site, id_: str = "ID") -> bool:
+    """Whether the spool has forgotten the message, but for its trace."""
+    try:
+        await site.spool.get(id_)
+    except NoSuchMessage:
+        return True
+    return False
+
+
+def due(message: StoredMessage) -> StoredMessage:
+    """The message as a process left it that is no more."""
+    recipients = tuple(replace(each, next_attempt=message.received) for each in message.recipients)
+    return replace(message, recipients=recipients, lease=None)
+
+
+async def a_while() -> None:
+    """Lets everything happen that can."""
+    for _ in range(20):
+        await asyncio.sleep(0)

@@ -7,31 +7,21 @@ import pytest
 
 from filterrelay.delivery.scheduler import Pace
 from filterrelay.mail.reply import Reply
-from filterrelay.spool.store import NoSuchMessage, SpoolUnavailable, State, StoredMessage
+from filterrelay.spool.store import SpoolUnavailable, State
 
-from .hop import BODY, LATER, REFUSED, TAKEN, Hop, Site, an_outage, delivering
-
-QUARTER = timedelta(minutes=17)  # the first interval with its jitter
-
-
-async def get(site: Site, id_: str = "ID") -> StoredMessage:
-    """What the spool has of the message."""
-    return await site.spool.get(id_)
-
-
-async def gone(site: Site, id_: str = "ID") -> bool:
-    """Whether the spool has forgotten the message, but for its trace."""
-    try:
-        await site.spool.get(id_)
-    except NoSuchMessage:
-        return True
-    return False
-
-
-async def a_while() -> None:
-    """Lets everything happen that can."""
-    for _ in range(20):
-        await asyncio.sleep(0)
+from .hop import (
+    BODY,
+    LATER,
+    QUARTER,
+    REFUSED,
+    TAKEN,
+    Hop,
+    a_while,
+    an_outage,
+    delivering,
+    get,
+    gone,
+)
 
 
 async def test_fresh_mail_sits_out_an_outage_on_disk() -> None:
@@ -101,12 +91,10 @@ async def test_a_message_deleted_meanwhile_is_not_sent() -> None:
         hog = await site.spend()
         site.clock.advance(QUARTER)
         site.scheduler.nudge()
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await a_while()
         await site.spool.delete(["ID"], site.clock.now())
         hog.release()
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await a_while()
         assert len(hop.asked) == 1
 
 

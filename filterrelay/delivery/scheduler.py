@@ -14,7 +14,7 @@ from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.returns import Returns
 from filterrelay.delivery.route import NOWHERE, Routes
-from filterrelay.delivery.sending import DETOUR, Sending
+from filterrelay.delivery.sending import Sending
 from filterrelay.delivery.settle import Settler
 from filterrelay.delivery.upstream import Nowhere, UpstreamLike
 from filterrelay.errors import FilterRelayError
@@ -256,10 +256,8 @@ class Scheduler:
             full = len(lane.waiting) >= self._pace.backlog if flight.fresh else not lane.room
             part = Part(flight, lane, recipients, since)
             lane.spooled += not flight.fresh
-            if self._ending.is_set():
-                self._return(part, now)
-            elif full:
-                self._return(part, now if flight.fresh else now + DETOUR)
+            if full or self._ending.is_set():
+                self._return(part, now)  # of a full lane's mail no more is leased than it has room
             elif lane.put(part):
                 sender = Sender(lane)
                 lane.senders += 1

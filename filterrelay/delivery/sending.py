@@ -19,8 +19,7 @@ from filterrelay.mail.reply import Reply
 from filterrelay.observe.clock import Clock
 from filterrelay.spool.store import NoSuchMessage, NotQueued, Spool, State
 
-DETOUR = timedelta(minutes=1)  # until what finds no memory, or a full lane, comes again
-
+_DETOUR = timedelta(minutes=1)  # until what finds no memory comes again
 _FRESH = 1.0  # seconds in a lane after which an operator may have come in between
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
@@ -77,7 +76,7 @@ class Sending:
             reply = Reply(451, "4.3.0", f"The relay failed: {type(fault).__name__}")
             tried = _all(part, Sent([reply] * len(part.recipients), "", answered=False))
         if tried is None:
-            self._returns.untried(part, self._clock.now() + DETOUR)
+            self._returns.untried(part, self._clock.now() + _DETOUR)
             return
         part.settling = True
         await self._settler.settle(

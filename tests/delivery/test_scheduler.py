@@ -223,6 +223,18 @@ async def test_a_long_queue_for_a_dead_next_hop_is_left_alone() -> None:
         assert len(site.spool.settlements) == returned
 
 
+async def test_mail_left_by_a_crash_is_sent_without_delay() -> None:
+    """Nobody knows whom it waits for: more is leased than the lane takes, and it comes again."""
+    hop = Hop()
+    async with delivering(hop, pace=Pace(poll=3600, batch=8)) as site:
+        for number in range(50):
+            deposit = site.deposit(f"ID{number}")
+            await site.spool.commit(replace(deposit, message=due(deposit.message)))
+        site.scheduler.nudge()
+        while len(hop.asked) < 50:
+            await site.result()
+
+
 async def test_the_next_messages_follow_without_waiting_for_a_look() -> None:
     """A long queue for a next hop that takes mail is sent as fast as it takes it."""
     hop = Hop()

@@ -78,8 +78,11 @@ class Core:
     budget: MemoryBudget
 
     async def deliver_until(self, stop: asyncio.Event) -> None:
-        """Runs delivery until stop is set; its failure ends the process."""
-        delivering = asyncio.create_task(self.scheduler.run())
+        """Runs delivery until stop is set; its failure ends the process.
+
+        What is in hand then goes on, under its leases, until the scheduler is drained.
+        """
+        delivering = self.scheduler.start()
         stopping = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({delivering, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -87,8 +90,7 @@ class Core:
                 delivering.result()
         finally:
             stopping.cancel()
-            delivering.cancel()
-            await asyncio.wait({delivering, stopping})
+            self.scheduler.stop()
 
 
 def spool_of(settings: Settings, metrics: Metrics | None, clock: Clock) -> Spool:
@@ -146,15 +148,15 @@ async def running_core(
 ) -> AsyncIterator[Core]:
     """Everything between the doors and the next hop.
 
-    owner: whom fresh mail is leased to. processes: how many share the memory budget.
+    owner: whom fresh mail is leased to. processes: how many share the memory budget
+    and the next hops' rates.
     """
     spool = spool_of(settings, metrics, clock)
-    budget = MemoryBudget(settings.limits.in_flight_memory // processes, metrics.memory)
     background = Background()
     async with running_chain(settings, metrics=metrics, clock=clock) as chain:
         await spool.open()
         try:
-            yield _core(settings, chain, spool, owner, budget, background, metrics, clock)
+            yield _core(settings, chain, spool, owner, processes, background, metrics, clock)
             await background.finish(timeout=10)
         finally:
             await spool.close()
@@ -165,7 +167,7 @@ def _core(
     chain: Chain,
     spool: Spool,
     owner: str,
-    budget: MemoryBudget,
+    processes: int,
     background: Background,
     metrics: Metrics,
     clock: Clock,
@@ -179,7 +181,8 @@ def _core(
     def told(attempt: Attempt) -> None:
         background(chain.tell_attempt(attempt))
 
-    hops = upstreams(settings.upstream, settings.hostname, metrics)
+    budget = MemoryBudget(settings.limits.in_flight_memory // processes, metrics.memory)
+    hops = upstreams(settings.upstream, settings.hostname, metrics, processes)
     default = settings.upstream[0].name if settings.upstream else ""
     scheduler = Scheduler(
         spool=spool,

@@ -14,7 +14,9 @@ from filterrelay.demo.upstream import Upstream, upstream
 from filterrelay.doors.admission import Admission
 from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.metrics import Metrics
+from filterrelay.plugin.testing import a_session, an_envelope
 from filterrelay.settings import Settings, TlsFiles
+from filterrelay.spool.store import SpoolBroken
 from filterrelay.supervisor.sockets import listen
 from filterrelay.wire.certificate import self_signed
 
@@ -26,19 +28,15 @@ async def provider() -> AsyncIterator[tuple[Upstream, str]]:
         yield running
 
 
-async def test_a_message_goes_from_the_door_to_the_next_hop(
-    tmp_path: Path, provider: tuple[Upstream, str]
-) -> None:
-    """One process, everything real but for the processes around it."""
-    far_side, address = provider
-    sock = listen("127.0.0.1:0")
+def settings_for(tmp_path: Path, address: str) -> Settings:
+    """One listener and one next hop."""
     listener = {
         "kind": "smtp",
         "name": "smtp",
         "address": "127.0.0.1:0",
         "trusted_networks": ["127.0.0.0/8"],
     }
-    settings = Settings.model_validate(
+    return Settings.model_validate(
         {
             "hostname": "relay.office.example",
             "state_dir": tmp_path,
@@ -47,6 +45,15 @@ async def test_a_message_goes_from_the_door_to_the_next_hop(
             "spool": {"url": f"sqlite:///{tmp_path}/spool.sqlite", "free_space": 0},
         }
     )
+
+
+async def test_a_message_goes_from_the_door_to_the_next_hop(
+    tmp_path: Path, provider: tuple[Upstream, str]
+) -> None:
+    """One process, everything real but for the processes around it."""
+    far_side, address = provider
+    sock = listen("127.0.0.1:0")
+    settings = settings_for(tmp_path, address)
     metrics = Metrics(CollectorRegistry())
     stop = asyncio.Event()
     async with running_core(settings, owner="w", metrics=metrics, clock=SystemClock()) as core:
@@ -64,6 +71,44 @@ async def test_a_message_goes_from_the_door_to_the_next_hop(
         stop.set()
         await delivering
     assert far_side.arrivals[0].raw.endswith(b"A: 1\r\n\r\nHello\r\n")
+
+
+async def test_a_stop_lets_delivery_go_on_until_it_is_drained(
+    tmp_path: Path, provider: tuple[Upstream, str]
+) -> None:
+    """The doors finish in between, and what they accept is sent, under leases that are kept."""
+    far_side, address = provider
+    stop = asyncio.Event()
+    stop.set()
+    settings, metrics = settings_for(tmp_path, address), Metrics(CollectorRegistry())
+    async with running_core(settings, owner="w", metrics=metrics, clock=SystemClock()) as core:
+        await core.deliver_until(stop)
+        reply = await core.intake.receive(
+            a_session(listener="smtp", trusted=True),
+            an_envelope(),
+            b"A: 1\r\n\r\nHello\r\n",
+            core.budget.reservation(),
+        )
+        assert reply.code == 250
+        assert await far_side.wait_for(1, timeout=10)
+        await core.scheduler.drain(1)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_spool_whose_writer_has_died_ends_the_process(
+    tmp_path: Path, provider: tuple[Upstream, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing could be accepted or settled any more; a new process can."""
+
+    def die(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("filterrelay.spool.writer._Session._write_group", die)
+    settings, metrics = settings_for(tmp_path, provider[1]), Metrics(CollectorRegistry())
+    async with running_core(settings, owner="w", metrics=metrics, clock=SystemClock()) as core:
+        with pytest.raises(SpoolBroken):
+            await asyncio.wait_for(core.deliver_until(asyncio.Event()), 10)
+        await core.scheduler.drain(1)
 
 
 async def test_background_work_is_finished_at_the_end() -> None:

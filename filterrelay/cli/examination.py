@@ -16,7 +16,7 @@ from filterrelay.chain.threads import PluginThreads
 from filterrelay.cli.addresses import State, addresses, bindable
 from filterrelay.cli.common import told
 from filterrelay.cli.dkim import signing_keys
-from filterrelay.delivery.connect import Dialing, HostUnavailable, Login, Stage, connect
+from filterrelay.delivery.connect import Dialing, HostUnavailable, Login, connect
 from filterrelay.delivery.conversation import Conversation
 from filterrelay.delivery.tls import tls_policy
 from filterrelay.delivery.upstream import upstreams
@@ -196,15 +196,15 @@ async def _host(upstream: Upstream, host: str, hostname: str) -> Check:
 
 async def _connected(host: str, dialing: Dialing) -> Conversation:
     """A conversation on the first rung of the policy that the host can take."""
-    *better, last = dialing.tls.ladder
-    endpoint = parse_endpoint(host, 25)
-    for rung in better:
+    ladder, endpoint = dialing.tls.ladder, parse_endpoint(host, 25)
+    rung = ladder[0]
+    while True:
         try:
             return await connect(endpoint, 0, dialing, rung)
         except HostUnavailable as unavailable:
-            if unavailable.stage is not Stage.TLS:
+            if unavailable.lower not in ladder:
                 raise
-    return await connect(endpoint, 0, dialing, last)
+            rung = unavailable.lower
 
 
 async def dkim_keys(settings: Settings, resolver: Resolver) -> list[Check]:

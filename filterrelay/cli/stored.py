@@ -24,7 +24,10 @@ SenderOption = Annotated[
     str, typer.Option("--sender", metavar="PATTERN", help="From here: *@office.example, …")
 ]
 RecipientOption = Annotated[
-    str, typer.Option("--recipient", metavar="PATTERN", help="To here: *@partner.example, …")
+    str,
+    typer.Option(
+        "--recipient", metavar="PATTERN", help="Not yet delivered to: *@partner.example, …"
+    ),
 ]
 UpstreamOption = Annotated[
     str, typer.Option("--upstream", metavar="NAME", help="Last tried at this next hop.")

@@ -39,8 +39,8 @@ async def attempt(
 ) -> list[Tried]:
     """Tries all recipients once, in as many transactions as the far side's limit makes necessary.
 
-    A recipient refused with 452 4.5.3 beside one accepted goes into the next
-    transaction at once (RFC 5321 section 4.5.3.1.10).
+    A recipient refused as one too many beside one accepted goes into the next
+    transaction at once; some servers say 552 for 452 (RFC 5321 section 4.5.3.1.10).
     """
     tried: list[Tried] = []
     waiting = recipients
@@ -66,12 +66,14 @@ async def attempt(
 
 def _surplus(batch: Sequence[StoredRecipient], replies: Sequence[Reply]) -> frozenset[int]:
     """The indexes of recipients that were only one too many for this transaction."""
-    if all(reply.code != 452 for reply in replies):
+    if not any(_is_surplus(reply) for reply in replies):
         return frozenset()
     if all(result_of(reply) != "delivered" for reply in replies):
         return frozenset()
     return frozenset(
-        stored.index
-        for stored, reply in zip(batch, replies, strict=True)
-        if reply.code == 452 and reply.enhanced in ("4.5.3", "")
+        stored.index for stored, reply in zip(batch, replies, strict=True) if _is_surplus(reply)
     )
+
+
+def _is_surplus(reply: Reply) -> bool:
+    return reply.code in (452, 552) and reply.enhanced in ("4.5.3", "5.5.3", "")

@@ -18,6 +18,8 @@ from filterrelay.mail.endpoint import Endpoint
 from filterrelay.mail.reply import Reply
 from filterrelay.wire.replies import reply_of
 
+_CLOSING = 421  # RFC 5321 section 3.8: says nothing of what was asked
+
 
 class Stage(Enum):
     """How far an attempt to connect came."""
@@ -33,13 +35,15 @@ class HostUnavailable(FilterRelayError):
     """A host of the next hop can't be used now.
 
     reply: what an attempt says of it, always temporary. answered: whether these
-    are the server's own words.
+    are the server's own words. lower: the rung on which the host may still be had,
+    when what it lacks was the protection asked for.
     """
 
     host: str
     stage: Stage
     reply: Reply
     answered: bool = False
+    lower: Rung | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -
         encrypted = await _encrypt(smtp, host, dialing, rung)
         stage = Stage.LOGIN
         if dialing.login is not None:
-            await _log_in(smtp, host, dialing, encrypted=encrypted)
+            await _log_in(smtp, host, dialing, rung, encrypted=encrypted)
         return _conversation(smtp, host, rank, dialing, rung)
     except HostUnavailable:
         smtp.close()
@@ -156,7 +160,12 @@ async def _hello(smtp: aiosmtplib.SMTP) -> None:
 
 
 async def _encrypt(smtp: aiosmtplib.SMTP, host: str, dialing: Dialing, rung: Rung) -> bool:
-    """STARTTLS where the rung wants it; returns whether the connection is encrypted now."""
+    """STARTTLS where the rung wants it; returns whether the connection is encrypted now.
+
+    A certificate or handshake that failed, and the server's own word that it has no
+    TLS now (RFC 3207 section 4), say what a lower rung would change. A connection
+    that broke says nothing.
+    """
     if rung is Rung.PLAIN or rung is Rung.IMPLICIT:
         return rung is Rung.IMPLICIT
     if not smtp.supports_extension("starttls"):
@@ -164,29 +173,45 @@ async def _encrypt(smtp: aiosmtplib.SMTP, host: str, dialing: Dialing, rung: Run
             return False
         reply = Reply(451, "4.7.4", f"{host} offers no STARTTLS, which is required")  # RFC 3463 3.8
         raise HostUnavailable(host, Stage.TLS, reply)
-    await smtp.starttls(tls_context=dialing.tls.contexts[rung], timeout=dialing.connect_timeout)
+    try:
+        await smtp.starttls(tls_context=dialing.tls.contexts[rung], timeout=dialing.connect_timeout)
+    except aiosmtplib.SMTPResponseException as refused:
+        unavailable = _refused(host, Stage.TLS, refused)
+        unavailable.lower = None if refused.code == _CLOSING else Rung.PLAIN
+        raise unavailable from refused
+    except ssl.SSLError as failed:
+        lower = Rung.UNVERIFIED if rung is Rung.VERIFIED else Rung.PLAIN
+        cut = isinstance(failed, ssl.SSLEOFError)
+        raise HostUnavailable(
+            host, Stage.TLS, _lost(host, Stage.TLS, failed), lower=None if cut else lower
+        ) from failed
     await _hello(smtp)
     return True
 
 
-async def _log_in(smtp: aiosmtplib.SMTP, host: str, dialing: Dialing, *, encrypted: bool) -> None:
-    """AUTH with the best mechanism offered; a password goes in clear text only under `none`."""
+async def _log_in(
+    smtp: aiosmtplib.SMTP, host: str, dialing: Dialing, rung: Rung, *, encrypted: bool
+) -> None:
+    """AUTH with the best mechanism offered, where the server has proved its name.
+
+    Without that the password would be anybody's; only `none` says that this is meant.
+    """
     assert dialing.login is not None
-    username, password = dialing.login.username, dialing.login.password
-    offered = smtp.server_auth_methods
-    in_clear_text = encrypted or dialing.tls.name == "none"
-    if encrypted and "plain" in offered:
-        await smtp.auth_plain(username, password)
-    elif "cram-md5" in offered:
-        await smtp.auth_crammd5(username, password)
-    elif in_clear_text and "plain" in offered:
-        await smtp.auth_plain(username, password)
-    elif in_clear_text and "login" in offered:
-        await smtp.auth_login(username, password)
-    else:
-        lacking = "a login mechanism that is known here" if in_clear_text else "TLS for the login"
-        reply = Reply(454, "4.7.0", f"{host} doesn't offer {lacking}")  # RFC 4954 section 6
-        raise HostUnavailable(host, Stage.LOGIN, reply)
+    proved = encrypted and rung is not Rung.UNVERIFIED
+    if not proved and dialing.tls.name != "none":
+        raise _no_login(host, "can't be verified under TLS, so the password isn't shown to it")
+    methods = {"plain": smtp.auth_plain, "cram-md5": smtp.auth_crammd5, "login": smtp.auth_login}
+    ranked = ("plain", "cram-md5", "login") if encrypted else ("cram-md5", "plain", "login")
+    for name in ranked:
+        if name in smtp.server_auth_methods:
+            await methods[name](dialing.login.username, dialing.login.password)
+            return
+    raise _no_login(host, "doesn't offer a login mechanism that is known here")
+
+
+def _no_login(host: str, why: str) -> HostUnavailable:
+    reply = Reply(454, "4.7.0", f"{host} {why}")  # RFC 4954 section 6
+    return HostUnavailable(host, Stage.LOGIN, reply)
 
 
 def _conversation(

@@ -30,12 +30,14 @@ class ConversationLost(FilterRelayError):
 
     reply: a 421, when the server said one. heard: whether it had answered
     anything in this transaction. after_dot: whether it may have taken the message.
+    status: what RFC 3463 calls the trouble.
     """
 
     reason: str
     reply: Reply | None = None
     heard: bool = False
     after_dot: bool = False
+    status: str = "4.4.2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ class Conversation(asyncio.Protocol):
                 answers = [sender_reply] * len(answers)
             accepted = [answer.code // 100 == 2 for answer in answers]
             if go.code != 354:
+                if go.code // 100 not in (4, 5):
+                    raise self._broken(f"answered DATA with {go.code}")
                 self._needs_reset = sender_reply.code // 100 == 2
                 last = go
             elif any(accepted):
@@ -152,7 +156,7 @@ class Conversation(asyncio.Protocol):
             self._deadline = self._loop.time() + patience
         (reply,) = await self._answers()
         if not self._after_dot and reply.code // 100 == 2:
-            raise ConversationLost("accepted a message before its end", heard=True)
+            raise self._broken("accepted a message before its end")
         return reply
 
     async def _in_chunks(self, body: bytes) -> None:
@@ -285,6 +289,11 @@ class Conversation(asyncio.Protocol):
         self._ended = self._ended or reason
         self._fail(reason)
         self._transport.abort()
+
+    def _broken(self, reason: str) -> ConversationLost:
+        """Ends the conversation with a server whose answers can't be believed."""
+        self.abort(reason)
+        return ConversationLost(reason, heard=True, status="4.5.0")  # RFC 3463 section 3.6
 
     def quit(self) -> None:
         """Says QUIT and closes, whatever is answered."""

@@ -95,24 +95,26 @@ class Hosts:
         self._failed(self._states[rank], error, self._time())
 
     async def _step_down(self, rank: int, state: HostState) -> Conversation:
-        """Goes down the policy's ladder as long as handshakes fail, each on a fresh connection."""
+        """Goes down the policy's ladder as far as the host makes it, each on a fresh connection."""
         if state.rung and state.rung_until <= self._time():
             state.rung = 0
         ladder = self._dialing.tls.ladder
+        tried = state.rung  # others open connections meanwhile, and learn the same
         while True:
             try:
-                return await connect(state.endpoint, rank, self._dialing, ladder[state.rung])
+                return await connect(state.endpoint, rank, self._dialing, ladder[tried])
             except HostUnavailable as unavailable:
-                if unavailable.stage is not Stage.TLS or state.rung + 1 >= len(ladder):
+                if unavailable.lower not in ladder[tried + 1 :]:
                     raise
-                state.rung += 1
+                tried = ladder.index(unavailable.lower)
+                state.rung = max(state.rung, tried)
                 state.rung_until = self._time() + _RUNG_MEMORY
                 _log.info(
                     "handshake_failed",
                     upstream=self._upstream,
                     host=unavailable.host,
                     reason=unavailable.reply.text,
-                    now=ladder[state.rung].value,
+                    now=ladder[tried].value,
                 )
 
     def _failed(self, state: HostState, error: HostUnavailable, began: float) -> None:

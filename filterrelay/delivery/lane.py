@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from filterrelay.delivery.upstream import UpstreamLike
-from filterrelay.observe.budget import Reservation
+from filterrelay.observe.budget import MemoryBudget, Reservation
 from filterrelay.spool.store import StoredMessage, StoredRecipient
 
 SETTLING = 16  # senders beyond the connections, whose message is sent and whose result is written
@@ -18,9 +18,10 @@ class Flight:
     """A message that this process is delivering.
 
     until: the end of its lease. fresh: it came from the door just now, and its
-    first attempt is recorded with its result. body: its bytes, None until they
-    are read from the spool. unsettled: parts whose result isn't recorded yet.
-    parts: those that are still held here.
+    first attempt is recorded with its result. body: its bytes, None while they are
+    in the spool only. share: their part of what their lane may hold. unsettled:
+    parts whose result isn't recorded yet. parts: those that are still held here.
+    in_hand: those that a sender works on.
     """
 
     message: StoredMessage
@@ -28,8 +29,10 @@ class Flight:
     fresh: bool
     reservation: Reservation
     body: bytes | None = field(default=None, repr=False)
+    share: Reservation | None = None
     unsettled: int = 0
     parts: int = 0
+    in_hand: int = 0
     reading: asyncio.Lock | None = None
 
     def settles(self) -> bool:
@@ -42,13 +45,17 @@ class Flight:
 class Part:
     """The recipients of one message that go to one next hop.
 
-    since: when it was put there, by the clock's monotonic time. settling: the far
-    side has answered, and the result is on its way to disk.
+    since: when it was put there, by the clock's monotonic time. counted: the spool
+    knows of the attempt. trying: the far side may have seen something of it. settling:
+    the far side has answered, and the result is on its way to disk.
     """
 
     flight: Flight
+    lane: "Lane"
     recipients: Sequence[StoredRecipient]
     since: float
+    counted: bool = False
+    trying: bool = False
     settling: bool = False
 
 
@@ -61,14 +68,27 @@ class Sender:
 
 
 class Lane:
-    """The parts that wait for one next hop, first come, first served."""
+    """The parts that wait for one next hop, first come, first served.
 
-    def __init__(self, upstream: UpstreamLike) -> None:
+    memory: what their bodies may take, so that a next hop that hangs leaves the rest to
+    others. spooled: how many parts of messages from the spool are held here, of
+    most_spooled at a time; the rest of a long queue waits on disk, in nobody's way.
+    """
+
+    def __init__(self, upstream: UpstreamLike, most_spooled: int, octets: int) -> None:
         self.upstream = upstream
+        self.memory = MemoryBudget(octets)
         self.most_senders = upstream.connections + SETTLING
+        self.most_spooled = max(upstream.connections, most_spooled)
         self.senders = 0
+        self.spooled = 0
         self.waiting: deque[Part] = deque()
         self._idle: list[asyncio.Future[None]] = []
+
+    @property
+    def room(self) -> int:
+        """How many more parts from the spool may come."""
+        return max(0, self.most_spooled - self.spooled)
 
     def put(self, part: Part) -> bool:
         """Adds a part; whether another sender is wanted for it."""

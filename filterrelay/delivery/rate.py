@@ -1,19 +1,8 @@
 """A limit on messages in a time, kept by spacing them."""
 
 import asyncio
-import re
 
-_RATE = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*(s|m|h)\Z")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 _BURST = 1.0  # seconds' worth that may go at once after a pause
-
-
-def parse_rate(text: str) -> float:
-    """Messages a second, of `100/s`, `600/m` or `5000/h`. Raises ValueError."""
-    matched = _RATE.match(text.strip())
-    if not matched or not float(matched[1]):
-        raise ValueError(f'{text!r} is no rate; write one like "100/s", "600/m" or "5000/h"')
-    return float(matched[1]) / _SECONDS[matched[2]]
 
 
 class RateLimit:

@@ -126,16 +126,18 @@ class _Report:
         boundary = f"=_{id_}"
         original = Message(self.message.id, self.body[:MOST_HEADERS])
         kind = "global-delivery-status" if international else "delivery-status"
+        # RFC 3464 section 2.1 wants 7bit, RFC 6533 section 4 allows UTF-8
+        charset, width = ("utf-8", "8bit") if international else ("ascii", "7bit")
         parts = [
-            ("text/plain; charset=utf-8", self._text(_subject_of(original)).encode()),
-            (f"message/{kind}", self._status(international=international).encode()),
+            ("text/plain; charset=utf-8", "8bit", self._text(_subject_of(original)).encode()),
+            (f"message/{kind}", width, self._status(international).encode(charset, "replace")),
             self._returned(original, international=international),
         ]
         chunks = [self._head(id_, boundary, original).encode()]
-        for content_type, content in parts:
+        for content_type, encoding, content in parts:
             chunks += [
                 f"--{boundary}\r\nContent-Type: {content_type}\r\n".encode(),
-                b"Content-Transfer-Encoding: 8bit\r\n\r\n",
+                f"Content-Transfer-Encoding: {encoding}\r\n\r\n".encode(),
                 content,
                 b"\r\n",
             ]
@@ -173,14 +175,16 @@ class _Report:
             text = delayed_text(self.hostname, subject, lines, until)
         else:
             text = relayed_text(self.hostname, subject, lines)
+        text += f"\nHere the message is known as {self.message.id}.\n"
         return text.replace("\n", "\r\n")
 
-    def _status(self, *, international: bool) -> str:
+    def _status(self, international: bool) -> str:
         envelope = self.message.envelope
         fields = [f"Reporting-MTA: dns; {self.hostname}"]
         if envelope.envid:
             fields.insert(0, f"Original-Envelope-Id: {decode_xtext(envelope.envid)}")
         fields.append(f"Arrival-Date: {_date(self.message.received)}")
+        fields.append(f"X-Filterrelay-ID: {self.message.id}")
         for each in self.told:
             fields += ["", *self._status_of(each, international=international)]
         return "".join(f"{field}\r\n" for field in fields)
@@ -210,17 +214,19 @@ class _Report:
             fields.append(f"Will-Retry-Until: {_date(self.until)}")
         return fields
 
-    def _returned(self, original: Message, *, international: bool) -> tuple[str, bytes]:
+    def _returned(self, original: Message, *, international: bool) -> tuple[str, str, bytes]:
         """The original: its header section, or all of it when RET=FULL asks for it (RFC 3461 4.3).
 
-        A header section that is cut off ends at a whole line.
+        Never all of what must not travel without TLS (RFC 8689 section 5). A header
+        section that is cut off ends at a whole line.
         """
-        full = self.message.envelope.ret == "FULL" and self.action is Action.FAILED
+        envelope = self.message.envelope
+        full = envelope.ret == "FULL" and self.action is Action.FAILED and not envelope.requiretls
         if full and len(self.body) <= MOST_RETURNED:
-            return ("message/global" if international else "message/rfc822"), self.body
+            return ("message/global" if international else "message/rfc822"), "8bit", self.body
         head = original.raw[: original.header_end]
         kept = head[: head.rfind(b"\r\n") + 2]
-        return ("message/global-headers" if international else "text/rfc822-headers"), kept
+        return ("message/global-headers" if international else "text/rfc822-headers"), "8bit", kept
 
 
 def decode_xtext(text: str) -> str:

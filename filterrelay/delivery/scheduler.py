@@ -1,22 +1,22 @@
 """Delivery: fresh messages from memory, due ones from the spool, each leased while under way."""
 
 import asyncio
-import contextlib
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
-from filterrelay.delivery.attempt import Tried, attempt
+from filterrelay.delivery.bodies import Bodies
 from filterrelay.delivery.lane import Flight, Lane, Part, Sender
 from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
+from filterrelay.delivery.returns import Returns
 from filterrelay.delivery.route import NOWHERE, Routes
+from filterrelay.delivery.sending import Sending
 from filterrelay.delivery.settle import Settler
-from filterrelay.delivery.upstream import Nowhere, Outage, UpstreamLike
+from filterrelay.delivery.upstream import Nowhere, UpstreamLike
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.outcome import Attempt
 from filterrelay.observe.budget import MemoryBudget, Reservation
@@ -25,12 +25,13 @@ from filterrelay.observe.metrics import Metrics
 from filterrelay.spool.store import (
     Deposit,
     Lease,
-    NoSuchMessage,
-    Settlement,
     Spool,
+    SpoolBroken,
     StoredMessage,
     StoredRecipient,
 )
+
+_LAST_WORDS = 0.25  # of the time to drain in: for giving back what was not finished
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
 
@@ -41,9 +42,9 @@ class Pace:
 
     poll: seconds between looks for due mail. lease: how long a message is taken
     for; renewed at half of it. backlog: messages waiting for one next hop, beyond
-    which they wait on disk. batch: due messages in hand. memory_wait: seconds that
-    a due message waits for memory. detour: when a due message whose lane is full
-    comes again.
+    which they wait on disk. batch: due messages taken at one look, a quarter of
+    which, or as many as it has connections, one next hop may have in hand.
+    memory_wait: seconds that a due message waits for memory.
     """
 
     poll: float = 5.0
@@ -51,11 +52,10 @@ class Pace:
     backlog: int = 1000
     batch: int = 200
     memory_wait: float = 60.0
-    detour: timedelta = timedelta(minutes=1)
 
 
 class Scheduler:
-    """Delivers what `submit` brings and what falls due in the spool, while `run` runs.
+    """Delivers what `submit` brings and, from `start` to `stop`, what falls due in the spool.
 
     owner: the name in this process's leases. memory: the budget that bodies read
     from the spool count against. on_attempt: is told of each recipient's attempt.
@@ -79,21 +79,26 @@ class Scheduler:
         self._spool = spool
         self._owner = owner
         self._routes = routes
-        self._schedule = schedule
         self._clock = clock
         self._memory = memory
-        self._pace = pace or Pace()
-        self._settler = Settler(spool, schedule, reports, clock, metrics, on_attempt=on_attempt)
-        self._lanes = {name: Lane(upstream) for name, upstream in upstreams.items()}
-        self._lanes[NOWHERE] = Lane(Nowhere())
+        self._pace = pace = pace or Pace()
+        most, octets = pace.batch // 4, memory.total // 2 // max(1, len(upstreams))
+        self._lanes = {name: Lane(hop, most, octets) for name, hop in upstreams.items()}
+        self._lanes[NOWHERE] = Lane(Nowhere(), pace.batch, 0)  # it holds nothing up
         self._flights: dict[str, Flight] = {}
-        self._leased = 0  # flights that came from the spool
-        self._returns: deque[Settlement] = deque()
         self._senders: dict[asyncio.Task[None], Sender] = {}
         self._routing: set[asyncio.Task[None]] = set()
+        self._running: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._ending = asyncio.Event()
-        self._draining = False
+        self._ending = asyncio.Event()  # nothing more is begun
+        self._stopped = self._ended = False  # nothing more is leased; no lease is kept
+        self._behind = False  # the spool may have more for a lane that is full
+        settler = Settler(spool, schedule, reports, clock, metrics, on_attempt=on_attempt)
+        self._returns = Returns(spool, self.nudge)
+        self._bodies = Bodies(spool, memory, pace.memory_wait)
+        self._sending = Sending(
+            spool, self._bodies, self._returns, settler, schedule, clock, self._ending
+        )
 
     def submit(self, deposit: Deposit, reservation: Reservation) -> None:
         """Takes over a fresh message, durable already under our lease, to be sent from memory.
@@ -105,47 +110,63 @@ class Scheduler:
         flight = Flight(message, lease.until, True, reservation, deposit.body)
         self._launch(flight, message.pending())
 
-    async def run(self) -> None:
-        """Looks for due mail, takes it and keeps the leases, until `drain`."""
-        while not self._draining:
+    def start(self) -> asyncio.Task[None]:
+        """Begins to look for due mail and to keep the leases, until `drain` has ended.
+
+        The task ends early only by failing: with SpoolBroken, or by a fault of ours.
+        """
+        self._running = asyncio.get_running_loop().create_task(self._run())
+        return self._running
+
+    def stop(self) -> None:
+        """Takes no more due mail. What is in hand goes on, and its leases are kept."""
+        self._stopped = True
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Has the spool looked at for due mail now."""
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while not self._ended:
             try:
                 more = await self._poll()
+            except SpoolBroken:
+                raise
             except FilterRelayError as unavailable:
                 _log.error("spool_unreadable", reason=str(unavailable))
                 more = False
-            if not (more or self._draining):
+            if not (more or self._ended):
                 await self._nap()
-
-    def nudge(self) -> None:
-        """Has `run` look for due mail now."""
-        self._wake.set()
 
     async def _poll(self) -> bool:
         """One look into the spool; whether there may be more that is due."""
-        await self._flush_returns()
+        await self._returns.flush()
         now = self._clock.now()
         until = now + self._pace.lease
         await self._keep_leases(now, until)
-        room = self._pace.batch - self._leased
-        if room <= 0 or self._draining:
+        batch = self._pace.batch
+        if self._stopped or len(self._routing) >= batch:
             return False
-        due = await self._spool.lease(self._owner, now, until, room)
+        rooms = {name: lane.room for name, lane in self._lanes.items() if name != NOWHERE}
+        due = await self._spool.lease(self._owner, now, until, batch, rooms)
         for message in due:
             self._take(message, now, until)
-        return len(due) == room and self._leased < self._pace.batch
+        self._behind = any(not lane.room for lane in self._lanes.values())
+        return len(due) >= batch
 
     def _take(self, message: StoredMessage, now: datetime, until: datetime) -> None:
         """Takes a due message over from the spool."""
         known = self._flights.get(message.id)
         if known is not None:  # our own lease had run out, and is ours again
             known.until = until
-            return
-        flight = Flight(message, until, False, self._memory.reservation(), reading=asyncio.Lock())
-        self._leased += 1
-        self._launch(
-            flight,
-            [r for r in message.pending() if r.next_attempt is None or r.next_attempt <= now],
-        )
+        elif self._ending.is_set():  # the end came during the look
+            self._returns.message(message.id)
+        else:
+            self._launch(
+                Flight(message, until, False, self._memory.reservation()),
+                [r for r in message.pending() if r.next_attempt is None or r.next_attempt <= now],
+            )
 
     async def _keep_leases(self, now: datetime, until: datetime) -> None:
         """Prolongs the leases of all that is held here and whose time is half over."""
@@ -165,34 +186,52 @@ class Scheduler:
         self._wake.clear()
 
     async def drain(self, grace: float) -> None:
-        """Finishes attempts under way, within grace seconds, and gives all other leases back.
+        """Finishes attempts under way and gives all other leases back, in grace seconds.
 
-        The next hops are closed then.
+        The leases of what is under way are kept as long. The next hops are closed then.
         """
-        self._draining = True
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + grace
+        self.stop()
         self._ending.set()
-        self.nudge()
         for lane in self._lanes.values():
             while lane.waiting:
                 self._return(lane.waiting.popleft(), self._clock.now())
             lane.wake_all()
-        await self._flush_returns()
-        if self._senders or self._routing:
-            await asyncio.wait([*self._senders, *self._routing], timeout=grace)
-        interrupted = [
-            (task, sender.part)
-            for task, sender in self._senders.items()
-            if sender.part is not None and not sender.part.settling
-        ]
-        for task in (*(task for task, _ in interrupted), *self._routing):
-            task.cancel()
-        if self._senders or self._routing:
-            await asyncio.wait([*self._senders, *self._routing], timeout=grace)
-        for _, part in interrupted:
-            self._hand_back(part, self._after(part))
-        await self._flush_returns()
+        await _ended({*self._senders, *self._routing}, grace * (1 - _LAST_WORDS))
+        await self._cut_off(grace * _LAST_WORDS / 2)
+        self._ended = True
+        self.nudge()
+        if self._running is not None:
+            await _ended({self._running}, deadline - loop.time())
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._returns.flush()
+        except TimeoutError:
+            _log.warning("leases_not_returned")
+        await _ended(self._senders, deadline - loop.time())
         for lane in self._lanes.values():
             lane.upstream.close()
+
+    async def _cut_off(self, patience: float) -> None:
+        """Ends what has no answer yet; what has one may still have its result written down."""
+        interrupted = {
+            task: sender.part
+            for task, sender in self._senders.items()
+            if sender.part is not None and not sender.part.settling
+        }
+        cut = {*interrupted, *self._routing}
+        for task in cut:
+            task.cancel()
+        await _ended(cut, patience)
+        for part in interrupted.values():
+            if part.trying:
+                self._returns.cut_off(part, self._sending.after(part))
+            else:
+                self._returns.untried(part, self._clock.now())
+        for flight in self._flights.values():
+            if not flight.parts:  # nobody has said yet where it goes
+                self._returns.message(flight.message.id)
 
     def _launch(self, flight: Flight, recipients: Sequence[StoredRecipient]) -> None:
         self._flights[flight.message.id] = flight
@@ -210,13 +249,16 @@ class Scheduler:
     def _place(self, flight: Flight, parts: Mapping[str, Sequence[StoredRecipient]]) -> None:
         """Puts each part into its lane; where that is full, or at the end, it waits on disk."""
         flight.parts = flight.unsettled = len(parts)
+        if flight.fresh:
+            self._bodies.keep(flight, self._lanes[next(iter(parts))])
         now, since = self._clock.now(), self._clock.monotonic()
         for name, recipients in parts.items():
-            lane, part = self._lanes[name], Part(flight, recipients, since)
-            if self._draining:
-                self._return(part, now)
-            elif len(lane.waiting) >= self._pace.backlog:
-                self._return(part, now if flight.fresh else now + self._pace.detour)
+            lane = self._lanes[name]
+            full = len(lane.waiting) >= self._pace.backlog if flight.fresh else not lane.room
+            part = Part(flight, lane, recipients, since)
+            lane.spooled += not flight.fresh
+            if full or self._ending.is_set():
+                self._return(part, now)  # of a full lane's mail no more is leased than it has room
             elif lane.put(part):
                 sender = Sender(lane)
                 lane.senders += 1
@@ -227,130 +269,40 @@ class Scheduler:
     async def _send(self, sender: Sender) -> None:
         """Takes one part after the other."""
         lane = sender.lane
-        while not self._draining:
+        while not self._ending.is_set():
             if not lane.waiting:
                 await lane.sleep()
                 continue
             part = sender.part = lane.waiting.popleft()
+            part.flight.in_hand += 1
             try:
-                await self._deliver(lane.upstream, part)
-            except NoSuchMessage:
-                _log.info("deleted_meanwhile", message_id=part.flight.message.id)
+                await self._sending.deliver(part)
             except Exception:  # noqa: BLE001  # the seam: one message's trouble stops no other
-                _log.exception("delivery_failed", message_id=part.flight.message.id)
+                _log.exception("result_lost", message_id=part.flight.message.id)
             finally:
+                part.flight.in_hand -= 1
                 self._forget(part)
             sender.part = None
 
-    async def _deliver(self, upstream: UpstreamLike, part: Part) -> None:
-        flight = part.flight
-        if self._clock.now() >= flight.until:
-            _log.warning("lease_lost", message_id=flight.message.id)
-            return
-        outage = upstream.outage()
-        if outage is not None and not self._explains(outage, part):
-            if flight.fresh or not await self._outlast(outage):
-                self._sit_out(outage, upstream, part)
-                return
-            outage = None
-        began = self._clock.monotonic()
-        if outage is not None:
-            tried = [Tried(part.recipients, outage.sent(len(part.recipients)))]
-        else:
-            body = flight.body if flight.fresh else await self._begin(flight, part)
-            if body is None:
-                self._hand_back(part, self._clock.now() + self._pace.detour)
-                return
-            tried = await attempt(upstream, flight.message.envelope, part.recipients, body)
-        part.settling = True
-        await self._settler.settle(
-            flight.message,
-            upstream.name,
-            tried,
-            self._clock.monotonic() - began,
-            body=flight.body,
-            release=flight.settles(),
-        )
-
-    def _explains(self, outage: Outage, part: Part) -> bool:
-        """Whether the failure counts as the part's own attempt: it came after the part did.
-
-        An older one doesn't: the next hop may be back, and the next attempt is far off.
-        """
-        return not outage.left or outage.age <= self._clock.monotonic() - part.since
-
-    async def _outlast(self, outage: Outage) -> bool:
-        """Waits until a host may be tried again; whether that came before the end of delivery."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(outage.left):
-                await self._ending.wait()
-        return not self._draining
-
-    def _sit_out(self, outage: Outage, upstream: UpstreamLike, part: Part) -> None:
-        """Lets the part wait on disk, not in memory, until a host may be tried again."""
-        words = str(outage.reply)
-        part.recipients = [
-            replace(stored, last_reply=words, upstream=upstream.name) for stored in part.recipients
-        ]
-        wait = 0.0 if self._draining else outage.left
-        self._hand_back(part, self._clock.now() + timedelta(seconds=wait))
-
-    async def _begin(self, flight: Flight, part: Part) -> bytes | None:
-        """Records when the following attempt would be; the body, or None for want of memory."""
-        assert flight.reading is not None
-        async with flight.reading:
-            if flight.body is None:
-                try:
-                    await flight.reservation.grow(flight.message.size, self._pace.memory_wait)
-                except TimeoutError:
-                    return None
-                flight.body = await self._spool.body(flight.message.id)
-        await self._spool.begin_attempt(
-            flight.message.id, [r.index for r in part.recipients], self._after(part)
-        )
-        return flight.body
-
-    def _after(self, part: Part) -> datetime:
-        """When to try again should this attempt end without a result."""
-        flight, now = part.flight, self._clock.now()
-        attempts = max((r.attempts for r in part.recipients), default=0) + 1
-        following = self._schedule.next_attempt(now, attempts, flight.message.received)
-        return following or now + self._schedule.first
-
     def _forget(self, part: Part) -> None:
         """Lets go of a part, and of the message with its last one."""
-        flight = part.flight
-        flight.parts -= 1
-        if flight.parts:
-            return
-        self._flights.pop(flight.message.id, None)
-        flight.body = None
-        flight.reservation.release()
+        flight, lane = part.flight, part.lane
         if not flight.fresh:
-            self._leased -= 1
-            if self._leased < self._pace.batch // 2:
+            lane.spooled -= 1
+            if self._behind and lane.spooled < lane.most_spooled // 2:
                 self.nudge()
+        flight.parts -= 1
+        if not flight.parts:
+            self._flights.pop(flight.message.id, None)
+            self._bodies.drop(flight)
 
     def _return(self, part: Part, due: datetime) -> None:
         """Hands a part back that nobody has begun with."""
-        self._hand_back(part, due)
+        self._returns.untried(part, due)
         self._forget(part)
 
-    def _hand_back(self, part: Part, due: datetime) -> None:
-        """Leaves the part's recipients to whoever looks into the spool first after that time."""
-        recipients = tuple(replace(stored, next_attempt=due) for stored in part.recipients)
-        release = part.flight.settles()
-        self._returns.append(Settlement(part.flight.message.id, recipients, release=release))
-        self.nudge()
 
-    async def _flush_returns(self) -> None:
-        while self._returns:
-            batch = [self._returns.popleft() for _ in range(min(len(self._returns), 64))]
-            results = await asyncio.gather(
-                *(self._spool.settle(settlement) for settlement in batch), return_exceptions=True
-            )
-            for settlement, result in zip(batch, results, strict=True):
-                if isinstance(result, Exception):  # the lease will run out by itself
-                    _log.warning(
-                        "lease_not_returned", message_id=settlement.message_id, reason=str(result)
-                    )
+async def _ended(tasks: Iterable[asyncio.Task[None]], seconds: float) -> None:
+    """Returns when all of them have ended, or that time is over."""
+    if pending := set(tasks):
+        await asyncio.wait(pending, timeout=max(0.0, seconds))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import chain, repeat
 from typing import Any
 
 import structlog
@@ -22,12 +23,14 @@ from filterrelay.spool.store import (
     RecipientState,
     Settlement,
     Spool,
+    SpoolBroken,
+    SpoolFull,
     SpoolUnavailable,
     StoredMessage,
     StoredRecipient,
 )
 
-_PAUSES = (0.5, 2.0, 10.0, 30.0)  # seconds between tries to write a result down
+_PAUSES = (0.5, 2.0, 5.0)  # seconds between tries to write a result down; the last one stays
 
 _STATES = {
     "delivered": RecipientState.DELIVERED,
@@ -116,16 +119,20 @@ class Settler:
         await self.record(Settlement(message.id, tuple(recipients), tuple(events), release))
 
     async def record(self, settlement: Settlement) -> None:
-        """Has the spool keep the settlement, with patience: losing it would repeat a delivery."""
-        for pause in (*_PAUSES, None):
+        """Has the spool keep the settlement, however long it takes; lost, it would be sent again.
+
+        The lease is renewed meanwhile, and who waits here sends nothing more whose result
+        couldn't be kept either. Raises SpoolBroken: another process is to take over.
+        """
+        for pause in chain(_PAUSES, repeat(_PAUSES[-1])):
             try:
                 await self._spool.settle(settlement)
-            except SpoolUnavailable as unavailable:
+            except SpoolBroken:
+                raise
+            except (SpoolUnavailable, SpoolFull) as trouble:
                 _log.error(
-                    "result_not_recorded", message_id=settlement.message_id, reason=str(unavailable)
+                    "result_not_recorded", message_id=settlement.message_id, reason=str(trouble)
                 )
-                if pause is None:
-                    raise
                 await asyncio.sleep(pause)
             else:
                 return
@@ -140,7 +147,7 @@ class Settler:
             attempts = stored.attempts + 1
             following = None
             if result == "deferred":
-                following = self._schedule.next_attempt(now, attempts, message.received)
+                following = self._schedule.next_attempt(now, attempts, message.queued_at)
                 if following is None:
                     result = "bounced"
             after = StoredRecipient(
@@ -167,14 +174,14 @@ class Settler:
         """Sends the reports that are due; what can't be reported now stays queued or unwarned."""
         due = self._due(message, tried, judged, now)
         if body is None and any(due.values()):
-            body = await self._spool.body(message.id)
+            body = await self._body_of(message)
         states = {j.stored.index: j.stored for j in judged}
         events = []
         for action, concerned in due.items():
             if not concerned:
                 continue
             told = [Told(j.stored.recipient, j.reply, j.host) for j in concerned]
-            until = message.received + self._schedule.give_up_after
+            until = message.queued_at + self._schedule.give_up_after
             try:
                 await self._reports.send(
                     action,
@@ -183,9 +190,13 @@ class Settler:
                     body or b"",
                     until=until if action is Action.DELAYED else None,
                 )
-            except FilterRelayError as failed:
+            except Exception as failed:  # noqa: BLE001  # a seam: the result counts without it
                 _log.error(
-                    "report_not_sent", message_id=message.id, kind=action.value, reason=str(failed)
+                    "report_not_sent",
+                    message_id=message.id,
+                    kind=action.value,
+                    reason=str(failed),
+                    exc_info=not isinstance(failed, FilterRelayError),
                 )
                 if action is Action.FAILED:
                     states.update(self._kept(concerned, now))
@@ -194,6 +205,14 @@ class Settler:
             if action is Action.DELAYED:
                 states.update({j.stored.index: replace(j.stored, warned=True) for j in concerned})
         return list(states.values()), events
+
+    async def _body_of(self, message: StoredMessage) -> bytes:
+        """The bytes as far as they can be had: a report is due without them, too."""
+        try:
+            return await self._spool.body(message.id)
+        except FilterRelayError as unreadable:
+            _log.error("body_unreadable", message_id=message.id, reason=str(unreadable))
+            return b""
 
     def _due(
         self,
@@ -205,7 +224,7 @@ class Settler:
         """Whom the sender must hear of, by what happened."""
         if message.envelope.sender is None:
             return {}
-        late = self._schedule.warns(now, message.received)
+        late = self._schedule.warns(now, message.queued_at)
         handed_on = {s.index for t in tried if t.sent.dsn for s in t.recipients}
         due: dict[Action, list[Judged]] = {action: [] for action in Action}
         for each in judged:

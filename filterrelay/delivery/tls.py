@@ -40,8 +40,8 @@ _LADDERS: dict[Policy, tuple[Rung, ...]] = {
 class TlsPolicy:
     """What an upstream's `tls` means.
 
-    ladder: the rungs in order; the next one is tried, on a fresh connection,
-    only when a handshake on the one before has failed. contexts: for the rungs
+    ladder: the rungs in order; a lower one is tried, on a fresh connection,
+    only when it can help with what has failed. contexts: for the rungs
     that encrypt, with the certificates read once.
     """
 

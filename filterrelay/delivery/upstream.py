@@ -10,13 +10,14 @@ from filterrelay.delivery.connect import Dialing, HostUnavailable, Login, Stage
 from filterrelay.delivery.conversation import Conversation, ConversationLost, Peer
 from filterrelay.delivery.failover import Hosts, Unreachable
 from filterrelay.delivery.pool import Pool
-from filterrelay.delivery.rate import RateLimit, parse_rate
+from filterrelay.delivery.rate import RateLimit
 from filterrelay.delivery.tls import tls_policy
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.reply import Reply
 from filterrelay.observe.metrics import Metrics
+from filterrelay.settings.rate import parse_rate
 
 _SMTP_PORT = 25
 
@@ -93,15 +94,20 @@ class UpstreamLike(Protocol):
 class Upstream:
     """A next hop over SMTP."""
 
-    def __init__(self, config: settings.Upstream, hostname: str, metrics: Metrics) -> None:
-        """Reads certificates and names. Raises BadUpstream, UnsupportedTls."""
+    def __init__(
+        self, config: settings.Upstream, hostname: str, metrics: Metrics, processes: int = 1
+    ) -> None:
+        """Reads certificates and names. Raises BadUpstream, UnsupportedTls.
+
+        processes: how many share the rate, a part for each.
+        """
         self.name = config.name
         self.connections = config.connections
         if config.protocol != "smtp":
             raise BadUpstream(config.name, f"the protocol {config.protocol} can't be spoken")
         try:
             endpoints = [parse_endpoint(host, _SMTP_PORT) for host in config.hosts]
-            self._rate = RateLimit(parse_rate(config.rate)) if config.rate else None
+            rate = parse_rate(config.rate) / processes if config.rate else 0.0
             policy = tls_policy(config.name, config.tls, config.ca_file)
         except (ValueError, OSError) as bad:
             raise BadUpstream(config.name, str(bad)) from bad
@@ -115,6 +121,7 @@ class Upstream:
             connect_timeout=config.connect_timeout.total_seconds(),
             timeout=config.timeout.total_seconds(),
         )
+        self._rate = RateLimit(rate) if rate else None
         self._host_count = len(endpoints)
         self._hosts = Hosts(config.name, endpoints, dialing)
         self._pool = Pool(
@@ -195,7 +202,7 @@ def _lost(peer: Peer, lost: ConversationLost, recipients: int) -> Sent:
     if lost.reply is not None:
         return Sent([lost.reply] * recipients, peer.host, peer.tls)
     when = " after the end of the message" if lost.after_dot else ""
-    reply = Reply(451, "4.4.2", f"{peer.host}: {lost.reason}{when}")  # RFC 3463 section 3.5
+    reply = Reply(451, lost.status, f"{peer.host}: {lost.reason}{when}")
     return Sent([reply] * recipients, peer.host, peer.tls, answered=False)
 
 
@@ -225,7 +232,7 @@ class Nowhere:
 
 
 def upstreams(
-    configured: Sequence[settings.Upstream], hostname: str, metrics: Metrics
+    configured: Sequence[settings.Upstream], hostname: str, metrics: Metrics, processes: int = 1
 ) -> Mapping[str, Upstream]:
     """The next hops by name, in the file's order. Raises BadUpstream, UnsupportedTls."""
-    return {config.name: Upstream(config, hostname, metrics) for config in configured}
+    return {config.name: Upstream(config, hostname, metrics, processes) for config in configured}

@@ -340,7 +340,7 @@ class Intake:
             judged = Judgement(Pass(), "", envelope, message, {}, (), steps)
             queued = Reply(250, "2.0.0", f"OK, queued as {message.id}")
             outcome = self._outcome(session, message, judged, queued)
-            await self._spool.commit(deposit_of(outcome, message))
+            await self._spool.commit(replace(deposit_of(outcome, message), own=True))
             log.info("report_queued", recipients=len(envelope.recipients))
         return message.id
 

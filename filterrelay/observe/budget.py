@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from prometheus_client import Gauge
@@ -21,6 +22,10 @@ class Reservation:
         if octets > self.octets:
             await self._budget.grow(self, octets, timeout)
 
+    def try_grow(self, octets: int) -> bool:
+        """Makes it cover that many octets if that can be had at once; whether it could."""
+        return octets <= self.octets or self._budget.take(self, octets)
+
     def shrink(self, octets: int) -> None:
         """Gives back what goes beyond that many octets."""
         if octets < self.octets:
@@ -39,19 +44,28 @@ class _Waiting:
 
 
 class MemoryBudget:
-    """What one process may hold of messages, first come, first served.
+    """What one process may hold of messages.
 
-    Messages that grow while they arrive could all wait for each other. So one of
-    those that hold something already may go beyond the budget until it is done;
-    the octets held exceed the budget by at most that one message.
+    One message at a time doesn't count: without it the others keep to the budget, so
+    that what is held exceeds it by at most one message. So a message of any size passes,
+    and those that grow while they arrive can't all wait for each other: whichever holds
+    most may go on. Who waits is served in order; what fits needn't wait behind it.
+
+    relief: asked to have octets given back when somebody would have to wait.
     """
 
     def __init__(self, octets: int, gauge: Gauge | None = None) -> None:
         self.used = 0
-        self._total = octets
+        self.relief: Callable[[int], None] | None = None
+        self.total = octets
         self._gauge = gauge
         self._waiting: deque[_Waiting] = deque()
-        self._favoured: Reservation | None = None
+        self._beyond: Reservation | None = None  # the one that doesn't count
+
+    @property
+    def short(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting)
 
     def reservation(self) -> Reservation:
         """A new reservation of nothing."""
@@ -59,9 +73,12 @@ class MemoryBudget:
 
     async def grow(self, reservation: Reservation, octets: int, timeout: float) -> None:
         """Waits until the reservation may cover that many octets. Raises TimeoutError."""
-        if self._may_have(reservation, octets, alone=not self._waiting):
-            self._set(reservation, octets)
+        if self.take(reservation, octets):
             return
+        if self.relief is not None:
+            self.relief(octets - reservation.octets)
+            if self.take(reservation, octets):
+                return
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiting = _Waiting(reservation, octets, granted)
         self._waiting.append(waiting)
@@ -71,43 +88,33 @@ class MemoryBudget:
         except BaseException:
             if waiting in self._waiting:
                 self._waiting.remove(waiting)
-            self._grant()
             raise
 
     def shrink(self, reservation: Reservation, octets: int) -> None:
-        """Takes back what goes beyond that many octets, and wakes who waits for it."""
-        if self._favoured is reservation and not octets:
-            self._favoured = None
+        """Takes back what goes beyond that many octets, and serves who waits for it."""
         if octets < reservation.octets:
             self._set(reservation, octets)
-            self._grant()
+            if self._waiting:
+                self._waiting = deque(each for each in self._waiting if not self._served(each))
 
-    def _may_have(self, reservation: Reservation, octets: int, *, alone: bool) -> bool:
-        if self._favoured is reservation:
-            return True
-        more = octets - reservation.octets
-        if alone and (self.used + more <= self._total or not self.used):
-            return True
-        if self._favoured is None and reservation.octets:
-            self._favoured = reservation
-            return True
-        return False
+    def _served(self, waiting: _Waiting) -> bool:
+        if not waiting.granted.done():
+            if not self.take(waiting.reservation, waiting.octets):
+                return False
+            waiting.granted.set_result(None)
+        return True
 
-    def _grant(self) -> None:
-        """Serves the queue: its head as far as memory goes, else the first that holds some."""
-        while self._waiting:
-            head = self._waiting[0]
-            for waiting in (head, *self._waiting):
-                if waiting.granted.done():
-                    self._waiting.remove(waiting)
-                    break
-                if self._may_have(waiting.reservation, waiting.octets, alone=waiting is head):
-                    self._waiting.remove(waiting)
-                    self._set(waiting.reservation, waiting.octets)
-                    waiting.granted.set_result(None)
-                    break
-            else:
-                return
+    def take(self, reservation: Reservation, octets: int) -> bool:
+        """Has the reservation cover that many octets, if all but one then fit."""
+        used = self.used + octets - reservation.octets
+        if used > self.total and reservation is not self._beyond:
+            aside = self._beyond.octets if self._beyond is not None else 0
+            if used - aside > self.total:
+                if used - octets > self.total:
+                    return False
+                self._beyond = reservation
+        self._set(reservation, octets)
+        return True
 
     def _set(self, reservation: Reservation, octets: int) -> None:
         self.used += octets - reservation.octets

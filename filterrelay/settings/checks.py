@@ -1,6 +1,5 @@
 """What single values can't show: names that must exist, files that must fit, open relays."""
 
-import re
 import ssl
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -10,11 +9,11 @@ from pathlib import Path
 from filterrelay.mail.address import BadAddress, parse_mailbox
 from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.settings.models import Listener, Network, PluginUse, Settings, Upstream
+from filterrelay.settings.rate import parse_rate
 from filterrelay.settings.toml_lines import Path as KeyPath
 
 Complaint = tuple[KeyPath, str]
 
-_RATE = re.compile(r"[1-9]\d*/[smhd]\Z")
 _DIRECT = "mx"  # the route that means direct delivery
 _BROAD_V4 = 16  # bits: a public network with fewer is more than one organisation's
 _BROAD_V6 = 32
@@ -163,13 +162,18 @@ def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
             parse_endpoint(host, default_port=25)
         except ValueError as error:
             yield "hosts", str(error)
-    if upstream.rate and not _RATE.match(upstream.rate):
-        yield "rate", f'{upstream.rate!r} is no rate; write one like "100/s", "500/m" or "2000/h"'
+    if upstream.rate:
+        try:
+            parse_rate(upstream.rate)
+        except ValueError as error:
+            yield "rate", str(error)
     has_password = upstream.password is not None or upstream.password_file is not None
     if has_password and not upstream.username:
         yield "username", "the password needs a username beside it"
     if upstream.username and not has_password:
         yield "username", "a username needs password_file or password beside it"
+    if upstream.username and upstream.tls == "opportunistic":
+        yield "username", 'a login needs tls = "required" or "implicit"'
     if upstream.ca_file is not None and not upstream.ca_file.is_file():
         yield "ca_file", f"there is no file {upstream.ca_file}"
 
@@ -233,7 +237,7 @@ def _schedule(settings: Settings) -> Iterator[Complaint]:
     if delivery.warn_after > delivery.give_up_after:
         yield ("delivery", "warn_after"), "is longer than give_up_after"
     if settings.limits.message_size > settings.limits.in_flight_memory:
-        yield ("limits", "message_size"), "is more than in_flight_memory: no such message fits"
+        yield ("limits", "message_size"), "is more than in_flight_memory allows all messages"
 
 
 # Each check, and the sections besides its own that it takes to be complete.
@@ -258,7 +262,7 @@ def warnings(settings: Settings) -> list[str]:
         if listener.kind == "smtp":
             found += [f"listener {listener.name}: OPEN RELAY: {why}" for why in _openings(listener)]
     for upstream in settings.upstream:
-        if upstream.username and upstream.tls in ("none", "opportunistic"):
+        if upstream.username and upstream.tls == "none":
             found.append(
                 f"upstream {upstream.name}: its password may cross the network in plain text "
                 'unless tls = "required"'

@@ -51,7 +51,7 @@ class Limits(Section):
     connections_per_client: int = Field(50, ge=1)
     """Connections at once from one address."""
     in_flight_memory: Annotated[Size, at_least("1 B")] = 256 * 1024**2
-    """Message octets held in memory at once by all workers together."""
+    """Message octets held in memory by all workers together, and one message more in each."""
     command_timeout: Annotated[Duration, at_least("10ms")] = timedelta(minutes=5)
     """How long the next command may take (RFC 5321 section 4.5.3.2.7)."""
     data_timeout: Annotated[Duration, at_least("10ms")] = timedelta(minutes=10)
@@ -159,7 +159,7 @@ class Upstream(Section):
     tls: Literal["none", "opportunistic", "required", "implicit", "dane"] = "opportunistic"
     """required: a verified certificate or no mail; opportunistic: encrypted if it can be."""
     username: str = ""
-    """Whom to log in as; empty for nobody."""
+    """Whom to log in as; empty for nobody. A login needs tls required or implicit, or none."""
     password: Secret | None = None
     """The password; better in a file."""
     password_file: Path | None = None
@@ -167,7 +167,7 @@ class Upstream(Section):
     connections: int = Field(20, ge=1)
     """Connections at once from each worker, kept and reused."""
     rate: str = ""
-    """Messages in a time, like `100/s`; empty for no limit."""
+    """Messages in a time from all workers together: `100/s`, `0.5/s`, `600/m`, `500/d`."""
     xforward: bool = False
     """Whether the client's particulars are passed on with XFORWARD."""
     ca_file: Path | None = None

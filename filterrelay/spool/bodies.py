@@ -61,7 +61,11 @@ class BodyFiles:
     def older_than(self, before: float) -> Iterator[tuple[str, str]]:
         """Names and message IDs of the files last written before that time (POSIX)."""
         for path in self._root.glob("??/*"):
-            if path.stat().st_mtime < before:
+            try:
+                written = path.stat().st_mtime
+            except FileNotFoundError:  # its message has gone meanwhile
+                continue
+            if written < before:
                 yield f"{path.parent.name}/{path.name}", unquote(path.stem)
 
 

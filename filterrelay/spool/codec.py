@@ -62,6 +62,7 @@ def message_row(message: StoredMessage, file: str | None) -> Row:
         storable(message.reason),
         message.by,
         "\n".join(message.passed),
+        None if message.released is None else microseconds(message.released),
         due(message.recipients),
         lease.owner if lease else None,
         microseconds(lease.until) if lease else 0,
@@ -138,11 +139,32 @@ def envelope_text(envelope: Envelope) -> str:
 
 
 def stored_messages(messages: Sequence[Row], recipients: Iterable[Row]) -> list[StoredMessage]:
-    """The values of `messages` rows, in their order, with their `recipients` rows."""
-    by_message: dict[str, list[StoredRecipient]] = {row[0]: [] for row in messages}
+    """The values of `messages` rows, in their order, with their `recipients` rows.
+
+    A message that can't be read, of a damaged file or another version's, is shown as
+    held, with the reason and without recipients; the others are none the worse for it.
+    """
+    by_message: dict[str, list[Sequence[Any]]] = {}
     for message_id, *row in recipients:
-        by_message[message_id].append(_stored_recipient(row))
-    return [_stored_message(row, tuple(by_message[row[0]])) for row in messages]
+        by_message.setdefault(message_id, []).append(row)
+    return [_readable(row, by_message.get(row[0], ())) for row in messages]
+
+
+def _readable(row: Row, recipients: Iterable[Sequence[Any]]) -> StoredMessage:
+    try:
+        return _stored_message(row, tuple([_stored_recipient(each) for each in recipients]))
+    except (TypeError, ValueError, KeyError) as error:
+        id_, _, received, _, size, *_ = row
+        return StoredMessage(
+            id=id_,
+            received=moment(received),
+            envelope=_PLAIN,
+            session={},
+            size=size,
+            recipients=(),
+            state=State.HELD,
+            reason=f"it can't be read: {type(error).__name__}: {error}",
+        )
 
 
 def _stored_recipient(row: Sequence[Any]) -> StoredRecipient:
@@ -160,7 +182,8 @@ def _stored_recipient(row: Sequence[Any]) -> StoredRecipient:
 
 
 def _stored_message(row: Row, recipients: tuple[StoredRecipient, ...]) -> StoredMessage:
-    id_, state, received, sender, size, reason, by, passed, owner, until, envelope, session = row
+    id_, state, received, sender, size, reason, by, passed, released, *rest = row
+    owner, until, envelope, session = rest
     return StoredMessage(
         id=id_,
         received=moment(received),
@@ -177,6 +200,7 @@ def _stored_message(row: Row, recipients: tuple[StoredRecipient, ...]) -> Stored
         by=by,
         lease=None if owner is None else Lease(owner, moment(until)),
         passed=tuple(passed.split("\n")) if passed else (),
+        released=None if released is None else moment(released),
     )
 
 

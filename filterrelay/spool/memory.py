@@ -1,6 +1,7 @@
 """A spool that forgets everything when the process ends: for tests, of users' plugins too."""
 
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -12,6 +13,7 @@ from filterrelay.spool.store import (
     Event,
     Lease,
     NoSuchMessage,
+    NotQueued,
     RecipientState,
     Selection,
     Settlement,
@@ -52,9 +54,14 @@ class MemorySpool:
         self._events += deposit.events
 
     async def lease(
-        self, owner: str, now: datetime, until: datetime, limit: int
+        self,
+        owner: str,
+        now: datetime,
+        until: datetime,
+        limit: int,
+        rooms: Mapping[str, int] | None = None,
     ) -> list[StoredMessage]:
-        """Takes up to `limit` due messages, earliest first, for owner until then."""
+        """Takes due messages, earliest first, so many of each next hop's."""
         due = [
             (wake, message)
             for message in self._messages.values()
@@ -63,7 +70,13 @@ class MemorySpool:
             and wake <= now
         ]
         due.sort(key=lambda pair: pair[0])
-        leased = [replace(message, lease=Lease(owner, until)) for _, message in due[:limit]]
+        left: defaultdict[str, int] = defaultdict(lambda: limit, rooms or {})
+        leased = []
+        for _, message in due:
+            hop = _hop(message)
+            if left[hop] > 0:
+                left[hop] -= 1
+                leased.append(replace(message, lease=Lease(owner, until)))
         self._messages.update((message.id, message) for message in leased)
         return leased
 
@@ -104,7 +117,13 @@ class MemorySpool:
             return replace(stored, attempts=stored.attempts + 1, next_attempt=next_attempt)
 
         message = await self.get(message_id)
+        if message.state is not State.QUEUED:
+            raise NotQueued(message_id)
         self._messages[message_id] = _each_pending(message, begun)
+
+    async def state(self, message_id: str) -> State:
+        """Where the message stands. Raises NoSuchMessage."""
+        return (await self.get(message_id)).state
 
     async def settle(self, settlement: Settlement) -> None:
         """Records an attempt's result; the message goes when no recipient is left."""
@@ -153,7 +172,7 @@ class MemorySpool:
         overruled = (passed,) if passed else ()
         data = {"passed": passed} if passed else {}
         for message in messages:
-            freed = replace(message, state=State.QUEUED, reason="", by="")
+            freed = replace(message, state=State.QUEUED, reason="", by="", released=at)
             freed = replace(freed, passed=(*message.passed, *overruled))
             self._messages[message.id] = _due_at(freed, at)
             self._events.append(Event(message.id, at, "released", data))
@@ -253,6 +272,11 @@ def _each_pending(
 
 def _due_at(message: StoredMessage, at: datetime) -> StoredMessage:
     return _each_pending(message, lambda stored: replace(stored, next_attempt=at))
+
+
+def _hop(message: StoredMessage) -> str:
+    """The upstream that it waits for: that of the recipient due first."""
+    return min(message.pending(), key=lambda stored: stored.next_attempt or _AT_ONCE).upstream
 
 
 def _wake(message: StoredMessage) -> datetime | None:

@@ -1,13 +1,13 @@
 """The changes beside deposits and settlements: leases, attempts, and what operators do."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from sqlite3 import Connection
 
 from filterrelay.spool import statements
 from filterrelay.spool.codec import json_list, json_object
 from filterrelay.spool.statements import SQL, Row
-from filterrelay.spool.store import NoSuchMessage
+from filterrelay.spool.store import NoSuchMessage, NotQueued
 
 EXPIRY_STEP = 500  # messages or events a transaction, so that commits get between
 
@@ -32,17 +32,21 @@ def read_messages(connection: Connection, ids: Sequence[str]) -> tuple[list[Row]
 
 @dataclass(frozen=True, slots=True)
 class Leasing:
-    """Takes due messages."""
+    """Takes due messages: of each hop as many as rooms says, or else limit."""
 
     owner: str
     now: int
     until: int
     limit: int
+    rooms: Mapping[str, int] = field(default_factory=dict)
 
     def make(self, connection: Connection) -> tuple[list[Row], list[Row]]:
         """Returns the messages' and the recipients' rows."""
-        due = connection.execute(SQL["due"], (self.now, self.limit))
-        ids = [id_ for (id_,) in due]
+        due: list[Row] = []
+        for (hop,) in connection.execute(SQL["hops"]).fetchall():
+            room = max(0, self.rooms.get(hop, self.limit))
+            due += connection.execute(SQL["due"], (hop, self.now, room))
+        ids = [id_ for _, id_ in sorted(due)]
         if not ids:
             return [], []
         connection.execute(SQL["lease"], (self.owner, self.until, json_list(ids)))
@@ -89,7 +93,12 @@ class Beginning:
     next_attempt: int
 
     def make(self, connection: Connection) -> None:
-        """Raises NoSuchMessage when it was deleted in the meantime."""
+        """Raises NoSuchMessage or NotQueued when an operator came in between."""
+        state = connection.execute(SQL["state"], (self.message_id,)).fetchone()
+        if state is None:
+            raise NoSuchMessage(self.message_id)
+        if state != ("queued",):
+            raise NotQueued(self.message_id)
         parameters = {
             "id": self.message_id,
             "indexes": self.indexes,
@@ -97,8 +106,7 @@ class Beginning:
             "release": False,
         }
         connection.execute(SQL["begin_attempt"], parameters)
-        if not connection.execute(SQL["settle_message"], parameters).rowcount:
-            raise NoSuchMessage(self.message_id)
+        connection.execute(SQL["settle_message"], parameters)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,14 @@ def get(message_id: str, connection: Connection) -> StoredMessage:
     raise NoSuchMessage(message_id)
 
 
+def state(message_id: str, connection: Connection) -> State:
+    """Where the message stands. Raises NoSuchMessage."""
+    row = connection.execute(SQL["state"], (message_id,)).fetchone()
+    if row is None:
+        raise NoSuchMessage(message_id)
+    return State(row[0])
+
+
 def body(message_id: str, connection: Connection) -> tuple[bytes | None, str | None]:
     """The message's bytes, or the name of the file that holds them. Raises NoSuchMessage."""
     row = connection.execute(SQL["body"], (message_id,)).fetchone()

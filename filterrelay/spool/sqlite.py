@@ -1,10 +1,13 @@
 """The spool in an SQLite file, shared by all processes of one machine."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import structlog
 
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.envelope import Envelope
@@ -23,11 +26,14 @@ from filterrelay.spool.store import (
     Selection,
     Settlement,
     SpoolUnavailable,
+    State,
     StoredMessage,
     recipients_due,
 )
 from filterrelay.spool.threads import Threads
 from filterrelay.spool.writer import Writer
+
+_log: Any = structlog.get_logger("filterrelay.spool")
 
 LARGE = 256 * 1024  # octets from which a file costs less CPU than pages of the database
 
@@ -66,7 +72,7 @@ class SqliteSpool:
         self._writer = Writer(path, clock, metrics, self._forget_files)
 
     async def open(self) -> None:
-        """Makes file and schema ready, starts the writer and removes left-over bodies."""
+        """Makes file and schema ready and starts the writer."""
         for threads in (self._files, self._lookups, self._listings):
             threads.open()
         try:
@@ -74,7 +80,6 @@ class SqliteSpool:
             await self._files.run(self._bodies.open)
             with translated(self._path):
                 self._writer.start()
-            await self._sweep()
         except FilterRelayError:
             await self.close()
             raise
@@ -88,7 +93,8 @@ class SqliteSpool:
 
     async def commit(self, deposit: Deposit) -> None:
         """Makes the message durable; large bodies first and on their own."""
-        self._space.require()
+        if not deposit.own:
+            self._space.require()
         if len(deposit.body) < self._large:
             await self._writer.submit(Insertion.of(deposit, None))
             return
@@ -104,13 +110,31 @@ class SqliteSpool:
             raise
 
     async def lease(
-        self, owner: str, now: datetime, until: datetime, limit: int
+        self,
+        owner: str,
+        now: datetime,
+        until: datetime,
+        limit: int,
+        rooms: Mapping[str, int] | None = None,
     ) -> list[StoredMessage]:
-        """Takes up to `limit` due messages, earliest first, for owner until then."""
+        """Takes due messages, earliest first, so many of each next hop's."""
         leasing = operations.Leasing(
-            owner, codec.microseconds(now), codec.microseconds(until), limit
+            owner, codec.microseconds(now), codec.microseconds(until), limit, rooms or {}
         )
-        return codec.stored_messages(*await self._writer.submit(leasing))
+        taken = codec.stored_messages(*await self._writer.submit(leasing))
+        unreadable = [message for message in taken if message.state is not State.QUEUED]
+        if unreadable:
+            await self._set_aside(unreadable, now)
+        return [message for message in taken if message.state is State.QUEUED]
+
+    async def _set_aside(self, unreadable: Sequence[StoredMessage], now: datetime) -> None:
+        """Holds what can't be read: it would come again and again, and stop all other mail."""
+        for message in unreadable:
+            _log.error("message_unreadable", message_id=message.id, reason=message.reason)
+            try:
+                await self.hold([message.id], message.reason, now)
+            except SpoolUnavailable as unavailable:  # it comes again when its lease has run out
+                _log.error("message_not_held", message_id=message.id, reason=str(unavailable))
 
     async def renew(self, owner: str, ids: Sequence[str], until: datetime) -> None:
         """Prolongs leases that owner still holds."""
@@ -143,6 +167,10 @@ class SqliteSpool:
             message_id, codec.json_list(indexes), codec.microseconds(next_attempt)
         )
         await self._writer.submit(beginning)
+
+    async def state(self, message_id: str) -> State:
+        """Where the message stands. Raises NoSuchMessage."""
+        return await self._lookups.ask(partial(questions.state, message_id))
 
     async def settle(self, settlement: Settlement) -> None:
         """Records an attempt's result; rides along with the next commit."""

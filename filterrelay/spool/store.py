@@ -38,8 +38,20 @@ class SpoolUnavailable(FilterRelayError):
 
 
 @dataclass
+class SpoolBroken(SpoolUnavailable):
+    """The spool can't be written to again by this process; a new one may be able to."""
+
+
+@dataclass
 class NoSuchMessage(FilterRelayError):
     """The spool holds no message of this ID."""
+
+    id: str
+
+
+@dataclass
+class NotQueued(FilterRelayError):
+    """The message waits for no attempt any more: somebody has set it aside."""
 
     id: str
 
@@ -108,7 +120,8 @@ class StoredMessage:
     in it, those that have ended too. session: what the trace and the reports
     say of the client, JSON values. size: octets of the body as stored.
     reason, by: why and by which plugin it was held or quarantined. passed: the
-    plugins whose verdict an operator has overruled by releasing it.
+    plugins whose verdict an operator has overruled by releasing it. released: when
+    an operator last did so, None for never.
     """
 
     id: str
@@ -122,6 +135,12 @@ class StoredMessage:
     by: str = ""
     lease: Lease | None = None
     passed: tuple[str, ...] = ()
+    released: datetime | None = None
+
+    @property
+    def queued_at(self) -> datetime:
+        """Since when it is to be delivered: from there on patience with the next hop counts."""
+        return self.released or self.received
 
     def pending(self) -> tuple[StoredRecipient, ...]:
         """The recipients that have not ended."""
@@ -140,11 +159,16 @@ def recipients_due(envelope: Envelope, at: datetime) -> tuple[StoredRecipient, .
 
 @dataclass(frozen=True, slots=True)
 class Deposit:
-    """A message to be made durable: its row, its bytes and its first events."""
+    """A message to be made durable: its row, its bytes and its first events.
+
+    own: it is a report of the relay's, without which its subject couldn't end; so it is
+    taken also when space is too short for new mail.
+    """
 
     message: StoredMessage
     body: bytes = field(repr=False)
     events: tuple[Event, ...] = ()
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +191,8 @@ class Selection:
     """Which messages an operator means; empty fields don't restrict.
 
     ids: these messages. sender, recipient: address patterns (`*@office.example`).
+    recipient and upstream are asked of those that have not ended: who has the
+    message already is no reason to hold or to delete the others' copy.
     older_than: received at least that long ago. limit: at most so many, oldest first.
     """
 
@@ -182,16 +208,14 @@ class Selection:
         """Whether the message is one of those meant, the limit left aside."""
         sender = AddressPattern(self.sender or "*")
         recipient = AddressPattern(self.recipient or "*")
-        envelope = message.envelope
+        envelope, pending = message.envelope, message.pending()
         return (
             message.state in self.states
             and (not self.ids or message.id in self.ids)
             and (not self.older_than or message.received <= now - self.older_than)
-            and (not self.upstream or any(r.upstream == self.upstream for r in message.recipients))
+            and (not self.upstream or any(r.upstream == self.upstream for r in pending))
             and (not self.sender or bool(envelope.sender and sender.matches(envelope.sender)))
-            and (
-                not self.recipient or any(recipient.matches(r.address) for r in envelope.recipients)
-            )
+            and (not self.recipient or any(recipient.matches(r.recipient.address) for r in pending))
         )
 
 
@@ -226,9 +250,20 @@ class Spool(Protocol):
         ...
 
     async def lease(
-        self, owner: str, now: datetime, until: datetime, limit: int
+        self,
+        owner: str,
+        now: datetime,
+        until: datetime,
+        limit: int,
+        rooms: Mapping[str, int] | None = None,
     ) -> list[StoredMessage]:
-        """Takes up to `limit` due messages, earliest first, for owner until then."""
+        """Takes due messages, earliest first, for owner until then.
+
+        rooms: how many at most of those that wait for an upstream, by its name; of all
+        that wait for another one, and of those that never waited for any, `limit`. So a
+        long queue for one next hop neither hides another's mail nor has to be read. A
+        message waits for the upstream of that recipient who is due first.
+        """
         ...
 
     async def renew(self, owner: str, ids: Sequence[str], until: datetime) -> None:
@@ -252,8 +287,13 @@ class Spool(Protocol):
     ) -> None:
         """Counts an attempt for these recipients and records when the next would be.
 
-        Raises NoSuchMessage when somebody has deleted it since it was leased.
+        Raises NoSuchMessage or NotQueued when somebody has deleted it, or set it aside,
+        since it was leased.
         """
+        ...
+
+    async def state(self, message_id: str) -> State:
+        """Where the message stands, at the price of one look. Raises NoSuchMessage."""
         ...
 
     async def settle(self, settlement: Settlement) -> None:

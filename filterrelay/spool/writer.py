@@ -13,18 +13,22 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
+import structlog
+
 from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.spool.changes import Change, Insertion, make_all
 from filterrelay.spool.checkpoint import Checkpointer
 from filterrelay.spool.database import TurnLock, concerns_all, connect, rollback, spool_error
-from filterrelay.spool.store import SpoolUnavailable
+from filterrelay.spool.store import SpoolBroken, SpoolUnavailable
 
 PATIENCE = 0.05  # seconds that a change without haste waits for company
 _COMPANY = 0.001  # seconds that one with haste waits for as many as came along last time
 
 _PAGES_A_GROUP = 64 * 1024  # octets of index pages that a commit writes, whatever its size
 _A_CHANGE = 1024  # octets beside the body
+
+_log: Any = structlog.get_logger("filterrelay.spool")
 
 _Waiting = tuple[Change, "asyncio.Future[Any]"]
 
@@ -50,6 +54,7 @@ class Writer:
         self._thread: threading.Thread | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
+        self._broken: SpoolBroken | None = None
 
     def start(self) -> None:
         """Starts the thread. Raises sqlite3.Error or OSError."""
@@ -76,6 +81,8 @@ class Writer:
 
         haste: whether to write at once rather than wait for company.
         """
+        if self._broken is not None:
+            raise self._broken
         if self._thread is None or self._closing or self._loop is None:
             raise SpoolUnavailable("it is not open")
         done = self._loop.create_future()
@@ -106,10 +113,14 @@ class Writer:
                     time.sleep(_COMPANY)
                 company = self._write(session)
             self._write(session)
+        except BaseException as fault:
+            self._broken = SpoolBroken(f"its writer has ended: {type(fault).__name__}: {fault}")
+            raise
         finally:
             self._closing = True
             stranded = _taken(self._waiting)
-            self._tell(stranded, [SpoolUnavailable("its writer has ended")] * len(stranded))
+            ended = self._broken or SpoolUnavailable("its writer has ended")
+            self._tell(stranded, [ended] * len(stranded))
             session.close()
 
     def _write(self, session: "_Session") -> int:
@@ -167,6 +178,9 @@ class _Session:
         except OSError as error:
             group += _taken(waiting)
             tell(group, [spool_error(error, self._path)] * len(group))
+        except BaseException as fault:
+            tell(group, [SpoolBroken(f"its writer has ended: {fault!r}")] * len(group))
+            raise
         return group
 
     def _write_group(
@@ -186,24 +200,37 @@ class _Session:
             self._metrics.commit_batch.observe(len(group))
         tell(group, results)
         if wrote:
-            self._checkpointer.wrote(_octets(changes), self._connection)
+            self._follow_up(changes)
 
     def _transact(self, changes: Sequence[Change]) -> list[Any]:
         """Makes the changes in one transaction; if one spoils it, each in its own."""
         connection = self._connection
-        self._forgotten.clear()
+        forgotten = len(self._forgotten)
         try:
             connection.execute("BEGIN IMMEDIATE")
             results = make_all(connection, changes)
             connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  # the thread must outlive whatever a change does
             rollback(connection)
+            del self._forgotten[forgotten:]
             if len(changes) > 1 and not concerns_all(error):
                 return [self._transact([change])[0] for change in changes]
             return [spool_error(error, self._path)] * len(changes)
-        if self._forgotten:
-            self._forget_files(self._forgotten.copy())
         return results
+
+    def _follow_up(self, changes: Sequence[Change]) -> None:
+        """Removes files and shortens the log, as far as that can be done.
+
+        A file that stays is found by the housekeeping, and a log by the next commit.
+        """
+        try:
+            if self._forgotten:
+                self._forget_files(self._forgotten.copy())
+            self._checkpointer.wrote(_octets(changes), self._connection)
+        except Exception:  # noqa: BLE001  # a seam: what is durable stays so, whatever becomes of this
+            _log.exception("commit_not_followed_up")
+        finally:
+            self._forgotten.clear()
 
     def close(self) -> None:
         """Closes everything; the last process to do so empties the log."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
-from filterrelay.delivery.route import Routes
+from filterrelay.delivery.route import RouteHook, Routes
 from filterrelay.delivery.scheduler import Pace, Scheduler
 from filterrelay.delivery.upstream import Outage, Sent
 from filterrelay.mail.envelope import Envelope, Recipient
@@ -20,7 +20,14 @@ from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.testing import SOME_TIME, FakeClock, an_envelope
 from filterrelay.settings import RouteRule
 from filterrelay.spool.memory import MemorySpool
-from filterrelay.spool.store import Deposit, Lease, Settlement, StoredMessage, StoredRecipient
+from filterrelay.spool.store import (
+    Deposit,
+    Lease,
+    NoSuchMessage,
+    Settlement,
+    StoredMessage,
+    StoredRecipient,
+)
 
 TAKEN = Reply(250, "2.0.0", "Queued")
 LATER = Reply(450, "4.2.0", "Greylisted")
@@ -28,6 +35,7 @@ UNKNOWN = Reply(550, "5.1.1", "No such user")
 BODY = b"Subject: Lunch\r\nMessage-ID: <1@office.example>\r\n\r\nHello.\r\n"
 REFUSED = Reply(451, "4.4.1", "connect to mx:25: refused")
 LEASE = timedelta(minutes=10)
+QUARTER = timedelta(minutes=17)  # the first interval with its jitter
 
 
 class Hop:
@@ -118,6 +126,13 @@ class Site:
         await self.submit(id_, *to, **changes)
         await self.result()
 
+    async def spend(self) -> Reservation:
+        """Takes all the memory there is; there is some again when this is released."""
+        all_of_it, beyond = self.memory.reservation(), self.memory.reservation()
+        await all_of_it.grow(self.memory.total, 1)
+        await beyond.grow(self.memory.total, 1)
+        return all_of_it
+
     async def result(self) -> None:
         """Returns when a result has been recorded."""
         await asyncio.wait_for(self.spool.settled.wait(), 5)
@@ -156,6 +171,7 @@ async def delivering(
     pace: Pace | None = None,
     octets: int = 10_000,
     submit: Callable[[Envelope, bytes], Any] | None = None,
+    hook: RouteHook | None = None,
 ) -> AsyncIterator[Site]:
     """A scheduler over these next hops, the first the default; drained in the end."""
     clock = FakeClock()
@@ -170,7 +186,7 @@ async def delivering(
     scheduler = Scheduler(
         spool=spool,
         owner="worker-1",
-        routes=Routes(rules, upstreams, hops[0].name),
+        routes=Routes(rules, upstreams, hops[0].name, hook),
         upstreams=upstreams,
         schedule=RetrySchedule(),
         reports=Reports("relay.office.example", submit or note, clock),
@@ -180,14 +196,40 @@ async def delivering(
         on_attempt=attempts.append,
         pace=pace or Pace(poll=3600),
     )
-    running = asyncio.ensure_future(scheduler.run())
+    running = scheduler.start()
     try:
         yield Site(scheduler, spool, clock, memory, metrics, reports, attempts)
     finally:
-        await scheduler.drain(0.1)
+        await scheduler.drain(0.4)
         await running
 
 
 def an_outage(age: float = 0.0, left: float = 30.0) -> Outage:
     """All hosts failed so many seconds ago, and will be tried again in so many."""
     return Outage(REFUSED, "mx:25", answered=False, age=age, left=left)
+
+
+async def get(site: Site, id_: str = "ID") -> StoredMessage:
+    """What the spool has of the message."""
+    return await site.spool.get(id_)
+
+
+async def gone(site: Site, id_: str = "ID") -> bool:
+    """Whether the spool has forgotten the message, but for its trace."""
+    try:
+        await site.spool.get(id_)
+    except NoSuchMessage:
+        return True
+    return False
+
+
+def due(message: StoredMessage) -> StoredMessage:
+    """The message as a process left it that is no more."""
+    recipients = tuple(replace(each, next_attempt=message.received) for each in message.recipients)
+    return replace(message, recipients=recipients, lease=None)
+
+
+async def a_while() -> None:
+    """Lets everything happen that can."""
+    for _ in range(20):
+        await asyncio.sleep(0)

@@ -10,6 +10,7 @@ from filterrelay.spool.store import StoredRecipient
 from .hop import TAKEN, Hop
 
 TOO_MANY = Reply(452, "4.5.3", "Too many recipients")
+FULL = Reply(552, "5.2.2", "Mailbox full")
 
 
 async def results(hop: Hop, count: int) -> dict[str, str]:
@@ -31,9 +32,12 @@ async def test_many_recipients_go_in_transactions_of_a_hundred() -> None:
     assert [len(names) for names in hop.asked] == [100, 100, 50]
 
 
-async def test_recipients_beyond_the_far_sides_limit_follow_at_once() -> None:
-    """452 4.5.3 is no deferral but the next transaction."""
-    hop = Hop(lambda place, _: TAKEN if place < 2 else TOO_MANY)
+@pytest.mark.parametrize(
+    "too_many", [TOO_MANY, Reply(552, "5.5.3", "Too many"), Reply(552, "", "Too many")]
+)
+async def test_recipients_beyond_the_far_sides_limit_follow_at_once(too_many: Reply) -> None:
+    """452 4.5.3 is no deferral but the next transaction; nor is an older server's 552 a bounce."""
+    hop = Hop(lambda place, _: TAKEN if place < 2 else too_many)
     assert set((await results(hop, 5)).values()) == {"delivered"}
     assert [len(names) for names in hop.asked] == [5, 3, 1]
 
@@ -43,6 +47,13 @@ async def test_452_for_everybody_is_a_deferral() -> None:
     hop = Hop(lambda *_: TOO_MANY)
     assert set((await results(hop, 3)).values()) == {"deferred"}
     assert len(hop.asked) == 1
+
+
+@pytest.mark.parametrize("answers", [[TAKEN, FULL], [Reply(552, "", "No")]])
+async def test_552_for_other_reasons_is_a_bounce(answers: list[Reply]) -> None:
+    """A full mailbox beside one that takes mail, and a refusal of everybody."""
+    replies = iter(answers)
+    assert "bounced" in (await results(Hop(lambda *_: next(replies)), len(answers))).values()
 
 
 async def test_recipients_keep_their_own_replies_beside_a_surplus() -> None:

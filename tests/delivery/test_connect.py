@@ -91,17 +91,49 @@ async def test_an_unknown_authority_is_believed_by_opportunistic_only(
         assert sent.tls == "none" if tls == "required" else sent.tls.startswith("TLSv1.")
 
 
-@pytest.mark.parametrize("answer", ["454 4.7.0 Not now", Act.DROP])
 async def test_opportunistic_goes_on_in_plain_text_on_a_fresh_connection(
-    open_upstream: Opener, authority: Authority, answer: Any
+    open_upstream: Opener, authority: Authority
 ) -> None:
-    """A handshake that fails, whatever way, costs a connection and no mail."""
-    answers = {"STARTTLS": answer}
-    async with far_side(extensions=OFFERS_TLS, answers=answers) as side:
-        side.tls = authority.server()
+    """A server that says itself that it has no TLS now gets its mail (RFC 3207 section 4)."""
+    answers: dict[str, Any] = {"STARTTLS": "454 4.7.0 Not now"}
+    async with far_side(extensions=OFFERS_TLS, answers=answers, tls=authority.server()) as side:
         sent = await send(open_upstream(settings(side, authority, "opportunistic")))
         assert code(sent) == "250 2.0.0"
         assert sent.tls == "none"
+        assert side.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("verb", "answer"),
+    [
+        ("STARTTLS", Act.DROP),
+        ("STARTTLS", Act.HANG),
+        ("STARTTLS", "421 4.3.2 Stopping"),
+        ("EHLO", ["250-mx\r\n250 STARTTLS", Act.DROP]),
+    ],
+)
+async def test_a_broken_connection_is_no_reason_for_plain_text(
+    open_upstream: Opener, authority: Authority, verb: str, answer: Any
+) -> None:
+    """Who can cut a line can't have the mail in clear text for it: it waits, and is encrypted."""
+    answers = {verb: answer}
+    async with far_side(extensions=OFFERS_TLS, answers=answers, tls=authority.server()) as side:
+        config = settings(side, authority, "opportunistic", connect_timeout="200ms")
+        sent = await send(open_upstream(config))
+        assert sent.replies[0].is_temporary
+        assert "MAIL" not in side.verbs()
+
+
+async def test_connections_opened_at_once_all_find_the_same_rung(
+    open_upstream: Opener, authority: Authority, tmp_path: Path
+) -> None:
+    """With twenty failing the same check together, each steps down one rung and not twenty."""
+    stranger = make_authority(tmp_path)
+    async with far_side(extensions=OFFERS_TLS, tls=stranger.server()) as side:
+        upstream = open_upstream(settings(side, authority, "opportunistic"))
+        sent = await asyncio.gather(*(send(upstream) for _ in range(20)))
+        assert {code(each) for each in sent} == {"250 2.0.0"}
+        assert all(each.tls.startswith("TLSv1.") for each in sent)
 
 
 async def test_handshake_garbage_defers_under_required(
@@ -232,6 +264,17 @@ async def test_a_password_never_goes_out_in_clear_text_by_accident(
 ) -> None:
     """With STARTTLS stripped under `opportunistic`, the login waits instead."""
     async with far_side(extensions=OFFERS_LOGIN) as side:
+        config = settings(side, authority, "opportunistic", username="office", password="sesame")
+        assert code(await send(open_upstream(config))) == "454 4.7.0"
+        assert "AUTH" not in side.verbs()
+
+
+async def test_a_password_is_not_shown_to_any_certificate(
+    open_upstream: Opener, authority: Authority, tmp_path: Path
+) -> None:
+    """Encrypted to nobody in particular is no place for a password: the login waits."""
+    words, stranger = (*OFFERS_LOGIN, "STARTTLS"), make_authority(tmp_path)
+    async with far_side(extensions=words, tls=stranger.server()) as side:
         config = settings(side, authority, "opportunistic", username="office", password="sesame")
         assert code(await send(open_upstream(config))) == "454 4.7.0"
         assert "AUTH" not in side.verbs()

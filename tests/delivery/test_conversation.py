@@ -52,6 +52,17 @@ async def test_a_refused_sender_is_the_result_for_all(open_upstream: Opener) -> 
         assert codes(sent) == ["550 5.7.1", "550 5.7.1"]
 
 
+@pytest.mark.parametrize("extensions", [("PIPELINING",), ()])
+async def test_a_250_to_data_delivers_nothing(
+    open_upstream: Opener, extensions: tuple[str, ...]
+) -> None:
+    """A server that says 250 where 354 belongs has no message: it is tried again later."""
+    async with far_side(answers={"DATA": "250 2.0.0 Ok"}, extensions=extensions) as side:
+        sent = await send(open_upstream(upstream_settings(side)))
+        assert codes(sent) == ["451 4.5.0"]
+        assert side.received == []
+
+
 async def test_a_354_without_recipients_sends_nothing_but_the_dot(open_upstream: Opener) -> None:
     """RFC 2920 section 3.1: no message for nobody."""
     async with far_side(answers={"RCPT": "550 5.1.1 Unknown", "DATA": "354 Go"}) as side:

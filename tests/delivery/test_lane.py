@@ -12,12 +12,13 @@ from filterrelay.spool.store import StoredMessage
 def a_part() -> Part:
     """A part of a message without recipients."""
     message = StoredMessage("ID", SOME_TIME, an_envelope(), {}, 0, ())
-    return Part(Flight(message, SOME_TIME, True, MemoryBudget(1).reservation()), (), 0.0)
+    flight = Flight(message, SOME_TIME, True, MemoryBudget(1).reservation())
+    return Part(flight, Lane(Nowhere(), 50, 1000), (), 0.0)
 
 
 async def test_a_sleeping_sender_is_woken_before_another_is_wanted() -> None:
     """Senders are few: one that sleeps takes the next part."""
-    lane = Lane(Nowhere())
+    lane = Lane(Nowhere(), 50, 1000)
     sleeping = asyncio.ensure_future(lane.sleep())
     await asyncio.sleep(0)
     assert not lane.put(a_part())
@@ -27,7 +28,7 @@ async def test_a_sleeping_sender_is_woken_before_another_is_wanted() -> None:
 
 async def test_senders_are_limited() -> None:
     """As many as there are connections, and some whose result is being written."""
-    lane = Lane(Nowhere())
+    lane = Lane(Nowhere(), 50, 1000)
     lane.senders = 1 + SETTLING
     assert not lane.put(a_part())
     assert len(lane.waiting) == 1
@@ -35,11 +36,21 @@ async def test_senders_are_limited() -> None:
 
 async def test_all_sleepers_wake_at_the_end() -> None:
     """So that they notice that it is the end."""
-    lane = Lane(Nowhere())
+    lane = Lane(Nowhere(), 50, 1000)
     sleeping = [asyncio.ensure_future(lane.sleep()) for _ in range(3)]
     await asyncio.sleep(0)
     lane.wake_all()
     await asyncio.gather(*sleeping)
+
+
+def test_a_long_queue_stays_on_disk() -> None:
+    """Of its mail in the spool a next hop has so much in hand, and once as many as connections."""
+    lane = Lane(Nowhere(), 50, 1000)
+    lane.spooled = 48
+    assert lane.room == 2
+    lane.spooled = 60
+    assert lane.room == 0
+    assert Lane(Nowhere(), 0, 1000).room == Nowhere.connections
 
 
 def test_the_lease_ends_with_the_last_part() -> None:

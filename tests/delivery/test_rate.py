@@ -2,20 +2,7 @@
 
 import pytest
 
-from filterrelay.delivery.rate import RateLimit, parse_rate
-
-
-@pytest.mark.parametrize(("text", "rate"), [("100/s", 100), ("600/m", 10), ("1800 / h", 0.5)])
-def test_rates_are_read(text: str, rate: float) -> None:
-    """A second, a minute, an hour."""
-    assert parse_rate(text) == rate
-
-
-@pytest.mark.parametrize("text", ["100", "fast", "0/s", "1/d", "-1/s"])
-def test_what_is_no_rate_is_refused(text: str) -> None:
-    """With an example of one that is."""
-    with pytest.raises(ValueError, match="100/s"):
-        parse_rate(text)
+from filterrelay.delivery.rate import RateLimit
 
 
 def test_a_burst_of_one_second_goes_at_once_and_the_rest_is_spaced() -> None:

@@ -124,6 +124,30 @@ async def test_ret_full_brings_the_whole_message_back() -> None:
     assert [part.get_content_type() for part in report.iter_parts()][2] == "message/rfc822"
 
 
+async def test_what_asked_for_tls_all_the_way_does_not_come_back_whole() -> None:
+    """The way back may not be encrypted: RET=FULL is disregarded (RFC 8689 section 5)."""
+    _, raw = await written(a_stored_message(ret="FULL", requiretls=True))
+    assert b"Message-ID: <1@office.example>" in raw
+    assert b"Hello." not in raw
+
+
+async def test_a_report_names_the_message_as_the_log_does() -> None:
+    """Whoever looks after the mail finds its trace by the ID, in the text and in the fields."""
+    report = await parsed(a_stored_message("0A1B2C"))
+    assert status(report, 0)["X-Filterrelay-ID"] == "0A1B2C"
+    assert "known as 0A1B2C" in str(next(report.iter_parts()).get_payload())
+
+
+async def test_the_fields_are_ascii_unless_the_report_is_international() -> None:
+    """message/delivery-status is 7bit (RFC 3464 section 2.1), whatever the far side said."""
+    message = a_stored_message(envid="+E4", orcpt="rfc822;b+F6b@partner.example")
+    report = await parsed(message, reply=Reply(550, "5.1.1", "Kein Empfänger"))
+    part = list(report.iter_parts())[1]
+    assert part["Content-Transfer-Encoding"] == "7bit"
+    _, raw = await written(message, reply=Reply(550, "5.1.1", "Kein Empfänger"))
+    assert b"Diagnostic-Code: smtp; 550 5.1.1 Kein Empf?nger\r\n" in raw
+
+
 async def test_a_huge_message_does_not_come_back_whole() -> None:
     """Nor does a huge header: reports stay small."""
     body = b"".join(b"X-%06d: %s\r\n" % (i, b"x" * 60) for i in range(20_000))

@@ -1,6 +1,7 @@
 """Delivery as a whole: fresh mail, retries, leases, and the end."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,25 +11,24 @@ from filterrelay.mail.address import AddressPattern
 from filterrelay.mail.reply import Reply
 from filterrelay.plugin.testing import SOME_TIME
 from filterrelay.settings import RouteRule
-from filterrelay.spool.store import NoSuchMessage, RecipientState, StoredMessage
+from filterrelay.spool.store import (
+    Deposit,
+    RecipientState,
+)
 
-from .hop import BODY, LATER, LEASE, REFUSED, TAKEN, Hop, Site, an_outage, delivering
-
-QUARTER = timedelta(minutes=17)  # the first interval with its jitter
-
-
-async def get(site: Site, id_: str = "ID") -> StoredMessage:
-    """What the spool has of the message."""
-    return await site.spool.get(id_)
-
-
-async def gone(site: Site, id_: str = "ID") -> bool:
-    """Whether the spool has forgotten the message, but for its trace."""
-    try:
-        await site.spool.get(id_)
-    except NoSuchMessage:
-        return True
-    return False
+from .hop import (
+    BODY,
+    LATER,
+    LEASE,
+    QUARTER,
+    TAKEN,
+    Hop,
+    a_while,
+    delivering,
+    due,
+    get,
+    gone,
+)
 
 
 async def test_a_fresh_message_goes_out_from_memory() -> None:
@@ -105,61 +105,6 @@ async def test_recipients_go_where_the_routes_lead() -> None:
         assert (await get(site)).lease is None
 
 
-async def test_fresh_mail_sits_out_an_outage_on_disk() -> None:
-    """It goes when the next hop may be tried again, not a quarter of an hour later."""
-    hop = Hop()
-    hop.outages = [an_outage(age=3, left=30), None]
-    async with delivering(hop) as site:
-        reservation = await site.submit()
-        await site.result()
-        (waiting,) = (await get(site)).recipients
-        assert (waiting.attempts, waiting.last_reply) == (0, str(REFUSED))
-        assert reservation.octets == 0
-        assert hop.asked == []
-        await site.later(timedelta(seconds=30))
-        assert await gone(site)
-
-
-async def test_due_mail_waits_for_a_host_to_be_tried_again() -> None:
-    """After `queue retry`, an outage from before doesn't count: the mail goes when it is over."""
-    hop = Hop(lambda *_: LATER)
-    async with delivering(hop) as site:
-        await site.submitted()
-        hop.answer = lambda *_: TAKEN
-        hop.outages = [an_outage(age=3, left=0.01)]
-        await site.spool.retry(["ID"], site.clock.now())
-        site.scheduler.nudge()
-        await site.result()
-        assert await gone(site)
-
-
-async def test_a_failure_since_the_mail_came_due_counts_for_all_that_wait() -> None:
-    """A next hop that is down is not tried for each message; each is told the reason."""
-    hop = Hop(lambda *_: LATER)
-    async with delivering(hop) as site:
-        await site.submitted()
-        hop.outages = [an_outage(age=0, left=30)]
-        await site.later(QUARTER)
-        (waiting,) = (await get(site)).recipients
-        assert (waiting.attempts, waiting.last_reply) == (2, str(REFUSED))
-        assert len(hop.asked) == 1
-
-
-async def test_the_end_of_delivery_ends_the_wait_too() -> None:
-    """Mail that waits for an outage to pass is another process's at once."""
-    hop = Hop(lambda *_: LATER)
-    async with delivering(hop) as site:
-        await site.submitted()
-        hop.outages = [an_outage(age=3, left=3600)]
-        await site.spool.retry(["ID"], site.clock.now())
-        site.scheduler.nudge()
-        for _ in range(10):
-            await asyncio.sleep(0)
-        await site.scheduler.drain(5)
-        now = site.clock.now()
-        assert len(await site.spool.lease("worker-2", now, now + LEASE, 10)) == 1
-
-
 async def test_one_messages_trouble_stops_no_other() -> None:
     """A fault of ours ends one delivery; the next message goes out."""
 
@@ -204,8 +149,7 @@ async def test_a_long_delivery_keeps_its_lease() -> None:
         for _ in range(5):
             site.clock.advance(LEASE * 0.6)
             site.scheduler.nudge()
-            for _ in range(10):
-                await asyncio.sleep(0)
+            await a_while()
         lease = (await get(site)).lease
         assert lease is not None
         assert lease.until > site.clock.now()
@@ -226,91 +170,7 @@ async def test_a_message_whose_lease_ran_out_is_left_to_others() -> None:
         site.clock.advance(LEASE * 2)
         hop.gate.set()
         await site.result()
-        for _ in range(10):
-            await asyncio.sleep(0)
-        assert len(hop.asked) == 1
-
-
-async def test_at_the_end_attempts_under_way_finish() -> None:
-    """What is being sent is sent to its end."""
-    hop = Hop()
-    hop.gate.clear()
-    async with delivering(hop) as site:
-        await site.submit()
-        await hop.reached.wait()
-        draining = asyncio.ensure_future(site.scheduler.drain(5))
-        await asyncio.sleep(0)
-        hop.gate.set()
-        await draining
-        assert await gone(site)
-        assert hop.closed
-
-
-async def test_at_the_end_waiting_mail_is_given_back_at_once() -> None:
-    """Another process takes it over without waiting for a lease to run out."""
-    hop = Hop()
-    hop.gate.clear()
-    hop.connections = -15  # one sender in all
-    async with delivering(hop) as site:
-        await site.submit("FIRST")
-        await hop.reached.wait()
-        reservation = await site.submit("SECOND")
-        await site.scheduler.drain(0)
-        now = site.clock.now()
-        taken = await site.spool.lease("worker-2", now, now + LEASE, 10)
-        assert [message.id for message in taken] == ["SECOND"]
-        assert reservation.octets == 0
-
-
-async def test_an_attempt_cut_off_at_the_end_waits_for_the_schedule() -> None:
-    """The far side may have it already: it is not repeated at once."""
-    hop = Hop()
-    hop.gate.clear()
-    async with delivering(hop) as site:
-        await site.submit()
-        await hop.reached.wait()
-        await site.scheduler.drain(0)
-        (cut,) = (await get(site)).recipients
-        assert cut.next_attempt is not None
-        assert cut.next_attempt > site.clock.now() + timedelta(minutes=10)
-        assert (await get(site)).lease is None
-
-
-async def test_a_due_message_without_memory_comes_a_minute_later() -> None:
-    """Bodies from the spool count against the same budget."""
-    hop = Hop(lambda *_: LATER)
-    pace = Pace(poll=3600, memory_wait=0)
-    async with delivering(hop, pace=pace, octets=len(BODY)) as site:
-        await site.submitted()
-        await asyncio.sleep(0)
-        hog = site.memory.reservation()
-        await hog.grow(len(BODY), 1)
-        await site.later(QUARTER)
-        assert len(hop.asked) == 1
-        (waiting,) = (await get(site)).recipients
-        assert waiting.attempts == 1
-        hog.release()
-        hop.answer = lambda *_: TAKEN
-        await site.later(timedelta(minutes=1))
-        assert len(hop.asked) == 2
-
-
-async def test_a_message_deleted_meanwhile_is_not_sent() -> None:
-    """An operator's `queue delete` counts until the attempt begins."""
-    hop = Hop(lambda *_: LATER)
-    async with delivering(hop) as site:
-        await site.submitted()
-        await asyncio.sleep(0)
-        hog = site.memory.reservation()
-        await hog.grow(10_000, 1)
-        site.clock.advance(QUARTER)
-        site.scheduler.nudge()
-        for _ in range(10):
-            await asyncio.sleep(0)
-        await site.spool.delete(["ID"], site.clock.now())
-        hog.release()
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await a_while()
         assert len(hop.asked) == 1
 
 
@@ -321,3 +181,68 @@ async def test_the_trace_tells_of_attempts_and_bounces(kind: str) -> None:
     async with delivering(hop) as site:
         await site.submitted()
         assert kind in {event.kind for event in await site.spool.events("ID")}
+
+
+async def test_a_hanging_next_hop_keeps_no_other_mail_waiting() -> None:
+    """However much is due for it, and was due first, the others' due mail goes out."""
+    hanging, healthy = Hop(name="hanging"), Hop(name="healthy")
+    rules = [RouteRule(recipients=(AddressPattern("slow.example"),), upstream="hanging")]
+    pace = Pace(poll=3600, batch=8)
+    async with delivering(healthy, hanging, rules=rules, pace=pace) as site:
+        hanging.gate.clear()
+        for number in range(100):
+            deposit = site.deposit(f"SLOW{number}", "bob@slow.example")
+            await site.spool.commit(replace(deposit, message=due(deposit.message)))
+        site.clock.advance(timedelta(seconds=1))
+        for number in range(20):
+            deposit = site.deposit(f"GOOD{number}")
+            await site.spool.commit(replace(deposit, message=due(deposit.message)))
+        while len(healthy.asked) < 20:
+            site.clock.advance(timedelta(minutes=1))
+            site.scheduler.nudge()
+            await a_while()
+        assert len(hanging.asked) <= 2 + 16
+
+
+async def test_a_long_queue_for_a_dead_next_hop_is_left_alone() -> None:
+    """Once it is known whom mail waits for, what a full lane can't take isn't leased at all."""
+    hop = Hop()
+    hop.gate.clear()
+    async with delivering(hop, pace=Pace(poll=3600, batch=8)) as site:
+        for number in range(50):
+            deposit = site.deposit(f"ID{number}")
+            await site.spool.commit(replace(deposit, message=due(deposit.message)))
+        site.scheduler.nudge()
+        while len(site.spool.settlements) < 48:
+            await site.result()
+        returned = len(site.spool.settlements)
+        for _ in range(5):
+            site.clock.advance(timedelta(minutes=1))
+            site.scheduler.nudge()
+            await a_while()
+        assert len(site.spool.settlements) == returned
+
+
+async def test_mail_left_by_a_crash_is_sent_without_delay() -> None:
+    """Nobody knows whom it waits for: more is leased than the lane takes, and it comes again."""
+    hop = Hop()
+    async with delivering(hop, pace=Pace(poll=3600, batch=8)) as site:
+        for number in range(50):
+            deposit = site.deposit(f"ID{number}")
+            await site.spool.commit(replace(deposit, message=due(deposit.message)))
+        site.scheduler.nudge()
+        while len(hop.asked) < 50:
+            await site.result()
+
+
+async def test_the_next_messages_follow_without_waiting_for_a_look() -> None:
+    """A long queue for a next hop that takes mail is sent as fast as it takes it."""
+    hop = Hop()
+    async with delivering(hop, pace=Pace(poll=3600, batch=8)) as site:
+        for number in range(50):
+            message = due(site.deposit(f"ID{number}").message)
+            waiting = replace(message.recipients[0], upstream="provider")
+            await site.spool.commit(Deposit(replace(message, recipients=(waiting,)), BODY))
+        site.scheduler.nudge()
+        while len(hop.asked) < 50:
+            await site.result()

@@ -122,6 +122,20 @@ async def test_after_5_days_the_message_bounces() -> None:
         assert b"450 4.2.0 Greylisted" in site.reports[-1][1]
 
 
+async def test_after_a_week_in_quarantine_a_message_has_its_5_days_still() -> None:
+    """Released, it is tried as long as any other; neither notice nor bounce comes at once."""
+    async with delivering(Hop(lambda *_: LATER)) as site:
+        await site.spool.commit(site.deposit())
+        await site.spool.hold(["ID"], "look at it", site.clock.now())
+        site.clock.advance(timedelta(days=7))
+        await site.spool.release(["ID"], site.clock.now())
+        await site.later(timedelta(0))
+        assert len((await site.spool.get("ID")).pending()) == 1
+        assert kinds(site) == []
+        await keep_trying(site, FIVE_DAYS)
+        assert kinds(site) == ["delayed", "failed"]
+
+
 async def test_the_bounce_of_a_message_never_in_memory_shows_its_header() -> None:
     """A next hop down to the end: the bytes are read for the report alone."""
     hop = Hop()
@@ -180,6 +194,40 @@ async def test_a_result_is_not_lost_when_the_spool_stumbles(
         monkeypatch.setattr(site.spool, "settle", settle)
         await site.submitted()
         assert len(hop.asked) == 1
+        with pytest.raises(NoSuchMessage):
+            await site.spool.get("ID")
+
+
+@pytest.mark.parametrize("trouble", [SpoolUnavailable("disk"), SpoolFull(0)])
+async def test_a_result_outlasts_a_long_trouble(
+    monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    """On a full disk, too: as long as the lease is kept nobody sends the message again."""
+    monkeypatch.setattr("filterrelay.delivery.settle._PAUSES", (0.0,))
+    hop = Hop()
+    async with delivering(hop) as site:
+        record, failures = site.spool.settle, [trouble] * 100
+
+        async def settle(settlement: object) -> None:
+            if failures:
+                raise failures.pop()
+            await record(settlement)  # type: ignore[arg-type]  # it is passed on as it came
+
+        monkeypatch.setattr(site.spool, "settle", settle)
+        await site.submitted()
+        assert len(hop.asked) == 1
+        with pytest.raises(NoSuchMessage):
+            await site.spool.get("ID")
+
+
+async def test_a_report_that_cant_be_written_repeats_no_delivery() -> None:
+    """A fault of ours in the report of success leaves the recipient delivered."""
+
+    async def submit(envelope: Envelope, raw: bytes) -> None:
+        raise ZeroDivisionError
+
+    async with delivering(Hop(), submit=submit) as site:
+        await site.submitted(notify=("SUCCESS",))
         with pytest.raises(NoSuchMessage):
             await site.spool.get("ID")
 

@@ -1,5 +1,7 @@
 """A next hop as a whole: retries at once, results, and what can't work."""
 
+import asyncio
+
 import pytest
 
 from filterrelay.delivery.upstream import BadUpstream, Upstream
@@ -19,6 +21,18 @@ async def test_a_message_is_handed_over_with_its_envelope(open_upstream: Opener)
     assert message.mail == "MAIL FROM:<alice@office.example>"
     assert message.recipients == ["RCPT TO:<bob@partner.example>"]
     assert message.data == BODY
+
+
+async def test_the_rate_is_shared_by_all_workers() -> None:
+    """Of 20 a second each of ten workers has two: what the provider allows is kept to."""
+    async with far_side() as side:
+        config = upstream_settings(side, rate="20/s")
+        upstream = Upstream(config, "relay.office.example", Metrics(), processes=10)
+        began = asyncio.get_running_loop().time()
+        for _ in range(3):
+            await send(upstream)
+        assert asyncio.get_running_loop().time() - began > 0.4
+        upstream.close()
 
 
 async def test_a_server_that_only_knows_helo_gets_mail(open_upstream: Opener) -> None:

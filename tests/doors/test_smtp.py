@@ -176,13 +176,15 @@ async def test_without_memory_data_is_put_off(
     running = await open_door(memory=100_000)
     held = running.budget.reservation()
     await held.grow(90_000, 1)
+    beyond = running.budget.reservation()
+    await beyond.grow(100_000, 1)
     client = await running.connect()
     await client.begin()
     assert await client.say("DATA") == str(NO_MEMORY)
     held.release()
     await client.begin()
     assert (await client.say("DATA", f"{TEXT}.")).startswith("250 ")
-    assert running.budget.used == 0
+    assert running.budget.used == 100_000
 
 
 async def test_memory_that_runs_out_meanwhile_refuses_behind_the_end(
@@ -191,16 +193,15 @@ async def test_memory_that_runs_out_meanwhile_refuses_behind_the_end(
     """A message that outgrows its room is swallowed and put off, and the session goes on."""
     monkeypatch.setattr("filterrelay.doors.smtp.MEMORY_PATIENCE", 0.01)
     running = await open_door(memory=200_000)
-    held = running.budget.reservation()
-    for octets in (100_000, 210_000):  # it outgrew the budget first, and may finish first
-        await held.grow(octets, 1)
-    held.shrink(100_000)
+    held, beyond = running.budget.reservation(), running.budget.reservation()
+    await held.grow(100_000, 1)
+    await beyond.grow(400_000, 1)
     client = await running.connect()
     await client.begin()
     await client.say("DATA")
     client.send(b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 20_000 + b".\r\n")
     assert await client.answer() == str(NO_MEMORY)
-    assert running.budget.used == 100_000
+    assert running.budget.used == 500_000
     assert (await client.say("NOOP")).startswith("250 ")
 
 
@@ -209,10 +210,11 @@ async def test_data_waits_for_memory(open_door: OpenDoor) -> None:
     running = await open_door(memory=100_000)
     held = running.budget.reservation()
     await held.grow(90_000, 1)
+    await running.budget.reservation().grow(100_000, 1)
     client = await running.connect()
     await client.begin()
     client.send(b"DATA\r\n")
-    await running.until(lambda: bool(running.budget._waiting))
+    await running.until(lambda: running.budget.short)
     held.release()
     assert (await client.answer()).startswith("354 ")
 

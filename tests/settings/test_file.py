@@ -103,7 +103,9 @@ def test_a_missing_variable_is_named(office: Office) -> None:
 def test_a_password_comes_from_its_file(office: Office) -> None:
     """`password_file` is read without its final line end, and never shown."""
     (office.directory / "secret").write_text("hunter2 \n")
-    settings = office.load(SMTP + UPSTREAM + 'username = "office"\npassword_file = "secret"\n')
+    settings = office.load(
+        SMTP + UPSTREAM + 'tls = "required"\nusername = "office"\npassword_file = "secret"\n'
+    )
     password = settings.upstream[0].password
     assert password is not None
     assert password.get_secret_value() == "hunter2 "
@@ -112,9 +114,11 @@ def test_a_password_comes_from_its_file(office: Office) -> None:
 
 def test_a_password_file_that_is_not_there_is_named(office: Office) -> None:
     """The relay doesn't start without the password it was told of."""
-    found = office.problems(SMTP + UPSTREAM + 'username = "office"\npassword_file = "secret"\n')
+    found = office.problems(
+        SMTP + UPSTREAM + 'tls = "required"\nusername = "office"\npassword_file = "secret"\n'
+    )
     assert found == [
-        "filterrelay.toml:11: upstream[0].password_file: secret can't be read: "
+        "filterrelay.toml:12: upstream[0].password_file: secret can't be read: "
         "No such file or directory"
     ]
 
@@ -131,8 +135,10 @@ def test_secrets_never_show_in_problems(office: Office) -> None:
 
 def test_a_password_of_the_wrong_type_never_shows(office: Office) -> None:
     """Not even a password that isn't written as text."""
-    found = office.problems(SMTP + UPSTREAM + 'username = "office"\npassword = 271828\n')
-    assert found == ["filterrelay.toml:11: upstream[0].password: should be a valid string"]
+    found = office.problems(
+        SMTP + UPSTREAM + 'tls = "required"\nusername = "office"\npassword = 271828\n'
+    )
+    assert found == ["filterrelay.toml:12: upstream[0].password: should be a valid string"]
 
 
 def test_all_problems_come_at_once(office: Office) -> None:
@@ -206,10 +212,12 @@ def test_a_password_is_given_in_one_way_only(office: Office) -> None:
     """Which of two passwords was meant is not for the program to guess."""
     (office.directory / "secret").write_text("hunter2")
     found = office.problems(
-        SMTP + UPSTREAM + 'username = "a"\npassword = "b"\npassword_file = "secret"\n'
+        SMTP
+        + UPSTREAM
+        + 'tls = "required"\nusername = "a"\npassword = "b"\npassword_file = "secret"\n'
     )
     assert found == [
-        "filterrelay.toml:12: upstream[0].password_file: give password or password_file, not both"
+        "filterrelay.toml:13: upstream[0].password_file: give password or password_file, not both"
     ]
 
 

@@ -54,6 +54,22 @@ def test_only_old_files_are_listed(bodies: BodyFiles) -> None:
     assert list(bodies.older_than(0)) == []
 
 
+def test_a_file_that_goes_during_the_listing_is_passed_over(
+    bodies: BodyFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mail is delivered while the left-over files are looked for."""
+    gone, stays = bodies.write("GONE", b"x"), bodies.write("STAYS", b"x")
+    stat = Path.stat
+
+    def delivered_meanwhile(path: Path, **how: bool) -> os.stat_result:
+        if path.name in gone:
+            raise FileNotFoundError
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", delivered_meanwhile)
+    assert list(bodies.older_than(float("inf"))) == [(stays, "STAYS")]
+
+
 def test_a_body_that_doesnt_fit_leaves_nothing(
     bodies: BodyFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:

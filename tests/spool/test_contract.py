@@ -16,6 +16,7 @@ from filterrelay.spool.store import (
     Event,
     Lease,
     NoSuchMessage,
+    NotQueued,
     RecipientState,
     Selection,
     Settlement,
@@ -128,6 +129,20 @@ async def test_an_attempt_at_a_deleted_message_is_refused(spool: Spool) -> None:
         await spool.begin_attempt("NONE", [0], LATER)
 
 
+async def test_an_attempt_at_a_held_message_is_refused(spool: Spool) -> None:
+    """What an operator has set aside is neither sent nor counted as tried."""
+    await spool.commit(deposit(stored()))
+    await spool.lease("worker-1", NOON, LATER, 10)
+    assert await spool.state("M1") is State.QUEUED
+    await spool.hold(["M1"], "look at it", NOON)
+    assert await spool.state("M1") is State.HELD
+    with pytest.raises(NotQueued):
+        await spool.begin_attempt("M1", [0], LATER)
+    assert (await spool.get("M1")).recipients[0].attempts == 0
+    with pytest.raises(NoSuchMessage):
+        await spool.state("NONE")
+
+
 async def test_the_same_message_is_not_taken_twice(spool: Spool) -> None:
     """A second message with an ID that is in use is an error; the first one stays."""
     await spool.commit(deposit(stored()))
@@ -165,6 +180,21 @@ async def test_the_longest_due_are_leased_first(spool: Spool) -> None:
         await spool.commit(deposit(stored(id_, next_attempt=NOON + minutes * MINUTE)))
     leased = await spool.lease("worker-1", LATER, LATER + HOUR, 2)
     assert [message.id for message in leased] == ["A", "B"]
+
+
+async def test_a_long_queue_for_one_next_hop_hides_no_other_mail(spool: Spool) -> None:
+    """Of each upstream's mail as much is leased as there is room for, whoever waits longer."""
+    for n, upstream in enumerate(["dead"] * 5 + ["alive", "", "gone"], 1):
+        message = stored(f"{upstream}{n}")
+        await spool.commit(deposit(message))
+        if upstream:
+            after = deferred(message, NOON + n * MINUTE)
+            (waiting,) = after.recipients
+            await spool.settle(replace(after, recipients=(replace(waiting, upstream=upstream),)))
+    leased = await spool.lease("worker-1", LATER, LATER + HOUR, 10, {"dead": 2, "alive": 5})
+    assert [message.id for message in leased] == ["7", "dead1", "dead2", "alive6", "gone8"]
+    leased = await spool.lease("worker-1", LATER, LATER + HOUR, 10, {"dead": 0})
+    assert leased == []
 
 
 async def test_a_fresh_message_is_left_to_who_accepted_it(spool: Spool) -> None:
@@ -389,6 +419,15 @@ async def test_release_notes_which_plugins_were_overruled(spool: Spool) -> None:
     assert (await spool.get("M1")).passed == ("clamav", "spam")
 
 
+async def test_a_released_message_is_queued_from_its_release_on(spool: Spool) -> None:
+    """The time that it lay aside is no time in which the next hop failed to take it."""
+    await spool.commit(quarantined("M1"))
+    assert (await spool.get("M1")).queued_at == NOON
+    await spool.release(["M1"], LATER)
+    message = await spool.get("M1")
+    assert (message.received, message.queued_at) == (NOON, LATER)
+
+
 async def test_queued_mail_needs_no_release(spool: Spool) -> None:
     """Release concerns what is set aside and nothing else."""
     await spool.commit(deposit(stored(next_attempt=LATER)))
@@ -528,6 +567,17 @@ async def test_a_listing_can_be_narrowed(
     await spool.commit(deposit(second))
     await spool.settle(deferred(second, LATER))
     assert [m.id for m in await spool.select(selection, NOON + HOUR)] == meant
+
+
+async def test_a_recipient_that_has_ended_names_no_message(spool: Spool) -> None:
+    """Deleting what waits for one recipient doesn't take another's copy that was never meant."""
+    message = stored(to=("done@a.example", "waits@b.example"))
+    await spool.commit(deposit(message))
+    taken = replace(delivered(message, 0), release=False)
+    await spool.settle(replace(taken, recipients=(replace(taken.recipients[0], upstream="a"),)))
+    for selection in (Selection(recipient="done@a.example"), Selection(upstream="a")):
+        assert await spool.select(selection, LATER) == []
+    assert len(await spool.select(Selection(recipient="waits@b.example"), LATER)) == 1
 
 
 async def test_events_are_told_in_order(spool: Spool) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -27,6 +28,7 @@ from filterrelay.spool.store import (
 )
 
 from .deposits import (
+    BODY,
     DAY,
     HOUR,
     NOON,
@@ -184,7 +186,7 @@ async def test_a_vanished_body_is_no_missing_message(
         await sqlite_spool.body("M1")
 
 
-async def test_left_over_bodies_are_removed_at_the_start(
+async def test_left_over_bodies_are_removed_by_the_housekeeping(
     tmp_path: Path, clock: StandingClock
 ) -> None:
     """A crash between file and row leaves no file for ever; a file in the making stays."""
@@ -195,6 +197,8 @@ async def test_left_over_bodies_are_removed_at_the_start(
     os.utime(new, (0, NOON.timestamp()))
     spool = SqliteSpool(tmp_path / "spool.sqlite", clock)
     await spool.open()
+    assert set(body_files(tmp_path)) == {old, new}
+    await spool.expire(NOON, NOON)
     assert body_files(tmp_path) == [new]
     await spool.close()
 
@@ -207,6 +211,7 @@ async def test_old_bodies_of_waiting_mail_stay(tmp_path: Path, clock: StandingCl
         if not body_files(tmp_path):
             await spool.commit(deposit(stored(), LARGE_BODY))
         os.utime(body_files(tmp_path)[0], (0, 0))
+        await spool.expire(NOON - DAY, NOON - DAY)
         await spool.close()
     assert len(body_files(tmp_path)) == 1
 
@@ -260,6 +265,32 @@ async def test_a_full_disk_refuses_new_mail_and_keeps_the_old(
     await spool.close()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE content SET envelope = '{\"from_the_future\": 1}' WHERE seq = 1",
+        "UPDATE content SET session = 'no JSON' WHERE seq = 1",
+        "UPDATE recipient SET state = 'teleported' WHERE message_id = 'BAD'",
+        "DELETE FROM content WHERE seq = 1",
+    ],
+)
+async def test_a_message_that_cant_be_read_is_held_and_stops_no_other(
+    sqlite_spool: SqliteSpool, tmp_path: Path, damage: str
+) -> None:
+    """It is set aside with the reason, listed and deleted like any held one; the rest goes out."""
+    await sqlite_spool.commit(deposit(stored("BAD")))
+    await sqlite_spool.commit(deposit(stored("GOOD")))
+    connection = sqlite3.connect(tmp_path / "spool.sqlite")
+    with connection:
+        connection.execute(damage)
+    connection.close()
+    leased = await sqlite_spool.lease("worker-1", NOON, NOON + HOUR, 10)
+    assert [message.id for message in leased] == ["GOOD"]
+    (held,) = await sqlite_spool.select(Selection(states=(State.HELD,)), NOON)
+    assert (held.id, "can't be read" in held.reason) == ("BAD", True)
+    assert await sqlite_spool.delete(["BAD"], NOON) == 1
+
+
 async def test_mail_is_refused_before_the_disk_is_full(
     tmp_path: Path, clock: StandingClock, metrics: Metrics
 ) -> None:
@@ -269,6 +300,15 @@ async def test_mail_is_refused_before_the_disk_is_full(
     with pytest.raises(SpoolFull) as refused:
         await spool.commit(deposit(stored()))
     assert metrics.registry.get_sample_value("filterrelay_spool_free_bytes") == refused.value.free
+    await spool.close()
+
+
+async def test_reports_are_taken_below_the_floor(tmp_path: Path, clock: StandingClock) -> None:
+    """Without its bounce a refused message could never end, and give its space back."""
+    spool = SqliteSpool(tmp_path / "spool.sqlite", clock, free_space=2**62)
+    await spool.open()
+    await spool.commit(replace(deposit(stored()), own=True))
+    assert await spool.body("M1") == BODY
     await spool.close()
 
 

@@ -49,7 +49,7 @@ def test_each_statement_fits_the_schema(connection: Connection, name: str) -> No
 @pytest.mark.parametrize(
     ("name", "index"),
     [
-        ("due", "SEARCH message USING INDEX message_by_wake (wake<?)"),
+        ("due", "SEARCH message USING INDEX message_by_wake (hop=? AND wake<?)"),
         ("orphaned", "SCAN message USING COVERING INDEX message_by_wake"),
         ("overdue_quarantined", "message_by_age (state=? AND received<?)"),
         ("events", "event_by_message (message_id=?)"),

@@ -11,11 +11,11 @@ from sqlite3 import Connection
 import pytest
 
 from filterrelay.observe.metrics import Metrics
-from filterrelay.spool.changes import Insertion, Recording
+from filterrelay.spool.changes import Insertion, Recording, Settling
 from filterrelay.spool.codec import event_rows
 from filterrelay.spool.database import STEPS, TurnLock, connect, create
 from filterrelay.spool.sqlite import SqliteSpool
-from filterrelay.spool.store import Event, SpoolUnavailable
+from filterrelay.spool.store import Event, SpoolBroken, SpoolUnavailable
 from filterrelay.spool.writer import Writer
 
 from .deposits import NOON, StandingClock, delivered, deposit, stored
@@ -221,8 +221,35 @@ async def test_a_writer_that_ends_unasked_strands_nobody(file: Path) -> None:
 
     writer = Writer(file, BrokenClock(), None, lambda names: None)
     writer.start()
-    with pytest.raises(SpoolUnavailable, match="has ended"):
+    with pytest.raises(SpoolBroken, match="has ended"):
         await writer.submit(insertion("M1"))
-    with pytest.raises(SpoolUnavailable, match="not open"):
+    thread = writer._thread
+    assert thread is not None
+    await asyncio.to_thread(thread.join)
+    with pytest.raises(SpoolBroken, match="ZeroDivisionError"):
         writer.submit(insertion("M2"))
+    await writer.close()
+
+
+@pytest.mark.parametrize("what", ["files", "log"])
+async def test_trouble_after_a_commit_costs_neither_message_nor_writer(
+    file: Path,
+    clock: StandingClock,
+    metrics: Metrics,
+    monkeypatch: pytest.MonkeyPatch,
+    what: str,
+) -> None:
+    """When no thread can be had to tidy up, what was committed counts, and more is taken."""
+
+    def no_thread(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    if what == "log":
+        monkeypatch.setattr("filterrelay.spool.checkpoint.Checkpointer.wrote", no_thread)
+    writer = Writer(file, clock, metrics, no_thread)
+    writer.start()
+    message = deposit(stored("M1"))
+    await writer.submit(Insertion.of(message, "00/M1.1234"))
+    await writer.submit(Settling.of(delivered(message.message)))
+    await writer.submit(insertion("M2"))
     await writer.close()

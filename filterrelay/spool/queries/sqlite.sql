@@ -7,9 +7,9 @@ INSERT INTO content (envelope, session, body) VALUES (?, ?, ?)
 DELETE FROM content WHERE seq = ?
 
 -- :name insert_message
-INSERT INTO message (id, state, received, sender, size, reason, decided_by, passed,
+INSERT INTO message (id, state, received, sender, size, reason, decided_by, passed, released,
                      due, owner, until, file, content)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- :name insert_recipient
 INSERT INTO recipient (message_id, idx, address, notify, orcpt, state, attempts,
@@ -42,17 +42,33 @@ DELETE FROM message WHERE id = :id AND NOT EXISTS (
 UPDATE message
 SET due = (SELECT min(coalesce(next_attempt, 0)) FROM recipient
            WHERE message_id = :id AND state = 'queued'),
+    hop = coalesce((SELECT upstream FROM recipient WHERE message_id = :id AND state = 'queued'
+                    ORDER BY coalesce(next_attempt, 0), idx LIMIT 1), ''),
     owner = iif(:release, NULL, owner),
     until = iif(:release, 0, until)
 WHERE id = :id
+
+-- :name state
+SELECT state FROM message WHERE id = ?
 
 -- :name begin_attempt
 UPDATE recipient SET attempts = attempts + 1, next_attempt = :next
 WHERE message_id = :id AND state = 'queued' AND idx IN (SELECT value FROM json_each(:indexes))
 
+-- :name hops
+-- Each hop that mail waits for, by one look into the index for each.
+WITH RECURSIVE found(hop) AS (
+    SELECT (SELECT hop FROM message INDEXED BY message_by_wake
+            WHERE state = 'queued' ORDER BY hop LIMIT 1)
+    UNION ALL
+    SELECT (SELECT message.hop FROM message INDEXED BY message_by_wake
+            WHERE state = 'queued' AND message.hop > found.hop ORDER BY message.hop LIMIT 1)
+    FROM found WHERE found.hop IS NOT NULL)
+SELECT hop FROM found WHERE hop IS NOT NULL
+
 -- :name due
-SELECT id FROM message INDEXED BY message_by_wake
-WHERE state = 'queued' AND wake <= ? ORDER BY wake LIMIT ?
+SELECT wake, id FROM message INDEXED BY message_by_wake
+WHERE state = 'queued' AND hop = ? AND wake <= ? ORDER BY wake LIMIT ?
 
 -- :name lease
 UPDATE message SET owner = ?, until = ? WHERE id IN (SELECT value FROM json_each(?))
@@ -90,7 +106,7 @@ WHERE id IN (SELECT value FROM json_each(:ids))
 
 -- :name release
 UPDATE message
-SET state = 'queued', reason = '', decided_by = '', due = :at,
+SET state = 'queued', reason = '', decided_by = '', due = :at, released = :at,
     passed = iif(:passed = '', passed, iif(passed = '', :passed, passed || char(10) || :passed))
 WHERE id IN (SELECT value FROM json_each(:ids))
 
@@ -125,9 +141,9 @@ UPDATE message SET sender = :sender, size = :size, file = :file WHERE id = :id
 DELETE FROM recipient WHERE message_id = :id
 
 -- :name messages
-SELECT id, state, received, sender, size, reason, decided_by, passed, owner, until,
+SELECT id, state, received, sender, size, reason, decided_by, passed, released, owner, until,
        envelope, session
-FROM message JOIN content ON seq = content
+FROM message LEFT JOIN content ON seq = content
 WHERE id IN (SELECT value FROM json_each(?))
 
 -- :name recipients
@@ -139,13 +155,15 @@ ORDER BY message_id, idx
 -- :name scan
 -- One state's messages after a place in the order; a superset of what the patterns mean.
 SELECT received, id FROM message
-WHERE state = :state AND (received, id) > (:after, :after_id) AND received <= :until
+WHERE message.state = :state AND (received, id) > (:after, :after_id) AND received <= :until
   AND (:sender = '' OR sender LIKE :sender OR sender LIKE '"%')
   AND (:recipient = '' OR EXISTS (
       SELECT 1 FROM recipient
-      WHERE message_id = id AND (address LIKE :recipient OR address LIKE '"%')))
+      WHERE message_id = id AND recipient.state = 'queued'
+        AND (address LIKE :recipient OR address LIKE '"%')))
   AND (:upstream = '' OR EXISTS (
-      SELECT 1 FROM recipient WHERE message_id = id AND upstream = :upstream))
+      SELECT 1 FROM recipient
+      WHERE message_id = id AND recipient.state = 'queued' AND upstream = :upstream))
 ORDER BY received, id LIMIT :limit
 
 -- :name body

@@ -1,7 +1,8 @@
 -- Version 1. Times are microseconds since 1970, UTC.
 
 -- Narrow, because every lease, attempt and settlement rewrites a row of it.
--- wake is the moment at which the next one may take the message.
+-- wake is the moment at which the next one may take the message; hop, the upstream of
+-- the recipient due first, tells what a full lane would only give back.
 CREATE TABLE message (
     id         TEXT PRIMARY KEY,
     state      TEXT NOT NULL,
@@ -11,16 +12,18 @@ CREATE TABLE message (
     reason     TEXT NOT NULL,
     decided_by TEXT NOT NULL,
     passed     TEXT NOT NULL,
+    released   INTEGER,
     due        INTEGER,
     owner      TEXT,
     until      INTEGER NOT NULL,
     content    INTEGER NOT NULL,
     file       TEXT,
+    hop        TEXT NOT NULL DEFAULT '',
     wake       INTEGER GENERATED ALWAYS AS (max(due, until)) VIRTUAL
 ) WITHOUT ROWID, STRICT;
 
 -- owner and state make it answer alone which leases there are, without a row a message.
-CREATE INDEX message_by_wake ON message (wake, owner, state) WHERE state = 'queued';
+CREATE INDEX message_by_wake ON message (hop, wake, owner, state) WHERE state = 'queued';
 CREATE INDEX message_by_age ON message (state, received);
 
 -- Wide, and hardly ever rewritten. body is NULL when the bytes are in message.file.

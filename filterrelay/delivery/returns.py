@@ -1,0 +1,83 @@
+"""Parts that are given back to the spool without a result."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from filterrelay.delivery.lane import Part
+from filterrelay.spool.store import Settlement, Spool, StoredRecipient
+
+_AT_ONCE = 256  # settlements in one go
+
+_log: Any = structlog.get_logger("filterrelay.delivery")
+
+
+class Returns:
+    """What is to be given back, and is with the next `flush`.
+
+    on_first: is told when there is something to flush.
+    """
+
+    def __init__(self, spool: Spool, on_first: Callable[[], None]) -> None:
+        self._spool = spool
+        self._on_first = on_first
+        self._waiting: deque[Settlement] = deque()
+
+    def untried(self, part: Part, due: datetime, last_reply: str = "") -> None:
+        """Nobody has begun with it: it is for whoever looks first after that time.
+
+        It counts as waiting for its next hop from now on. last_reply: why it waits.
+        """
+        self._add(part, [self._waits(each, part, due, last_reply) for each in part.recipients])
+
+    def cut_off(self, part: Part, due: datetime) -> None:
+        """Its attempt was ended without a result, and counts as one."""
+        if part.counted:
+            self.as_it_is(part)
+            return
+        waiting = [self._waits(each, part, due, "") for each in part.recipients]
+        self._add(part, [replace(each, attempts=each.attempts + 1) for each in waiting])
+
+    def as_it_is(self, part: Part) -> None:
+        """What the spool says of it stays true; only the lease ends."""
+        self._add(part, ())
+
+    def message(self, message_id: str) -> None:
+        """A message of which nothing was taken yet."""
+        self._put(Settlement(message_id, ()))
+
+    def _waits(
+        self, stored: StoredRecipient, part: Part, due: datetime, last_reply: str
+    ) -> StoredRecipient:
+        return replace(
+            stored,
+            next_attempt=due,
+            upstream=part.lane.upstream.name,
+            last_reply=last_reply or stored.last_reply,
+        )
+
+    def _add(self, part: Part, recipients: "list[StoredRecipient] | tuple[()]") -> None:
+        release = part.flight.settles()
+        self._put(Settlement(part.flight.message.id, tuple(recipients), release=release))
+
+    def _put(self, settlement: Settlement) -> None:
+        self._waiting.append(settlement)
+        self._on_first()
+
+    async def flush(self) -> None:
+        """Writes down what waits. What can't be is free again when its lease has run out."""
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
+            results = await asyncio.gather(
+                *(self._spool.settle(settlement) for settlement in batch), return_exceptions=True
+            )
+            for settlement, result in zip(batch, results, strict=True):
+                if isinstance(result, Exception):
+                    _log.warning(
+                        "lease_not_returned", message_id=settlement.message_id, reason=str(result)
+                    )

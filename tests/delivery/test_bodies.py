@@ -1,0 +1,108 @@
+"""The bytes in memory, and which of them are given up."""
+
+import pytest
+
+from filterrelay.delivery.bodies import Bodies
+from filterrelay.delivery.lane import Flight, Lane, Part
+from filterrelay.observe.budget import MemoryBudget
+from filterrelay.plugin.testing import FakeClock
+from filterrelay.spool.memory import MemorySpool
+from filterrelay.spool.store import Deposit
+
+from .hop import BODY, LEASE, Hop, a_stored_message
+
+
+@pytest.fixture
+def memory() -> MemoryBudget:
+    """Room for three bodies."""
+    return MemoryBudget(3 * len(BODY))
+
+
+@pytest.fixture
+def spool() -> MemorySpool:
+    """An empty one."""
+    return MemorySpool(FakeClock())
+
+
+@pytest.fixture
+def bodies(spool: MemorySpool, memory: MemoryBudget) -> Bodies:
+    """Those of the spool, which wait for no memory."""
+    return Bodies(spool, memory, 0)
+
+
+@pytest.fixture
+def lane() -> Lane:
+    """One that may hold two bodies, and one beyond."""
+    return Lane(Hop(), 10, 2 * len(BODY))
+
+
+async def a_flight(spool: MemorySpool, memory: MemoryBudget, id_: str) -> Flight:
+    """A fresh message, durable, with its body in memory."""
+    message = a_stored_message(id_)
+    await spool.commit(Deposit(message, BODY))
+    reservation = memory.reservation()
+    await reservation.grow(len(BODY), 0)
+    return Flight(message, FakeClock().now() + LEASE, True, reservation, BODY)
+
+
+async def test_what_waits_last_is_given_up_first_and_read_again(
+    bodies: Bodies, spool: MemorySpool, memory: MemoryBudget, lane: Lane
+) -> None:
+    """Whose turn is next keeps its body; the other's comes from the disk."""
+    first, last = [await a_flight(spool, memory, id_) for id_ in ("FIRST", "LAST")]
+    bodies.keep(first, lane)
+    bodies.keep(last, lane)
+    bodies.relieve(1)
+    assert (first.body, last.body) == (BODY, None)
+    assert memory.used == len(BODY)
+    assert await bodies.of(Part(last, lane, (), 0.0)) == BODY
+    assert memory.used == 2 * len(BODY)
+
+
+async def test_what_is_being_sent_is_kept(
+    bodies: Bodies, spool: MemorySpool, memory: MemoryBudget, lane: Lane
+) -> None:
+    """A sender needs the bytes in its hand until the end."""
+    flight = await a_flight(spool, memory, "ID")
+    bodies.keep(flight, lane)
+    flight.in_hand = 1
+    bodies.relieve(10_000)
+    assert flight.body == BODY
+
+
+async def test_a_message_that_must_wait_for_memory_asks_for_what_others_can_spare(
+    bodies: Bodies, spool: MemorySpool, memory: MemoryBudget, lane: Lane
+) -> None:
+    """The budget's relief is the bodies that wait their turn."""
+    for number in range(3):
+        bodies.keep(await a_flight(spool, memory, f"ID{number}"), lane)
+    newcomer = memory.reservation()
+    await memory.reservation().grow(2 * len(BODY), 0)
+    await newcomer.grow(2 * len(BODY), 0)
+    assert memory.used <= 5 * len(BODY)
+
+
+async def test_one_next_hop_holds_no_more_than_its_share(
+    bodies: Bodies, spool: MemorySpool, memory: MemoryBudget, lane: Lane
+) -> None:
+    """Whatever hangs there, most of the memory stays for the doors and for other next hops."""
+    flights = [await a_flight(spool, memory, f"ID{number}") for number in range(4)]
+    for flight in flights:
+        bodies.keep(flight, lane)
+        flight.in_hand = 1
+    assert [flight.body for flight in flights] == [BODY, BODY, BODY, None]
+    assert await bodies.of(Part(flights[3], lane, (), 0.0)) is None
+    bodies.drop(flights[0])
+    assert await bodies.of(Part(flights[3], lane, (), 0.0)) == BODY
+
+
+async def test_without_memory_there_is_no_body(
+    bodies: Bodies, spool: MemorySpool, memory: MemoryBudget, lane: Lane
+) -> None:
+    """And nothing is held by asking in vain."""
+    flight = await a_flight(spool, memory, "ID")
+    bodies.drop(flight)
+    for _ in range(2):
+        await memory.reservation().grow(memory.total, 0)
+    assert await bodies.of(Part(flight, lane, (), 0.0)) is None
+    assert memory.used == 2 * memory.total

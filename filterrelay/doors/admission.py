@@ -44,11 +44,6 @@ class Admission:
         self.failures = whole[cut[2] : cut[3]].cast("H")
         self.connections = whole[cut[3] :].cast("H")
 
-    @classmethod
-    def create(cls, workers: int) -> "Admission":
-        """An empty table for that many workers."""
-        return cls(workers)
-
     def for_worker(self, index: int) -> "WorkerAdmission":
         """The worker's view; its number counts from 0."""
         return WorkerAdmission(self, index)

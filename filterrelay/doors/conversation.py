@@ -22,7 +22,7 @@ HTTP_VERBS = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI")
 )
 CLIENT_HELLO = b"\x16\x03"  # a TLS record of a handshake, RFC 8446 section 5.1
-HANDSHAKE_TIMEOUT = 30.0  # seconds
+HANDSHAKE_TIMEOUT = 30.0  # seconds, for STARTTLS and for implicit TLS
 MAX_HOST_NAME = 255  # octets, RFC 5321 section 4.5.3.1.2
 _HOST_NAME = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:\[\]-]*\Z")  # a name or a literal, or near it
 

@@ -9,6 +9,7 @@ import structlog
 
 from filterrelay.doors import replies
 from filterrelay.doors.admission import Refusal, WorkerAdmission
+from filterrelay.doors.conversation import HANDSHAKE_TIMEOUT
 from filterrelay.doors.policy import Counters, DoorPolicy, Intake, Reception
 from filterrelay.doors.proxy_protocol import BadProxyHeader, plain_address, read_proxy_header
 from filterrelay.doors.smtp import SmtpSession
@@ -19,7 +20,6 @@ from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
 
 PROXY_TIMEOUT = 10.0  # seconds for the PROXY header
-HANDSHAKE_TIMEOUT = 30.0  # seconds for implicit TLS
 BREATHER = 0.5  # seconds without accepting when the system has no file or buffer to spare
 HASTY_PART = 0.1  # of a drain's time, for handshakes to finish
 PATIENT_PART = 0.9  # of a drain's grace; the rest is for saying 421

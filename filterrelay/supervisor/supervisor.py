@@ -127,7 +127,7 @@ class Supervisor:
             number=before.number + 1 if before else 0,
             settings=settings,
             sockets={},
-            admission=Admission.create(workers),
+            admission=Admission(workers),
             board=Board(workers),
             tls=server_tls(settings.tls),
         )

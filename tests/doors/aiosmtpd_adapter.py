@@ -156,7 +156,7 @@ class TheirSession(SmtpSession):
             policy=policy,
             intake=HandlerIntake(self, keywords),
             budget=MemoryBudget(2**30),
-            admission=Admission.create(1).for_worker(0),
+            admission=Admission(1).for_worker(0),
             counters=Counters(METRICS, "smtp"),
             clock=SystemClock(),
             loop=loop,

@@ -280,7 +280,7 @@ async def open_door(server_tls: ssl.SSLContext) -> AsyncIterator[OpenDoor]:
             DoorPolicy(rules, Limits(**limits or {}), "relay.example", tls, **more),
             intake,
             budget,
-            Admission.create(1).for_worker(0),
+            Admission(1).for_worker(0),
             metrics,
             SystemClock(),
         )

@@ -1,9 +1,12 @@
 """The log's lines."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 LOGGING = """
 import logging, structlog
@@ -47,3 +50,29 @@ def test_a_log_that_can_not_be_written_stops_nothing(tmp_path: Path) -> None:
     """A full disk or a reader that is gone loses lines, not mail."""
     subprocess.run([sys.executable, "-c", BROKEN], check=True, cwd=tmp_path, capture_output=True)
     assert (tmp_path / "done").exists()
+
+
+FOREIGN = """
+import logging, structlog
+from filterrelay.observe.log import configure
+configure("console", "info")
+structlog.get_logger().info("message", sender="jörg@büro.example", broken="\\udcff")
+logging.getLogger("library").warning("μ")
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_any_letter_can_be_logged(encoding: str) -> None:
+    """A sender beyond ASCII is written as escapes where the output can't show it."""
+    done = subprocess.run(
+        [sys.executable, "-c", FOREIGN],
+        check=True,
+        capture_output=True,
+        env=dict(os.environ) | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+    )
+    ours, theirs = done.stdout.decode(encoding).splitlines()
+    shown = "jörg" if encoding != "ascii" else r"j\xf6rg"
+    assert shown in ours
+    assert r"\udcff" in ours
+    assert ("μ" if encoding == "utf-8" else r"\u03bc") in theirs
+    assert done.stderr == b""

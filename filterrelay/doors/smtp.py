@@ -6,65 +6,19 @@ import structlog
 from aiosmtpd.smtp import syntax
 
 from filterrelay.doors import replies
+from filterrelay.doors.arrival import Arrival
 from filterrelay.doors.connection import HangUp
 from filterrelay.doors.esmtp import BadArgument, Offer, parse_chunk, parse_mail, parse_rcpt
 from filterrelay.doors.login import Login
 from filterrelay.doors.policy import Reception
 from filterrelay.mail.envelope import Envelope
-from filterrelay.mail.reply import NO_MEMORY, RECIPIENT_OK, SENDER_OK, TRY_LATER, Reply
+from filterrelay.mail.reply import RECIPIENT_OK, SENDER_OK, TRY_LATER, Reply
 from filterrelay.mail.session import Session
-from filterrelay.observe.budget import Reservation
-from filterrelay.wire.data import ChunkDecoder, Content, DataDecoder, Fault
+from filterrelay.wire.data import ChunkDecoder, DataDecoder
 
-FIRST_RESERVATION = 64 * 1024  # octets, when the client didn't announce a size
-WASTE = 1024 * 1024  # octets reserved in vain that are worth giving back
-MEMORY_PATIENCE = 30.0  # seconds to wait for memory
 BLOCK_PATIENCE = 180.0  # seconds for the next block, RFC 5321 section 4.5.3.2.5
 
-FAULTS = {
-    Fault.TOO_LARGE: replies.MESSAGE_TOO_LARGE,
-    Fault.LINE_TOO_LONG: replies.MESSAGE_LINE_TOO_LONG,
-    Fault.BARE_LINE_END: replies.BARE_LINE_END,
-    Fault.NUL: replies.HAS_NUL,
-}
-
 log = structlog.get_logger(__name__)
-
-
-class Arrival:
-    """A message on its way in: its content, and the memory that is kept for it."""
-
-    __slots__ = ("content", "limit", "refused", "reservation")
-
-    def __init__(self, reception: Reception) -> None:
-        self.limit = reception.policy.limits.message_size
-        self.content = Content(self.limit, reception.policy.max_line)
-        self.reservation: Reservation = reception.budget.reservation()
-        self.refused: Reply | None = None
-
-    async def make_room(self, octets: int) -> None:
-        """Reserves memory for that many octets in all; without it the rest isn't kept."""
-        have = self.reservation.octets
-        if octets <= have or self.content.fault is not None or self.refused is not None:
-            return
-        wanted = min(max(octets, 2 * have, FIRST_RESERVATION), max(octets, self.limit))
-        try:
-            await self.reservation.grow(wanted, MEMORY_PATIENCE)
-        except TimeoutError:
-            self.refuse(NO_MEMORY)
-
-    def refuse(self, reply: Reply) -> None:
-        """Keeps nothing any more; the reply is for later."""
-        self.refused = reply
-        self.content.drop()
-        self.reservation.release()
-
-    @property
-    def fault(self) -> Reply | None:
-        """Why the message can't be taken, or None."""
-        if self.refused is not None:
-            return self.refused
-        return FAULTS[self.content.fault] if self.content.fault is not None else None
 
 
 class SmtpSession(Login):
@@ -156,7 +110,7 @@ class SmtpSession(Login):
             return
         envelope, arrival = self._begin_content()
         try:
-            await arrival.make_room(envelope.size or FIRST_RESERVATION)
+            await arrival.make_room(1)  # or say so before anything is sent
             if arrival.refused is not None:
                 self.end_transaction()
                 self.reply(arrival.refused)
@@ -171,7 +125,7 @@ class SmtpSession(Login):
     def _begin_content(self) -> tuple[Envelope, Arrival]:
         assert self.mail is not None  # _why_no_content has looked
         self.allow(None)
-        return self.mail, Arrival(self.reception)
+        return self.mail, Arrival(self.reception, self.mail.size)
 
     async def _read_content(self, arrival: Arrival) -> None:
         """Reads up to the final dot."""
@@ -198,9 +152,7 @@ class SmtpSession(Login):
         reply = arrival.fault
         reservation = arrival.reservation
         if reply is None:
-            if reservation.octets > arrival.content.octets + WASTE:
-                reservation.shrink(arrival.content.octets)
-            raw = arrival.content.take()
+            raw = arrival.take()
             receiving = self.reception.intake.receive(self.client, envelope, raw, reservation)
             del raw
             reply = await self._ask(receiving) or TRY_LATER
@@ -230,9 +182,9 @@ class SmtpSession(Login):
             (self.reply if refused is replies.NO_RECIPIENTS else self.refuse)(refused)
             return
         if self._chunks is None:
-            envelope, arrival = self._begin_content()
+            _, arrival = self._begin_content()
             self._chunks = arrival, ChunkDecoder(arrival.content)
-            await arrival.make_room(min(envelope.size or octets, arrival.limit))
+            await arrival.make_room(1)
         arrival, decoder = self._chunks
         await self._read_chunk(octets, self._chunks)
         if last:

@@ -5,8 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from filterrelay.doors.smtp import FIRST_RESERVATION
-from filterrelay.mail.reply import NO_MEMORY, Reply
+from filterrelay.mail.reply import Reply
 from tests.doors.conftest import OpenDoor, held
 
 TEXT = "Subject: a\r\n\r\nb\r\n"
@@ -95,109 +94,11 @@ async def test_messages_are_bounded(open_door: OpenDoor) -> None:
     assert (await client.say("MAIL FROM:<a@office.example>")).startswith("421 4.7.0 ")
 
 
-@pytest.mark.parametrize(
-    ("content", "code"),
-    [
-        ("a\nb\r\n.", "550 5.6.11"),
-        ("a\rb\r\n.", "550 5.6.11"),
-        ("a\0b\r\n.", "550 5.6.11"),
-        ("a\r\n" * 400 + ".", "552 5.3.4"),
-        ("a" * 101 + "\r\n.", "500 5.6.0"),
-    ],
-)
-async def test_bad_content_is_refused_behind_its_end(
-    open_door: OpenDoor, content: str, code: str
-) -> None:
-    """The whole content is read first, so that none of it is taken for commands."""
-    running = await open_door(limits={"message_size": 1000}, policy={"max_line": 100})
-    client = await running.connect()
-    await client.begin()
-    assert (await client.say("DATA")).startswith("354 ")
-    assert (await client.say(content)).startswith(code)
-    assert running.intake.messages == []
-    assert running.budget.used == 0
-    assert (await client.say("NOOP")).startswith("250 ")
-
-
 async def test_a_size_over_the_limit_is_refused_at_once(open_door: OpenDoor) -> None:
     """SIZE saves the client from sending what won't be taken (RFC 1870)."""
     client = await (await open_door(limits={"message_size": 1000})).connect()
     await client.say("EHLO client.example")
     assert (await client.say("MAIL FROM:<a@office.example> SIZE=1001")).startswith("552 5.3.4 ")
-
-
-async def test_a_large_message_arrives_whole(open_door: OpenDoor) -> None:
-    """Many blocks make one message, and its memory is counted while it is held."""
-    running = await open_door()
-    client = await running.connect()
-    await client.begin()
-    await client.say("DATA")
-    raw = b"Subject: large\r\n\r\n" + b"0123456789" * 7 + b"\r\n"
-    raw += b"0123456789abcdef\r\n" * 50_000
-    client.send(raw + b".\r\n")
-    assert (await client.answer()).startswith("250 ")
-    (message,) = running.intake.messages
-    assert message.raw == raw
-    assert message.reserved >= len(raw)
-    assert running.budget.used == 0
-
-
-async def test_a_size_announced_in_vain_is_given_back(open_door: OpenDoor) -> None:
-    """Who announces 40 MB and sends 17 octets doesn't hold 40 MB until delivery."""
-    running = await open_door()
-    client = await running.connect()
-    await client.begin("SIZE=40000000")
-    await client.say("DATA", f"{TEXT}.")
-    assert running.intake.messages[0].reserved < FIRST_RESERVATION
-
-
-async def test_without_memory_data_is_put_off(
-    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When memory stays spent, DATA gets 452 before a single octet of it is sent."""
-    monkeypatch.setattr("filterrelay.doors.smtp.MEMORY_PATIENCE", 0.01)
-    running = await open_door(memory=100_000)
-    held = running.budget.reservation()
-    await held.grow(90_000, 1)
-    client = await running.connect()
-    await client.begin()
-    assert await client.say("DATA") == str(NO_MEMORY)
-    held.release()
-    await client.begin()
-    assert (await client.say("DATA", f"{TEXT}.")).startswith("250 ")
-    assert running.budget.used == 0
-
-
-async def test_memory_that_runs_out_meanwhile_refuses_behind_the_end(
-    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A message that outgrows its room is swallowed and put off, and the session goes on."""
-    monkeypatch.setattr("filterrelay.doors.smtp.MEMORY_PATIENCE", 0.01)
-    running = await open_door(memory=200_000)
-    held = running.budget.reservation()
-    for octets in (100_000, 210_000):  # it outgrew the budget first, and may finish first
-        await held.grow(octets, 1)
-    held.shrink(100_000)
-    client = await running.connect()
-    await client.begin()
-    await client.say("DATA")
-    client.send(b"0123456789abcdef\r\n" * 20_000 + b".\r\n")
-    assert await client.answer() == str(NO_MEMORY)
-    assert running.budget.used == 100_000
-    assert (await client.say("NOOP")).startswith("250 ")
-
-
-async def test_data_waits_for_memory(open_door: OpenDoor) -> None:
-    """Memory that comes free in time is used."""
-    running = await open_door(memory=100_000)
-    held = running.budget.reservation()
-    await held.grow(90_000, 1)
-    client = await running.connect()
-    await client.begin()
-    client.send(b"DATA\r\n")
-    await running.until(lambda: bool(running.budget._waiting))
-    held.release()
-    assert (await client.answer()).startswith("354 ")
 
 
 async def test_a_commit_goes_on_when_the_client_is_gone(open_door: OpenDoor) -> None:

@@ -1,0 +1,122 @@
+"""A message's content and its memory: refused behind its end, counted as it comes."""
+
+import pytest
+
+from filterrelay.doors.arrival import FIRST_RESERVATION
+from filterrelay.mail.reply import NO_MEMORY
+from tests.doors.conftest import OpenDoor
+
+TEXT = "Subject: a\r\n\r\nb\r\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        ("a\nb\r\n.", "550 5.6.11"),
+        ("a\rb\r\n.", "550 5.6.11"),
+        ("a\0b\r\n.", "550 5.6.11"),
+        ("a\r\n" * 400 + ".", "552 5.3.4"),
+        ("a" * 101 + "\r\n.", "500 5.6.0"),
+    ],
+)
+async def test_bad_content_is_refused_behind_its_end(
+    open_door: OpenDoor, content: str, code: str
+) -> None:
+    """The whole content is read first, so that none of it is taken for commands."""
+    running = await open_door(limits={"message_size": 1000}, policy={"max_line": 100})
+    client = await running.connect()
+    await client.begin()
+    assert (await client.say("DATA")).startswith("354 ")
+    assert (await client.say(content)).startswith(code)
+    assert running.intake.messages == []
+    assert running.budget.used == 0
+    assert (await client.say("NOOP")).startswith("250 ")
+
+
+async def test_a_large_message_arrives_whole(open_door: OpenDoor) -> None:
+    """Many blocks make one message, and its memory is counted while it is held."""
+    running = await open_door()
+    client = await running.connect()
+    await client.begin()
+    await client.say("DATA")
+    raw = b"Subject: large\r\n\r\n" + b"0123456789" * 7 + b"\r\n"
+    raw += b"0123456789abcdef\r\n" * 50_000
+    client.send(raw + b".\r\n")
+    assert (await client.answer()).startswith("250 ")
+    (message,) = running.intake.messages
+    assert message.raw == raw
+    assert message.reserved >= len(raw)
+    assert running.budget.used == 0
+
+
+@pytest.mark.parametrize("command", ["DATA", "BDAT 40000000"])
+async def test_an_announced_size_takes_no_memory(open_door: OpenDoor, command: str) -> None:
+    """Who announces 40 MB holds memory for what has come, not for what is to come."""
+    running = await open_door()
+    client = await running.connect()
+    await client.begin("SIZE=40000000")
+    client.send(f"{command}\r\n".encode())
+    await running.until(lambda: running.budget.used > 0)
+    assert running.budget.used == FIRST_RESERVATION
+    client.send(b"0123456789abcdef\r\n" * 10_000)
+    await running.until(lambda: running.budget.used >= 180_000)
+    assert running.budget.used <= 400_000
+
+
+async def test_a_small_message_takes_no_more_memory_than_it_announced(open_door: OpenDoor) -> None:
+    """SIZE is believed where it asks for little; a lie is made up for as octets come."""
+    running = await open_door()
+    client = await running.connect()
+    for raw in (TEXT, TEXT * 100):
+        await client.begin("SIZE=17")
+        await client.say("DATA", f"{raw}.")
+    assert [message.reserved for message in running.intake.messages] == [17, 1700]
+
+
+async def test_without_memory_data_is_put_off(
+    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When memory stays spent, DATA gets 452 before a single octet of it is sent."""
+    monkeypatch.setattr("filterrelay.doors.arrival.MEMORY_PATIENCE", 0.01)
+    running = await open_door(memory=100_000)
+    held = running.budget.reservation()
+    await held.grow(90_000, 1)
+    client = await running.connect()
+    await client.begin()
+    assert await client.say("DATA") == str(NO_MEMORY)
+    held.release()
+    await client.begin()
+    assert (await client.say("DATA", f"{TEXT}.")).startswith("250 ")
+    assert running.budget.used == 0
+
+
+async def test_memory_that_runs_out_meanwhile_refuses_behind_the_end(
+    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A message that outgrows its room is swallowed and put off, and the session goes on."""
+    monkeypatch.setattr("filterrelay.doors.arrival.MEMORY_PATIENCE", 0.01)
+    running = await open_door(memory=200_000)
+    held = running.budget.reservation()
+    for octets in (100_000, 210_000):  # it outgrew the budget first, and may finish first
+        await held.grow(octets, 1)
+    held.shrink(100_000)
+    client = await running.connect()
+    await client.begin()
+    await client.say("DATA")
+    client.send(b"0123456789abcdef\r\n" * 20_000 + b".\r\n")
+    assert await client.answer() == str(NO_MEMORY)
+    assert running.budget.used == 100_000
+    assert (await client.say("NOOP")).startswith("250 ")
+
+
+async def test_data_waits_for_memory(open_door: OpenDoor) -> None:
+    """Memory that comes free in time is used."""
+    running = await open_door(memory=100_000)
+    held = running.budget.reservation()
+    await held.grow(90_000, 1)
+    client = await running.connect()
+    await client.begin()
+    client.send(b"DATA\r\n")
+    await running.until(lambda: bool(running.budget._waiting))
+    held.release()
+    assert (await client.answer()).startswith("354 ")

@@ -1,4 +1,4 @@
-"""A message on its way in: its content, and the memory that is kept for it."""
+"""A message on its way in: its content, and the memory and the time that it may take."""
 
 from filterrelay.doors import replies
 from filterrelay.doors.policy import Reception
@@ -23,14 +23,16 @@ class Arrival:
 
     announced: octets that SIZE spoke of (RFC 1870). They are only a promise, so
     memory is reserved for what has come, and SIZE bounds what is reserved ahead.
+    until: when all of it must have come, by the loop's time.
     """
 
-    __slots__ = ("_announced", "content", "refused", "reservation")
+    __slots__ = ("_announced", "content", "refused", "reservation", "until")
 
     def __init__(self, reception: Reception, announced: int | None) -> None:
-        limit = reception.policy.limits.message_size
-        self._announced = announced or limit
-        self.content = Content(limit, reception.policy.max_line)
+        limits = reception.policy.limits
+        self._announced = announced or limits.message_size
+        self.until = reception.loop.time() + limits.data_timeout.total_seconds()
+        self.content = Content(limits.message_size, reception.policy.max_line)
         self.reservation: Reservation = reception.budget.reservation()
         self.refused: Reply | None = None
 

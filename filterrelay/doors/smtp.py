@@ -130,17 +130,24 @@ class SmtpSession(Login):
     async def _read_content(self, arrival: Arrival) -> None:
         """Reads up to the final dot."""
         decoder = DataDecoder(arrival.content)
-        until = self.loop.time() + self.policy.limits.data_timeout.total_seconds()
         self._in_content = True
         ended = False
         while not ended:
-            self.allow(min(BLOCK_PATIENCE, until - self.loop.time()))
-            ended = decoder.feed(await self.read_block())
-            self.allow(None)
+            ended = decoder.feed(await self._next_block(arrival.until))
             await arrival.make_room(arrival.content.octets)
         self._in_content = False
         if decoder.rest:
             self.put_back(decoder.rest)
+
+    async def _next_block(self, until: float) -> bytearray:
+        """The next octets of a message, if its time isn't over. Raises HangUp."""
+        left = until - self.loop.time()
+        if left <= 0:
+            raise HangUp(replies.TIMED_OUT)
+        self.allow(min(BLOCK_PATIENCE, left))
+        block = await self.read_block()
+        self.allow(None)
+        return block
 
     async def _hand_over(self, envelope: Envelope, arrival: Arrival) -> None:
         """Gives a complete message to the intake, and its reply to the client.
@@ -181,6 +188,8 @@ class SmtpSession(Login):
             await self._read_chunk(octets, None)
             (self.reply if refused is replies.NO_RECIPIENTS else self.refuse)(refused)
             return
+        if octets:
+            self._since_message -= 1  # a part of a message is no command without one
         if self._chunks is None:
             _, arrival = self._begin_content()
             self._chunks = arrival, ChunkDecoder(arrival.content)
@@ -201,12 +210,11 @@ class SmtpSession(Login):
 
     async def _read_chunk(self, octets: int, into: tuple[Arrival, ChunkDecoder] | None) -> None:
         """Reads that many octets, also when they are not wanted, to stay in step."""
-        until = self.loop.time() + self.policy.limits.data_timeout.total_seconds()
+        patience = self.policy.limits.data_timeout.total_seconds()
+        until = into[0].until if into is not None else self.loop.time() + patience
         self._in_content = True
         while octets:
-            self.allow(min(BLOCK_PATIENCE, until - self.loop.time()))
-            block = await self.read_block()
-            self.allow(None)
+            block = await self._next_block(until)
             if len(block) > octets:
                 self.put_back(block[octets:])
                 del block[octets:]

@@ -266,3 +266,35 @@ async def test_many_clients_at_once(open_door: OpenDoor) -> None:
     replies = await asyncio.gather(*(send(number) for number in range(40)))
     assert all(reply.startswith("250 ") for reply in replies)
     assert len({message.raw for message in running.intake.messages}) == 40
+
+
+async def test_chunks_of_a_message_are_no_commands_without_one(open_door: OpenDoor) -> None:
+    """A client that cuts a message into many small chunks may finish it."""
+    running = await open_door(limits={"commands": 10})
+    client = await running.connect()
+    await client.begin()
+    client.send(b"BDAT 3\r\na\r\n" * 50 + b"BDAT 0 LAST\r\n")
+    answers = [await client.answer() for _ in range(51)]
+    assert {answer[:3] for answer in answers} == {"250"}
+    assert running.intake.messages[0].raw == b"a\r\n" * 50
+
+
+async def test_empty_chunks_are_commands_without_a_message(open_door: OpenDoor) -> None:
+    """Chunks that bring nothing on keep no session open."""
+    client = await (await open_door(limits={"commands": 10})).connect()
+    await client.begin()
+    assert (await client.say(*["BDAT 0"] * 8)).startswith("421 4.7.0 ")
+
+
+async def test_chunks_may_not_drip_in_for_ever(open_door: OpenDoor) -> None:
+    """limits.data_timeout is for all chunks of a message together."""
+    running = await open_door(limits={"data_timeout": timedelta(seconds=0.3)})
+    client = await running.connect()
+    await client.begin()
+    reply = "250 "
+    while reply.startswith("250 "):
+        client.send(b"BDAT 3\r\na\r\n")
+        reply = await client.answer()
+        await asyncio.sleep(0.05)  # the pace of the attack
+    assert reply.startswith("421 4.4.2 ")
+    assert running.budget.used == 0

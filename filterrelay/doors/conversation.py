@@ -23,6 +23,7 @@ HTTP_VERBS = frozenset(
 )
 CLIENT_HELLO = b"\x16\x03"  # a TLS record of a handshake, RFC 8446 section 5.1
 HANDSHAKE_TIMEOUT = 30.0  # seconds, for STARTTLS and for implicit TLS
+MAY_BE_HELD_BACK = frozenset((b"MAIL", b"RCPT", b"RSET", b"BDAT"))  # replies, RFC 2920 section 3.2
 MAX_HOST_NAME = 255  # octets, RFC 5321 section 4.5.3.1.2
 _HOST_NAME = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:\[\]-]*\Z")  # a name or a literal, or near it
 
@@ -147,6 +148,7 @@ class Conversation(Connection):
             line = await self.read_line()
         except LineTooLong:
             self.refuse(replies.LINE_TOO_LONG)
+            self.flush()
             return
         self._idle = False
         self._since_message += 1
@@ -161,6 +163,8 @@ class Conversation(Connection):
             if self._in_content:
                 raise HangUp(replies.BROKEN_OFF) from error
             await self.push(status)
+        if line.partition(b" ")[0].upper() not in MAY_BE_HELD_BACK:
+            self.flush()
 
     async def _carry_out(self, line: bytes) -> None:
         try:

@@ -172,6 +172,7 @@ class SmtpSession(Login):
         self._since_message = 0
         self.end_transaction()
         self.reply(reply)
+        self.flush()  # who is told that a message is safe need not send it again
         counters.accept_seconds.observe(clock.monotonic() - begun)
 
     @syntax("BDAT <octets> [LAST]")

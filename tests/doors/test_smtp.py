@@ -298,3 +298,20 @@ async def test_chunks_may_not_drip_in_for_ever(open_door: OpenDoor) -> None:
         await asyncio.sleep(0.05)  # the pace of the attack
     assert reply.startswith("421 4.4.2 ")
     assert running.budget.used == 0
+
+
+@pytest.mark.parametrize("content", [f"DATA\r\n{TEXT}.\r\n", "BDAT 3 LAST\r\na\r\n"])
+async def test_the_final_reply_waits_for_no_other_command(
+    open_door: OpenDoor, content: str
+) -> None:
+    """A message's 250 isn't held back while the next command is at work (RFC 2920 section 3.2)."""
+    running = await open_door()
+    client = await running.connect()
+    await client.begin()
+    async with held(running.intake, "on_sender"):
+        client.send(f"{content}MAIL FROM:<a@office.example>\r\n".encode())
+        answer = await client.answer()
+        if answer.startswith("354 "):
+            answer = await client.answer()
+        assert answer == "250 2.0.0 OK, queued as TEST"
+        await running.until(lambda: running.intake.asked.count("on_sender") == 2)

@@ -28,12 +28,12 @@ class SmtpSession(Login):
         super().__init__(reception, client)
         self._chunks: tuple[Arrival, ChunkDecoder] | None = None
         self._messages = 0
-        self._refused_recipients = 0
+        self._group_refused = False  # MAIL or a RCPT: what belongs to it may be on its way
 
     def end_transaction(self) -> None:
         """Forgets the envelope and the chunks that came."""
         super().end_transaction()
-        self._refused_recipients = 0
+        self._group_refused = False
         if self._chunks is not None:
             self._chunks[0].reservation.release()
             self._chunks = None
@@ -53,6 +53,7 @@ class SmtpSession(Login):
             return
         if self._messages >= self.policy.limits.messages:
             raise HangUp(replies.TOO_MANY_MESSAGES)
+        self._group_refused = True
         try:
             envelope = parse_mail(arg or "", self._offer())
         except BadArgument as error:
@@ -61,6 +62,7 @@ class SmtpSession(Login):
         refused = await self._ask(self.reception.intake.on_sender(self.client, envelope))
         if refused is None:
             self.mail = envelope
+            self._group_refused = False
         self.reply(refused or SENDER_OK)
 
     @syntax("RCPT TO:<address> [parameters]")
@@ -70,7 +72,7 @@ class SmtpSession(Login):
             return
         envelope = self.mail
         if envelope is None or self._chunks is not None:
-            self.refuse(replies.MAIL_FIRST if envelope is None else replies.CHUNKS_BEGUN)
+            self._refuse_step(replies.MAIL_FIRST if envelope is None else replies.CHUNKS_BEGUN)
             return
         if len(envelope.recipients) >= self.policy.limits.recipients:
             self.reply(replies.TOO_MANY_RECIPIENTS)
@@ -78,7 +80,7 @@ class SmtpSession(Login):
         try:
             recipient = parse_rcpt(arg or "", self._offer(), utf8=envelope.smtputf8)
         except BadArgument as error:
-            self._refused_recipients += 1
+            self._group_refused = True
             self.refuse(error.reply)
             return
         question = self.reception.intake.on_recipient(self.client, envelope, recipient)
@@ -86,8 +88,15 @@ class SmtpSession(Login):
         if refused is None:
             self.mail = replace(envelope, recipients=(*envelope.recipients, recipient))
         else:
-            self._refused_recipients += 1
+            self._group_refused = True
         self.reply(refused or RECIPIENT_OK)
+
+    def _refuse_step(self, reply: Reply) -> None:
+        """Says no to a step of a transaction; the client's mistake only if none before it failed.
+
+        A client may send MAIL, RCPT and DATA together (RFC 2920 section 3.1).
+        """
+        (self.reply if self._group_refused else self.refuse)(reply)
 
     def _why_no_content(self) -> Reply | None:
         """Why no message may come now, or None."""
@@ -96,7 +105,7 @@ class SmtpSession(Login):
         if self.mail is None:
             return replies.MAIL_FIRST
         if not self.mail.recipients:
-            return replies.NO_RECIPIENTS if self._refused_recipients else replies.RCPT_FIRST
+            return replies.NO_RECIPIENTS if self._group_refused else replies.RCPT_FIRST
         return None
 
     @syntax("DATA")
@@ -106,7 +115,7 @@ class SmtpSession(Login):
         if self._chunks is not None:
             refused = replies.CHUNKS_BEGUN
         if refused is not None:
-            (self.reply if refused is replies.NO_RECIPIENTS else self.refuse)(refused)
+            self._refuse_step(refused)
             return
         envelope, arrival = self._begin_content()
         try:
@@ -187,7 +196,7 @@ class SmtpSession(Login):
         refused = self._why_no_content()
         if refused is not None:
             await self._read_chunk(octets, None)
-            (self.reply if refused is replies.NO_RECIPIENTS else self.refuse)(refused)
+            self._refuse_step(refused)
             return
         if octets:
             self._since_message -= 1  # a part of a message is no command without one

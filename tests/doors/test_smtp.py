@@ -315,3 +315,20 @@ async def test_the_final_reply_waits_for_no_other_command(
             answer = await client.answer()
         assert answer == "250 2.0.0 OK, queued as TEST"
         await running.until(lambda: running.intake.asked.count("on_sender") == 2)
+
+
+async def test_what_follows_a_refused_mail_is_no_mistake(open_door: OpenDoor) -> None:
+    """RCPT and DATA on their way behind a refused MAIL are refused, not counted (RFC 2920)."""
+    running = await open_door(limits={"errors": 3})
+    running.intake.answers["on_sender"] = Reply(451, "4.3.0", "Later")
+    client = await running.connect()
+    await client.say("EHLO client.example")
+    rcpt = "RCPT TO:<bert@partner.example>"
+    reply = await client.say("MAIL FROM:<anna@office.example>", *[rcpt] * 12, "DATA")
+    assert reply.startswith("503 5.5.1 ")
+    client.send(b"BDAT 3\r\na\r\nBDAT 0 LAST\r\n")
+    assert [(await client.answer())[:4] for _ in range(2)] == ["503 "] * 2
+    await client.say("RSET")
+    for _ in range(3):
+        assert (await client.say(rcpt)).startswith("503 5.5.1 ")
+    assert (await client.say(rcpt)).startswith("421 4.7.0 ")

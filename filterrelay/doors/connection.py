@@ -197,11 +197,15 @@ class Connection(SMTP):
             await self._more()
         del self._buffer[: end + 2]
 
-    async def read_block(self) -> bytearray:
-        """Whatever has come, at least one octet. Raises HangUp."""
+    async def read_block(self, most: int | None = None) -> bytearray:
+        """Whatever has come, at least one octet and not more than `most`. Raises HangUp."""
         if not self._buffer:
             await self._more()
-        block, self._buffer = self._buffer, bytearray()
+        if most is not None and len(self._buffer) > most:
+            block = self._buffer[:most]
+            del self._buffer[:most]
+        else:
+            block, self._buffer = self._buffer, bytearray()
         return block
 
     def put_back(self, octets: bytes | bytearray) -> None:

@@ -11,7 +11,6 @@ from filterrelay.doors.connection import HangUp
 from filterrelay.doors.esmtp import BadArgument, Offer, parse_chunk, parse_mail, parse_rcpt
 from filterrelay.doors.login import Login
 from filterrelay.doors.policy import Reception
-from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.reply import RECIPIENT_OK, SENDER_OK, TRY_LATER, Reply
 from filterrelay.mail.session import Session
 from filterrelay.wire.data import ChunkDecoder, DataDecoder
@@ -26,17 +25,19 @@ class SmtpSession(Login):
 
     def __init__(self, reception: Reception, client: Session) -> None:
         super().__init__(reception, client)
-        self._chunks: tuple[Arrival, ChunkDecoder] | None = None
+        self._arrival: Arrival | None = None  # the message that comes in; its memory is ours
+        self._chunks: ChunkDecoder | None = None  # of this message, which comes by BDAT
         self._messages = 0
         self._group_refused = False  # MAIL or a RCPT: what belongs to it may be on its way
 
     def end_transaction(self) -> None:
-        """Forgets the envelope and the chunks that came."""
+        """Forgets the envelope and what came of the message."""
         super().end_transaction()
         self._group_refused = False
-        if self._chunks is not None:
-            self._chunks[0].reservation.release()
-            self._chunks = None
+        self._chunks = None
+        if self._arrival is not None:
+            self._arrival.reservation.release()
+            self._arrival = None
 
     def _offer(self) -> Offer:
         client = self.client
@@ -117,24 +118,26 @@ class SmtpSession(Login):
         if refused is not None:
             self._refuse_step(refused)
             return
-        envelope, arrival = self._begin_content()
         try:
-            await arrival.make_room(1)  # or say so before anything is sent
+            arrival = await self._begin_content()
             if arrival.refused is not None:
                 self.end_transaction()
                 self.reply(arrival.refused)
                 return
             self.reply(replies.START_INPUT)
             await self._read_content(arrival)
-            await self._hand_over(envelope, arrival)
         except BaseException:
-            arrival.reservation.release()
+            self.end_transaction()
             raise
+        await self._hand_over()
 
-    def _begin_content(self) -> tuple[Envelope, Arrival]:
+    async def _begin_content(self) -> Arrival:
+        """A message for this envelope, with room for its beginning if there is any."""
         assert self.mail is not None  # _why_no_content has looked
         self.allow(None)
-        return self.mail, Arrival(self.reception, self.mail.size)
+        self._arrival = Arrival(self.reception, self.mail.size)
+        await self._arrival.make_room(1)
+        return self._arrival
 
     async def _read_content(self, arrival: Arrival) -> None:
         """Reads up to the final dot."""
@@ -148,41 +151,48 @@ class SmtpSession(Login):
         if decoder.rest:
             self.put_back(decoder.rest)
 
-    async def _next_block(self, until: float) -> bytearray:
+    async def _next_block(self, until: float, most: int | None = None) -> bytearray:
         """The next octets of a message, if its time isn't over. Raises HangUp."""
         left = until - self.loop.time()
         if left <= 0:
             raise HangUp(replies.TIMED_OUT)
         self.allow(min(BLOCK_PATIENCE, left))
-        block = await self.read_block()
+        block = await self.read_block(most)
         self.allow(None)
         return block
 
-    async def _hand_over(self, envelope: Envelope, arrival: Arrival) -> None:
+    async def _hand_over(self) -> None:
         """Gives a complete message to the intake, and its reply to the client.
 
         Nothing cancels this when the client goes away: a commit under way ends.
         """
-        clock, counters = self.reception.clock, self.reception.counters
+        clock = self.reception.clock
         begun = clock.monotonic()
-        reply = arrival.fault
-        reservation = arrival.reservation
-        if reply is None:
-            raw = arrival.take()
-            receiving = self.reception.intake.receive(self.client, envelope, raw, reservation)
-            del raw
-            reply = await self._ask(receiving) or TRY_LATER
-            if reply is TRY_LATER:
-                reservation.release()
-        else:
-            reservation.release()
-            log.info("content_refused", client=self.client.client_ip, reply=str(reply))
-        self._messages += 1
-        self._since_message = 0
-        self.end_transaction()
+        try:
+            reply = await self._outcome()
+        finally:
+            self._messages += 1
+            self._since_message = 0
+            self.end_transaction()
         self.reply(reply)
         self.flush()  # who is told that a message is safe need not send it again
-        counters.accept_seconds.observe(clock.monotonic() - begun)
+        self.reception.counters.accept_seconds.observe(clock.monotonic() - begun)
+
+    async def _outcome(self) -> Reply:
+        """What becomes of the message that has come."""
+        envelope, arrival = self.mail, self._arrival
+        assert envelope is not None  # _why_no_content has looked
+        assert arrival is not None  # it has come
+        if arrival.fault is not None:
+            log.info("content_refused", client=self.client.client_ip, reply=str(arrival.fault))
+            return arrival.fault
+        raw, memory = arrival.take(), arrival.reservation
+        receiving = self.reception.intake.receive(self.client, envelope, raw, memory)
+        del raw
+        reply = await self._ask(receiving) or TRY_LATER
+        if reply is not TRY_LATER:
+            self._arrival = None  # its memory is the intake's
+        return reply
 
     @syntax("BDAT <octets> [LAST]")
     async def smtp_BDAT(self, arg: str | None) -> None:
@@ -193,44 +203,37 @@ class SmtpSession(Login):
         octets, last = chunk
         if octets > self.policy.limits.message_size:
             raise HangUp(replies.MESSAGE_TOO_LARGE)
+        self._in_content = True
         refused = self._why_no_content()
         if refused is not None:
-            await self._read_chunk(octets, None)
+            await self._skip_chunk(octets)
+            self._in_content = False
             self._refuse_step(refused)
             return
-        if octets:
-            self._since_message -= 1  # a part of a message is no command without one
-        if self._chunks is None:
-            _, arrival = self._begin_content()
-            self._chunks = arrival, ChunkDecoder(arrival.content)
-            await arrival.make_room(1)
-        arrival, decoder = self._chunks
-        await self._read_chunk(octets, self._chunks)
+        arrival = await self._take_chunk(octets, last=last)
+        self._in_content = False
         if last:
-            decoder.finish()
-            assert self.mail is not None  # _why_no_content has looked
-            self._chunks = None
-            try:
-                await self._hand_over(self.mail, arrival)
-            except BaseException:
-                arrival.reservation.release()
-                raise
+            await self._hand_over()
         else:
             self.reply(arrival.fault or Reply(250, "2.0.0", f"{octets} octets received"))
 
-    async def _read_chunk(self, octets: int, into: tuple[Arrival, ChunkDecoder] | None) -> None:
-        """Reads that many octets, also when they are not wanted, to stay in step."""
-        patience = self.policy.limits.data_timeout.total_seconds()
-        until = into[0].until if into is not None else self.loop.time() + patience
-        self._in_content = True
+    async def _skip_chunk(self, octets: int) -> None:
+        """Reads a chunk that isn't wanted, to stay in step."""
+        until = self.loop.time() + self.policy.limits.data_timeout.total_seconds()
         while octets:
-            block = await self._next_block(until)
-            if len(block) > octets:
-                self.put_back(block[octets:])
-                del block[octets:]
+            octets -= len(await self._next_block(until, octets))
+
+    async def _take_chunk(self, octets: int, *, last: bool) -> Arrival:
+        """Reads a chunk into the message, which the first one begins."""
+        if octets:
+            self._since_message -= 1  # a part of a message is no command without one
+        arrival = self._arrival or await self._begin_content()
+        self._chunks = decoder = self._chunks or ChunkDecoder(arrival.content)
+        while octets:
+            block = await self._next_block(arrival.until, octets)
             octets -= len(block)
-            if into is not None:
-                arrival, decoder = into
-                decoder.feed(block)
-                await arrival.make_room(arrival.content.octets)
-        self._in_content = False
+            decoder.feed(block)
+            await arrival.make_room(arrival.content.octets)
+        if last:
+            decoder.finish()
+        return arrival

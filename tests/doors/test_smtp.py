@@ -332,3 +332,35 @@ async def test_what_follows_a_refused_mail_is_no_mistake(open_door: OpenDoor) ->
     for _ in range(3):
         assert (await client.say(rcpt)).startswith("503 5.5.1 ")
     assert (await client.say(rcpt)).startswith("421 4.7.0 ")
+
+
+@pytest.mark.parametrize("content", ["DATA\r\na\r\n.\r\n", "BDAT 3 LAST\r\na\r\n"])
+async def test_our_mistake_ends_the_transaction(
+    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    """After 451 to a message the next may begin, and nothing of the first is kept."""
+    running = await open_door()
+    client = await running.connect()
+    await client.begin()
+    with monkeypatch.context() as broken:
+        broken.setattr("filterrelay.doors.arrival.Content.take", None)
+        client.send(content.encode())
+        answer = await client.answer()
+        if answer.startswith("354 "):
+            answer = await client.answer()
+        assert answer.startswith("451 4.3.0 ")
+    assert running.budget.used == 0
+    assert (await client.say("MAIL FROM:<a@office.example>")).startswith("250 ")
+
+
+async def test_a_mistake_of_ours_never_makes_commands_of_a_chunk(
+    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When BDAT fails before its octets are read, the session ends instead of obeying them."""
+    running = await open_door()
+    client = await running.connect()
+    await client.begin()
+    monkeypatch.setattr("filterrelay.doors.smtp.ChunkDecoder", None)
+    client.send(b"BDAT 6 LAST\r\nRSET\r\n")
+    assert (await client.answer()).startswith("421 4.3.0 ")
+    assert await client.ended()

@@ -23,10 +23,11 @@ class Arrival:
 
     announced: octets that SIZE spoke of (RFC 1870). They are only a promise, so
     memory is reserved for what has come, and SIZE bounds what is reserved ahead.
-    until: when all of it must have come, by the loop's time.
+    until: when all of it must have come, by the loop's time. came: octets that
+    did. told: what the client was told when the message was refused.
     """
 
-    __slots__ = ("_announced", "content", "refused", "reservation", "until")
+    __slots__ = ("_announced", "came", "content", "refused", "reservation", "told", "until")
 
     def __init__(self, reception: Reception, announced: int | None) -> None:
         limits = reception.policy.limits
@@ -35,6 +36,8 @@ class Arrival:
         self.content = Content(limits.message_size, reception.policy.max_line)
         self.reservation: Reservation = reception.budget.reservation()
         self.refused: Reply | None = None
+        self.told: Reply | None = None
+        self.came = 0
 
     async def make_room(self, octets: int) -> None:
         """Reserves memory for that many octets and some more; without it the rest isn't kept."""

@@ -45,6 +45,12 @@ class Intake(Protocol):
         """Takes a complete message, and its part of the memory budget."""
         ...
 
+    def refuse_content(
+        self, session: Session, envelope: Envelope, reply: Reply, size: int
+    ) -> Reply:
+        """Notes a message that the door can't take as it came; what the client is told."""
+        ...
+
     def on_close(self, session: Session) -> None:
         """The session has ended."""
 

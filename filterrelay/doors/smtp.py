@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import structlog
 from aiosmtpd.smtp import syntax
 
 from filterrelay.doors import replies
@@ -16,8 +15,6 @@ from filterrelay.mail.session import Session
 from filterrelay.wire.data import ChunkDecoder, DataDecoder
 
 BLOCK_PATIENCE = 180.0  # seconds for the next block, RFC 5321 section 4.5.3.2.5
-
-log = structlog.get_logger(__name__)
 
 
 class SmtpSession(Login):
@@ -120,9 +117,10 @@ class SmtpSession(Login):
             return
         try:
             arrival = await self._begin_content()
-            if arrival.refused is not None:
+            refused = self._refusal(arrival)
+            if refused is not None:
                 self.end_transaction()
-                self.reply(arrival.refused)
+                self.reply(refused)
                 return
             self.reply(replies.START_INPUT)
             await self._read_content(arrival)
@@ -145,10 +143,13 @@ class SmtpSession(Login):
         self._in_content = True
         ended = False
         while not ended:
-            ended = decoder.feed(await self._next_block(arrival.until))
+            block = await self._next_block(arrival.until)
+            arrival.came += len(block)
+            ended = decoder.feed(block)
             await arrival.make_room(arrival.content.octets)
         self._in_content = False
         if decoder.rest:
+            arrival.came -= len(decoder.rest)
             self.put_back(decoder.rest)
 
     async def _next_block(self, until: float, most: int | None = None) -> bytearray:
@@ -183,9 +184,8 @@ class SmtpSession(Login):
         envelope, arrival = self.mail, self._arrival
         assert envelope is not None  # _why_no_content has looked
         assert arrival is not None  # it has come
-        if arrival.fault is not None:
-            log.info("content_refused", client=self.client.client_ip, reply=str(arrival.fault))
-            return arrival.fault
+        if (refused := self._refusal(arrival)) is not None:
+            return refused
         raw, memory = arrival.take(), arrival.reservation
         receiving = self.reception.intake.receive(self.client, envelope, raw, memory)
         del raw
@@ -202,7 +202,8 @@ class SmtpSession(Login):
             raise HangUp(replies.BAD_CHUNK)
         octets, last = chunk
         if octets > self.policy.limits.message_size:
-            raise HangUp(replies.MESSAGE_TOO_LARGE)
+            refused = self._why_no_content()
+            raise HangUp(refused or self._refuse_content(replies.MESSAGE_TOO_LARGE, octets))
         self._in_content = True
         refused = self._why_no_content()
         if refused is not None:
@@ -215,7 +216,19 @@ class SmtpSession(Login):
         if last:
             await self._hand_over()
         else:
-            self.reply(arrival.fault or Reply(250, "2.0.0", f"{octets} octets received"))
+            received = Reply(250, "2.0.0", f"{octets} octets received")
+            self.reply(self._refusal(arrival) or received)
+
+    def _refusal(self, arrival: Arrival) -> Reply | None:
+        """Why the message can't be taken, said alike to each of its chunks; None if it can."""
+        if arrival.told is None and arrival.fault is not None:
+            arrival.told = self._refuse_content(arrival.fault, arrival.came)
+        return arrival.told
+
+    def _refuse_content(self, reply: Reply, octets: int) -> Reply:
+        """Has the refusal counted, logged and traced; returns it with the message's ID."""
+        assert self.mail is not None  # _why_no_content has looked
+        return self.reception.intake.refuse_content(self.client, self.mail, reply, octets)
 
     async def _skip_chunk(self, octets: int) -> None:
         """Reads a chunk that isn't wanted, to stay in step."""
@@ -232,6 +245,7 @@ class SmtpSession(Login):
         while octets:
             block = await self._next_block(arrival.until, octets)
             octets -= len(block)
+            arrival.came += len(block)
             decoder.feed(block)
             await arrival.make_room(arrival.content.octets)
         if last:

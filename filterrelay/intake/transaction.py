@@ -347,3 +347,20 @@ class Intake:
             await self._spool.record(events)
         except (SpoolFull, SpoolUnavailable) as error:
             log.warning("trace_not_kept", reason=str(error))
+
+    def refuse_content(
+        self, session: Session, envelope: Envelope, reply: Reply, size: int
+    ) -> Reply:
+        """Notes a message that the door can't take as it came; returns what the client is told.
+
+        size: octets that came; none of them is kept.
+        """
+        earlier = self._early.of(session.id)
+        verdict = Defer(reply) if reply.is_temporary else Reject(reply)
+        message = Message(new_id(self._clock.now()), b"")
+        records = earlier.records() if earlier else ()
+        judged = Judgement(verdict, "", envelope, message, {}, (), records)
+        told = replace(reply, text=f"{reply.text} [{message.id}]")
+        outcome = self._outcome(session, message, judged, verdict, told, size)
+        self._report(outcome, durable=False)
+        return told

@@ -115,6 +115,12 @@ class HandlerIntake:
         server.envelope.original_content = raw
         return await self.ask("DATA") or OK
 
+    def refuse_content(
+        self, session: Session, envelope: Envelope, reply: Reply, size: int
+    ) -> Reply:
+        """aiosmtpd asks nothing here."""
+        return reply
+
     def on_close(self, session: Session) -> None:
         """aiosmtpd asks nothing here."""
 

@@ -27,8 +27,12 @@ async def test_bad_content_is_refused_behind_its_end(
     client = await running.connect()
     await client.begin()
     assert (await client.say("DATA")).startswith("354 ")
-    assert (await client.say(content)).startswith(code)
+    answer = await client.say(content)
+    assert answer.startswith(code)
+    assert answer.endswith(" [TEST]")
     assert running.intake.messages == []
+    ((_, size),) = running.intake.refused
+    assert size == len(content) + 2
     assert running.budget.used == 0
     assert (await client.say("NOOP")).startswith("250 ")
 
@@ -83,7 +87,7 @@ async def test_without_memory_data_is_put_off(
     await held.grow(90_000, 1)
     client = await running.connect()
     await client.begin()
-    assert await client.say("DATA") == str(NO_MEMORY)
+    assert await client.say("DATA") == f"{NO_MEMORY} [TEST]"
     held.release()
     await client.begin()
     assert (await client.say("DATA", f"{TEXT}.")).startswith("250 ")
@@ -104,7 +108,7 @@ async def test_memory_that_runs_out_meanwhile_refuses_behind_the_end(
     await client.begin()
     await client.say("DATA")
     client.send(b"0123456789abcdef\r\n" * 20_000 + b".\r\n")
-    assert await client.answer() == str(NO_MEMORY)
+    assert await client.answer() == f"{NO_MEMORY} [TEST]"
     assert running.budget.used == 100_000
     assert (await client.say("NOOP")).startswith("250 ")
 
@@ -120,3 +124,30 @@ async def test_data_waits_for_memory(open_door: OpenDoor) -> None:
     await running.until(lambda: bool(running.budget._waiting))
     held.release()
     assert (await client.answer()).startswith("354 ")
+
+
+async def test_a_message_is_refused_once(open_door: OpenDoor) -> None:
+    """Each chunk of a message that can't be taken hears the same, and it counts once."""
+    running = await open_door()
+    client = await running.connect()
+    await client.begin()
+    client.send(b"BDAT 2\r\na\nBDAT 3\r\nb\r\nBDAT 3 LAST\r\nc\r\n")
+    answers = [await client.answer() for _ in range(3)]
+    assert (
+        answers == ["550 5.6.11 The message has a bare CR or LF; lines end with CR LF [TEST]"] * 3
+    )
+    assert len(running.intake.refused) == 1
+
+
+async def test_a_chunk_beyond_the_limit_is_a_refused_message(open_door: OpenDoor) -> None:
+    """It isn't read, but known of; outside a transaction there is no message to know of."""
+    running = await open_door(limits={"message_size": 1000})
+    client = await running.connect()
+    await client.begin()
+    assert (await client.say("BDAT 1001")).endswith(" [TEST]")
+    assert await client.ended()
+    other = await running.connect()
+    await other.say("EHLO client.example")
+    assert (await other.say("BDAT 1001")).startswith("503 5.5.1 ")
+    assert await other.ended()
+    assert len(running.intake.refused) == 1

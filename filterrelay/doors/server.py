@@ -201,13 +201,14 @@ class SmtpDoor:
             )
         except (OSError, TimeoutError) as error:
             self._counters.connections["refused"].inc()
-            log.info("connection_refused", client=client_ip, reason=str(error) or "timed out")
+            session.log.info("connection_refused", reason=str(error) or "timed out")
             client.close()
             return
         except BaseException:
             client.close()
             raise
         self._counters.connections["accepted"].inc()
+        session.log.debug("connection_accepted", port=port, listener=about.listener)
         task = asyncio.current_task()
         assert task is not None  # a coroutine runs in one
         self._sessions[task] = session

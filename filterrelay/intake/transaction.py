@@ -133,7 +133,14 @@ class Intake:
         match verdict:
             case Reject(reply) | Defer(reply):
                 self._early.note(session.id, hook, records, None)
-                log.info("refused", hook=hook, by=by, reply=str(reply), client=session.client_ip)
+                log.info(
+                    "refused",
+                    hook=hook,
+                    by=by,
+                    reply=str(reply),
+                    session=session.id,
+                    client=session.client_ip,
+                )
                 return reply
             case Quarantine() | Discard():
                 self._early.note(session.id, hook, records, (verdict, by))
@@ -332,6 +339,7 @@ class Intake:
             sender=outcome.envelope.return_path,
             recipients=len(outcome.envelope.recipients),
             size=outcome.size,
+            session=session.id,
             client=session.client_ip,
             login=session.login,
             listener=session.listener,

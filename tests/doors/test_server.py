@@ -265,3 +265,18 @@ async def test_a_session_that_ended_is_gone_at_once(
         await running.until(lambda: session() is None)
     finally:
         gc.enable()
+
+
+async def test_a_session_s_lines_in_the_log_have_its_id(open_door: OpenDoor) -> None:
+    """From the connection to its end one word finds them all, and the message's line, too."""
+    running = await open_door(tls="starttls", auth="optional")
+    client = await running.connect()
+    await client.start_tls()
+    await client.say("AUTH PLAIN AGFubmEAd3Jvbmc=")
+    running.intake.answers["on_helo"] = RuntimeError("a bug")
+    await client.say("EHLO client.example", "QUIT")
+    assert await client.ended()
+    await running.until(lambda: not running.sessions())
+    wanted = ["connection_accepted", "login", "intake_failed", "session_ended"]
+    assert [entry["event"] for entry in running.logs] == wanted
+    assert {entry["session"] for entry in running.logs} == {running.intake.closed[0].id}

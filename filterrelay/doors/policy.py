@@ -89,6 +89,13 @@ class DoorPolicy:
         address = ip_address(client_ip or LOOPBACK)
         return any(address in network for network in self.listener.trusted_networks)
 
+    def believes(self, proxy_ip: str) -> bool:
+        """Whether a PROXY header from there may name the client; a local one counts as loopback."""
+        address = ip_address(proxy_ip or LOOPBACK)
+        if not self.listener.proxy_from:
+            return address.is_loopback
+        return any(address in network for network in self.listener.proxy_from)
+
     @cached_property
     def _greetings(self) -> dict[tuple[bool, bool], Reply]:
         return {

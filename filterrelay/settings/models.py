@@ -109,6 +109,9 @@ class Listener(Section):
     """Whether a login sends as itself and its listed senders only."""
     proxy_protocol: bool = False
     """Whether each connection begins with a PROXY header (v1 or v2) of a load balancer."""
+    proxy_from: tuple[Network, ...] = ()
+    """Networks that may send PROXY headers; from elsewhere no connection is taken. Required
+    with proxy_protocol, unless the address is one that only this machine can reach."""
     xclient_from: tuple[Network, ...] = ()
     """Networks that may say XCLIENT and XFORWARD."""
     upstream: str = ""

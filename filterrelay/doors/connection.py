@@ -159,12 +159,13 @@ class Connection(SMTP):
     async def pause(self, seconds: float) -> None:
         """Lets time pass, but no longer than the conversation. Raises HangUp."""
         until = self.loop.time() + seconds
-        alarm = self.loop.call_at(until, self._wake)
-        try:
-            while self.loop.time() < until:
+        while (left := until - self.loop.time()) > 0:
+            # set anew each time: uvloop counts whole milliseconds, and may strike early
+            alarm = self.loop.call_later(left, self._wake)
+            try:
                 await self._wait()
-        finally:
-            alarm.cancel()
+            finally:
+                alarm.cancel()
 
     async def _more(self) -> None:
         """Sends what is queued and waits for octets. Raises HangUp."""

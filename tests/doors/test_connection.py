@@ -167,6 +167,13 @@ async def test_our_own_work_has_no_deadline(connection: Connection) -> None:
     assert await connection.read_line() == b"NOOP"
 
 
+async def test_a_pause_ends(connection: Connection) -> None:
+    """Whatever the loop makes of parts of a millisecond, no client waits for ever."""
+    for part in range(100):
+        async with asyncio.timeout(5):
+            await connection.pause(0.001 + part / 50_000)
+
+
 async def test_a_pause_ends_early_with_the_conversation(connection: Connection) -> None:
     """Neither octets nor anything but the end interrupt a pause."""
     pausing = asyncio.create_task(connection.pause(60))

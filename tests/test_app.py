@@ -58,7 +58,7 @@ async def test_a_message_goes_from_the_door_to_the_next_hop(
     stop = asyncio.Event()
     async with running_core(settings, owner="w", metrics=metrics, clock=SystemClock()) as core:
         delivering = asyncio.create_task(core.deliver_until(stop))
-        admission = Admission.create(1).for_worker(0)
+        admission = Admission(1).for_worker(0)
         doors = await open_doors(core, {"127.0.0.1:0": sock}, admission, None)
         port = sock.getsockname()[1]
         async with SMTP(hostname="127.0.0.1", port=port, start_tls=False) as client:

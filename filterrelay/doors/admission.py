@@ -48,11 +48,6 @@ class Admission:
         self.failures = whole[cut[2] : cut[3]].cast("H")
         self.connections = whole[cut[3] :].cast("H")
 
-    @classmethod
-    def create(cls, workers: int, bands: int = 1) -> "Admission":
-        """An empty table for that many workers."""
-        return cls(workers, bands)
-
     def for_worker(self, index: int, band: int = 0) -> "WorkerAdmission":
         """The worker's view; its number counts from 0."""
         return WorkerAdmission(self, index, band)

@@ -15,6 +15,7 @@ from filterrelay.mail.reply import Reply
 
 HIGH_WATER = 128 * 1024  # octets read ahead; beyond, the client has to wait
 MOST_IN_A_LINE = 12_288  # octets, RFC 4954 section 4.3
+LINES_IN_A_ROW = 64  # read before the other sessions have their turn
 LINGER = 5.0  # seconds for a client to read the last reply
 PARTINGS = (None, replies.BYE, replies.SHUTTING_DOWN, replies.TIMED_OUT)  # said into silence
 
@@ -43,6 +44,7 @@ class Connection(SMTP):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._buffer = bytearray()
+        self._lines = 0
         self._replies: list[bytes] = []
         self._waiter: asyncio.Future[None] | None = None
         self._ending: HangUp | None = None  # what the next wait will raise
@@ -149,15 +151,21 @@ class Connection(SMTP):
             # a new one: raised, it refers to frames, and these to self, which must be no circle
             raise HangUp(self._ending.reply)
 
+    async def _give_way(self) -> None:
+        """Lets others have their turn, however much this client has pipelined. Raises HangUp."""
+        self.loop.call_soon(self._wake)
+        await self._wait()
+
     async def pause(self, seconds: float) -> None:
         """Lets time pass, but no longer than the conversation. Raises HangUp."""
         until = self.loop.time() + seconds
-        alarm = self.loop.call_at(until, self._wake)
-        try:
-            while self.loop.time() < until:
+        while (left := until - self.loop.time()) > 0:
+            # set anew each time: uvloop counts whole milliseconds, and may strike early
+            alarm = self.loop.call_later(left, self._wake)
+            try:
                 await self._wait()
-        finally:
-            alarm.cancel()
+            finally:
+                alarm.cancel()
 
     async def _more(self) -> None:
         """Sends what is queued and waits for octets. Raises HangUp."""
@@ -178,6 +186,9 @@ class Connection(SMTP):
 
         Raises HangUp, and LineTooLong behind such a line.
         """
+        self._lines += 1
+        if self._lines % LINES_IN_A_ROW == 0:
+            await self._give_way()
         buffer = self._buffer
         while (end := buffer.find(b"\r\n")) < 0:
             if len(buffer) > MOST_IN_A_LINE:
@@ -197,11 +208,15 @@ class Connection(SMTP):
             await self._more()
         del self._buffer[: end + 2]
 
-    async def read_block(self) -> bytearray:
-        """Whatever has come, at least one octet. Raises HangUp."""
+    async def read_block(self, most: int | None = None) -> bytearray:
+        """Whatever has come, at least one octet and not more than `most`. Raises HangUp."""
         if not self._buffer:
             await self._more()
-        block, self._buffer = self._buffer, bytearray()
+        if most is not None and len(self._buffer) > most:
+            block = self._buffer[:most]
+            del self._buffer[:most]
+        else:
+            block, self._buffer = self._buffer, bytearray()
         return block
 
     def put_back(self, octets: bytes | bytearray) -> None:

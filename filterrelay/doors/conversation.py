@@ -22,7 +22,8 @@ HTTP_VERBS = frozenset(
     ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "PRI")
 )
 CLIENT_HELLO = b"\x16\x03"  # a TLS record of a handshake, RFC 8446 section 5.1
-HANDSHAKE_TIMEOUT = 30.0  # seconds
+HANDSHAKE_TIMEOUT = 30.0  # seconds, for STARTTLS and for implicit TLS
+MAY_BE_HELD_BACK = frozenset((b"MAIL", b"RCPT", b"RSET", b"BDAT"))  # replies, RFC 2920 section 3.2
 MAX_HOST_NAME = 255  # octets, RFC 5321 section 4.5.3.1.2
 _HOST_NAME = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:\[\]-]*\Z")  # a name or a literal, or near it
 
@@ -80,11 +81,19 @@ class Conversation(Connection):
         """The whole conversation, until the stream is closed."""
         try:
             last = await self._until_hang_up()
-            log.debug("session_ended", client=self.client.client_ip, reply=str(last or ""))
+            self.log.debug("session_ended", reply=str(last or ""))
             await self.farewell(last)
         finally:
             self.allow(None)
             self._stream.abort()
+
+    @property
+    def log(self) -> structlog.typing.FilteringBoundLogger:
+        """The log, with what tells this session from others."""
+        bound: structlog.typing.FilteringBoundLogger = log.bind(
+            session=self.client.id, client=self.client.client_ip
+        )
+        return bound
 
     async def _until_hang_up(self) -> Reply | None:
         """Greets and obeys; returns what shall be said last."""
@@ -122,7 +131,7 @@ class Conversation(Connection):
         if not self._buffer:
             await self._more()
         if self._buffer.startswith(CLIENT_HELLO):
-            log.info("tls_where_none_is", client=self.client.client_ip)
+            self.log.info("tls_where_none_is")
             self._replies.clear()
             raise HangUp
 
@@ -132,7 +141,7 @@ class Conversation(Connection):
         try:
             return await question
         except Exception:  # the seam: our fault is never the client's, nor told to it
-            log.exception("intake_failed", client=self.client.client_ip)
+            self.log.exception("intake_failed")
             return mail_replies.TRY_LATER
 
     async def _next_command(self) -> None:
@@ -147,6 +156,7 @@ class Conversation(Connection):
             line = await self.read_line()
         except LineTooLong:
             self.refuse(replies.LINE_TOO_LONG)
+            self.flush()
             return
         self._idle = False
         self._since_message += 1
@@ -161,6 +171,8 @@ class Conversation(Connection):
             if self._in_content:
                 raise HangUp(replies.BROKEN_OFF) from error
             await self.push(status)
+        if line.partition(b" ")[0].upper() not in MAY_BE_HELD_BACK:
+            self.flush()
 
     async def _carry_out(self, line: bytes) -> None:
         try:
@@ -193,7 +205,7 @@ class Conversation(Connection):
 
     async def handle_exception(self, error: Exception) -> str:
         """451 for the client, the traceback for the operator."""
-        log.error("command_failed", client=self.client.client_ip, exc_info=error)
+        self.log.error("command_failed", exc_info=error)
         return str(mail_replies.TRY_LATER)
 
     async def check_helo_needed(self, helo: str = "EHLO") -> bool:
@@ -259,7 +271,7 @@ class Conversation(Connection):
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
             )
         except (OSError, ssl.SSLError, TimeoutError) as error:
-            log.info("tls_failed", client=self.client.client_ip, reason=str(error))
+            self.log.info("tls_failed", reason=str(error))
             raise HangUp from error
         if encrypted is None:
             raise HangUp

@@ -5,7 +5,6 @@ import binascii
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-import structlog
 from aiosmtpd.smtp import syntax
 
 from filterrelay.doors import replies
@@ -17,8 +16,6 @@ from filterrelay.mail.session import Credentials
 
 MOST_TARPIT = 8.0  # seconds
 _PROMPTS = {"user": b"Username:", "password": b"Password:"}
-
-log = structlog.get_logger(__name__)
 
 
 class CannotRead(Exception):
@@ -116,7 +113,7 @@ class Login(Conversation):
             self.reply(replies.AUTH_UNAVAILABLE)
             return
         except Exception:  # the seam: our fault is never a wrong password
-            log.exception("authenticator_failed", client=client.client_ip)
+            self.log.exception("authenticator_failed")
             self.reply(TRY_LATER)
             return
         if identity is None:
@@ -143,14 +140,8 @@ class Login(Conversation):
 
     def _count(self, result: str, credentials: Credentials, **details: str) -> None:
         self.reception.counters.logins[result].inc()
-        log.info(
-            "login",
-            result=result,
-            login=credentials.login,
-            mechanism=credentials.mechanism,
-            client=self.client.client_ip,
-            **details,
-        )
+        details |= {"login": credentials.login, "mechanism": credentials.mechanism}
+        self.log.info("login", result=result, **details)
 
 
 def _decoded(answer: str) -> bytes:

@@ -45,6 +45,12 @@ class Intake(Protocol):
         """Takes a complete message, and its part of the memory budget."""
         ...
 
+    def refuse_content(
+        self, session: Session, envelope: Envelope, reply: Reply, size: int
+    ) -> Reply:
+        """Notes a message that the door can't take as it came; what the client is told."""
+        ...
+
     def on_close(self, session: Session) -> None:
         """The session has ended."""
 
@@ -82,6 +88,13 @@ class DoorPolicy:
             return False
         address = ip_address(client_ip or LOOPBACK)
         return any(address in network for network in self.listener.trusted_networks)
+
+    def believes(self, proxy_ip: str) -> bool:
+        """Whether a PROXY header from there may name the client; a local one counts as loopback."""
+        address = ip_address(proxy_ip or LOOPBACK)
+        if not self.listener.proxy_from:
+            return address.is_loopback
+        return any(address in network for network in self.listener.proxy_from)
 
     @cached_property
     def _greetings(self) -> dict[tuple[bool, bool], Reply]:

@@ -17,7 +17,6 @@ TOO_MANY_CONNECTIONS = Reply(421, "4.7.0", "Too many connections, please try aga
 TOO_MANY_FROM_YOU = Reply(421, "4.7.0", "Too many connections from you, close one first")
 NOT_HTTP = Reply(421, "4.7.0", "This is a mail server, closing the connection")
 BROKEN_OFF = Reply(421, "4.3.0", "Temporary problem on our side, closing the connection")
-OUT_OF_STEP = Reply(421, "4.5.0", "Cannot tell where your message ends, closing the connection")
 TALKS_TOO_SOON = Reply(554, "5.5.1", "You spoke before the greeting, closing the connection")
 TALKS_BEFORE_TLS = Reply(554, "5.5.1", "You spoke on after STARTTLS, closing the connection")
 

@@ -9,6 +9,7 @@ import structlog
 
 from filterrelay.doors import replies
 from filterrelay.doors.admission import Refusal, WorkerAdmission
+from filterrelay.doors.conversation import HANDSHAKE_TIMEOUT
 from filterrelay.doors.policy import Counters, DoorPolicy, Intake, Reception
 from filterrelay.doors.proxy_protocol import BadProxyHeader, plain_address, read_proxy_header
 from filterrelay.doors.smtp import SmtpSession
@@ -19,7 +20,6 @@ from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
 
 PROXY_TIMEOUT = 10.0  # seconds for the PROXY header
-HANDSHAKE_TIMEOUT = 30.0  # seconds for implicit TLS
 BREATHER = 0.5  # seconds without accepting when the system has no file or buffer to spare
 HASTY_PART = 0.1  # of a drain's time, for handshakes to finish
 PATIENT_PART = 0.9  # of a drain's grace; the rest is for saying 421
@@ -165,31 +165,46 @@ class SmtpDoor:
 
     async def _serve(self, client: socket.socket, client_ip: str, port: int) -> None:
         """One connection, from its first octet to its last."""
-        counters = self._counters
+        if not self._policy.listener.proxy_protocol:
+            await self._admit(client, client_ip, port)
+        elif not self._policy.believes(client_ip):
+            self._refuse(client, client_ip, "no proxy of ours (proxy_from)")
+        # until the header has come, it counts as nobody's: all clients come from the proxy
+        elif (refusal := self._admission.enter("", self._policy.limits)) is not None:
+            self._turn_away(client, client_ip, refusal)
+        else:
+            try:
+                named = await self._proxied(client, client_ip, port)
+            finally:
+                self._admission.leave("")
+            if named is not None:
+                await self._admit(client, *named)
+
+    async def _proxied(
+        self, client: socket.socket, proxy_ip: str, port: int
+    ) -> tuple[str, int] | None:
+        """The address and port that the PROXY header names; None when there is no header."""
         try:
-            if self._policy.listener.proxy_protocol:
-                async with asyncio.timeout(PROXY_TIMEOUT):
-                    client_ip, port = await read_proxy_header(self._loop, client) or (
-                        client_ip,
-                        port,
-                    )
+            async with asyncio.timeout(PROXY_TIMEOUT):
+                return await read_proxy_header(self._loop, client) or (proxy_ip, port)
         except (BadProxyHeader, OSError, TimeoutError) as error:
-            counters.connections["refused"].inc()
-            log.info("connection_refused", client=client_ip, reason=str(error) or "timed out")
-            client.close()
-            return
+            self._refuse(client, proxy_ip, str(error) or "timed out")
+            return None
         except BaseException:
             client.close()
             raise
+
+    async def _admit(self, client: socket.socket, client_ip: str, port: int) -> None:
+        """Converses, if there may be another connection from there."""
         refusal = self._admission.enter(client_ip, self._policy.limits)
         if refusal is not None:
             self._turn_away(client, client_ip, refusal)
             return
-        counters.sessions.inc()
+        self._counters.sessions.inc()
         try:
             await self._converse(client, client_ip, port)
         finally:
-            counters.sessions.dec()
+            self._counters.sessions.dec()
             self._admission.leave(client_ip)
 
     async def _converse(self, client: socket.socket, client_ip: str, port: int) -> None:
@@ -213,19 +228,26 @@ class SmtpDoor:
             )
         except (OSError, TimeoutError) as error:
             self._counters.connections["refused"].inc()
-            log.info("connection_refused", client=client_ip, reason=str(error) or "timed out")
+            session.log.info("connection_refused", reason=str(error) or "timed out")
             client.close()
             return
         except BaseException:
             client.close()
             raise
         self._counters.connections["accepted"].inc()
+        session.log.debug("connection_accepted", port=port, listener=about.listener)
         task = asyncio.current_task()
         assert task is not None  # a coroutine runs in one
         self._sessions[task] = session
         if self._draining:
             session.drain()
         await session.converse()
+
+    def _refuse(self, client: socket.socket, client_ip: str, reason: str) -> None:
+        """Closes without a word to who speaks another protocol, or none that we may trust."""
+        self._counters.connections["refused"].inc()
+        log.info("connection_refused", client=client_ip, reason=reason)
+        client.close()
 
     def _turn_away(self, client: socket.socket, client_ip: str, refusal: Refusal) -> None:
         """Says 421 if that can be said in plain text, and closes."""

@@ -2,78 +2,19 @@
 
 from dataclasses import replace
 
-import structlog
 from aiosmtpd.smtp import syntax
 
 from filterrelay.doors import replies
+from filterrelay.doors.arrival import Arrival
 from filterrelay.doors.connection import HangUp
 from filterrelay.doors.esmtp import BadArgument, Offer, parse_chunk, parse_mail, parse_rcpt
 from filterrelay.doors.login import Login
 from filterrelay.doors.policy import Reception
-from filterrelay.mail.envelope import Envelope
-from filterrelay.mail.reply import NO_MEMORY, RECIPIENT_OK, SENDER_OK, TRY_LATER, Reply
+from filterrelay.mail.reply import RECIPIENT_OK, SENDER_OK, TRY_LATER, Reply
 from filterrelay.mail.session import Session
-from filterrelay.observe.budget import Reservation
-from filterrelay.wire.data import Bounds, ChunkDecoder, Content, DataDecoder, Fault
+from filterrelay.wire.data import ChunkDecoder, DataDecoder
 
-FIRST_RESERVATION = 64 * 1024  # octets, when the client didn't announce a size
-WASTE = 1024 * 1024  # octets reserved in vain that are worth giving back
-MEMORY_PATIENCE = 30.0  # seconds to wait for memory
 BLOCK_PATIENCE = 180.0  # seconds for the next block, RFC 5321 section 4.5.3.2.5
-
-FAULTS = {
-    Fault.TOO_LARGE: replies.MESSAGE_TOO_LARGE,
-    Fault.LINE_TOO_LONG: replies.MESSAGE_LINE_TOO_LONG,
-    Fault.BARE_LINE_END: replies.BARE_LINE_END,
-    Fault.NUL: replies.HAS_NUL,
-    Fault.HEADER_TOO_LARGE: replies.HEADER_TOO_LARGE,
-    Fault.TOO_MANY_FIELDS: replies.TOO_MANY_FIELDS,
-    Fault.CONTINUATION_FIRST: replies.CONTINUATION_FIRST,
-}
-
-log = structlog.get_logger(__name__)
-
-
-class Arrival:
-    """A message on its way in: its content, and the memory that is kept for it."""
-
-    __slots__ = ("content", "limit", "refused", "reservation")
-
-    def __init__(self, reception: Reception) -> None:
-        policy, limits = reception.policy, reception.policy.limits
-        self.limit = limits.message_size
-        self.content = Content(
-            Bounds(self.limit, policy.max_line, limits.header_size, limits.header_fields)
-        )
-        self.reservation: Reservation = reception.budget.reservation()
-        self.refused: Reply | None = None
-
-    async def make_room(self, octets: int) -> None:
-        """Reserves memory for that many octets in all; without it the rest isn't kept."""
-        if self.content.fault is not None:
-            self.reservation.release()
-            return
-        have = self.reservation.octets
-        if octets <= have or self.refused is not None:
-            return
-        wanted = min(max(octets, 2 * have, FIRST_RESERVATION), max(octets, self.limit))
-        try:
-            await self.reservation.grow(wanted, MEMORY_PATIENCE)
-        except TimeoutError:
-            self.refuse(NO_MEMORY)
-
-    def refuse(self, reply: Reply) -> None:
-        """Keeps nothing any more; the reply is for later."""
-        self.refused = reply
-        self.content.drop()
-        self.reservation.release()
-
-    @property
-    def fault(self) -> Reply | None:
-        """Why the message can't be taken, or None."""
-        if self.refused is not None:
-            return self.refused
-        return FAULTS[self.content.fault] if self.content.fault is not None else None
 
 
 class SmtpSession(Login):
@@ -81,17 +22,19 @@ class SmtpSession(Login):
 
     def __init__(self, reception: Reception, client: Session) -> None:
         super().__init__(reception, client)
-        self._chunks: tuple[Arrival, ChunkDecoder] | None = None
+        self._arrival: Arrival | None = None  # the message that comes in; its memory is ours
+        self._chunks: ChunkDecoder | None = None  # of this message, which comes by BDAT
         self._messages = 0
-        self._refused_recipients = 0
+        self._group_refused = False  # MAIL or a RCPT: what belongs to it may be on its way
 
     def end_transaction(self) -> None:
-        """Forgets the envelope and the chunks that came."""
+        """Forgets the envelope and what came of the message."""
         super().end_transaction()
-        self._refused_recipients = 0
-        if self._chunks is not None:
-            self._chunks[0].reservation.release()
-            self._chunks = None
+        self._group_refused = False
+        self._chunks = None
+        if self._arrival is not None:
+            self._arrival.reservation.release()
+            self._arrival = None
 
     def _offer(self) -> Offer:
         client = self.client
@@ -108,6 +51,7 @@ class SmtpSession(Login):
             return
         if self._messages >= self.policy.limits.messages:
             raise HangUp(replies.TOO_MANY_MESSAGES)
+        self._group_refused = True
         try:
             envelope = parse_mail(arg or "", self._offer())
         except BadArgument as error:
@@ -116,6 +60,7 @@ class SmtpSession(Login):
         refused = await self._ask(self.reception.intake.on_sender(self.client, envelope))
         if refused is None:
             self.mail = envelope
+            self._group_refused = False
         self.reply(refused or SENDER_OK)
 
     @syntax("RCPT TO:<address> [parameters]")
@@ -125,7 +70,7 @@ class SmtpSession(Login):
             return
         envelope = self.mail
         if envelope is None or self._chunks is not None:
-            self.refuse(replies.MAIL_FIRST if envelope is None else replies.CHUNKS_BEGUN)
+            self._refuse_step(replies.MAIL_FIRST if envelope is None else replies.CHUNKS_BEGUN)
             return
         if len(envelope.recipients) >= self.policy.limits.recipients:
             self.reply(replies.TOO_MANY_RECIPIENTS)
@@ -133,7 +78,7 @@ class SmtpSession(Login):
         try:
             recipient = parse_rcpt(arg or "", self._offer(), utf8=envelope.smtputf8)
         except BadArgument as error:
-            self._refused_recipients += 1
+            self._group_refused = True
             self.refuse(error.reply)
             return
         question = self.reception.intake.on_recipient(self.client, envelope, recipient)
@@ -141,8 +86,15 @@ class SmtpSession(Login):
         if refused is None:
             self.mail = replace(envelope, recipients=(*envelope.recipients, recipient))
         else:
-            self._refused_recipients += 1
+            self._group_refused = True
         self.reply(refused or RECIPIENT_OK)
+
+    def _refuse_step(self, reply: Reply) -> None:
+        """Says no to a step of a transaction; the client's mistake only if none before it failed.
+
+        A client may send MAIL, RCPT and DATA together (RFC 2920 section 3.1).
+        """
+        (self.reply if self._group_refused else self.refuse)(reply)
 
     def _why_no_content(self) -> Reply | None:
         """Why no message may come now, or None."""
@@ -151,7 +103,7 @@ class SmtpSession(Login):
         if self.mail is None:
             return replies.MAIL_FIRST
         if not self.mail.recipients:
-            return replies.NO_RECIPIENTS if self._refused_recipients else replies.RCPT_FIRST
+            return replies.NO_RECIPIENTS if self._group_refused else replies.RCPT_FIRST
         return None
 
     @syntax("DATA")
@@ -161,68 +113,86 @@ class SmtpSession(Login):
         if self._chunks is not None:
             refused = replies.CHUNKS_BEGUN
         if refused is not None:
-            (self.reply if refused is replies.NO_RECIPIENTS else self.refuse)(refused)
+            self._refuse_step(refused)
             return
-        envelope, arrival = self._begin_content()
         try:
-            await arrival.make_room(envelope.size or FIRST_RESERVATION)
-            if arrival.refused is not None:
+            arrival = await self._begin_content()
+            refused = self._refusal(arrival)
+            if refused is not None:
                 self.end_transaction()
-                self.reply(arrival.refused)
+                self.reply(refused)
                 return
             self.reply(replies.START_INPUT)
             await self._read_content(arrival)
-            await self._hand_over(envelope, arrival)
         except BaseException:
-            arrival.reservation.release()
+            self.end_transaction()
             raise
+        await self._hand_over()
 
-    def _begin_content(self) -> tuple[Envelope, Arrival]:
+    async def _begin_content(self) -> Arrival:
+        """A message for this envelope, with room for its beginning if there is any."""
         assert self.mail is not None  # _why_no_content has looked
         self.allow(None)
-        return self.mail, Arrival(self.reception)
+        self._arrival = Arrival(self.reception, self.mail.size)
+        await self._arrival.make_room(1)
+        return self._arrival
 
     async def _read_content(self, arrival: Arrival) -> None:
         """Reads up to the final dot."""
         decoder = DataDecoder(arrival.content)
-        until = self.loop.time() + self.policy.limits.data_timeout.total_seconds()
         self._in_content = True
         ended = False
         while not ended:
-            self.allow(min(BLOCK_PATIENCE, until - self.loop.time()))
-            ended = decoder.feed(await self.read_block())
-            self.allow(None)
+            block = await self._next_block(arrival.until)
+            arrival.came += len(block)
+            ended = decoder.feed(block)
             await arrival.make_room(arrival.content.octets)
         self._in_content = False
         if decoder.rest:
+            arrival.came -= len(decoder.rest)
             self.put_back(decoder.rest)
 
-    async def _hand_over(self, envelope: Envelope, arrival: Arrival) -> None:
+    async def _next_block(self, until: float, most: int | None = None) -> bytearray:
+        """The next octets of a message, if its time isn't over. Raises HangUp."""
+        left = until - self.loop.time()
+        if left <= 0:
+            raise HangUp(replies.TIMED_OUT)
+        self.allow(min(BLOCK_PATIENCE, left))
+        block = await self.read_block(most)
+        self.allow(None)
+        return block
+
+    async def _hand_over(self) -> None:
         """Gives a complete message to the intake, and its reply to the client.
 
         Nothing cancels this when the client goes away: a commit under way ends.
         """
-        clock, counters = self.reception.clock, self.reception.counters
+        clock = self.reception.clock
         begun = clock.monotonic()
-        reply = arrival.fault
-        reservation = arrival.reservation
-        if reply is None:
-            if reservation.octets > arrival.content.octets + WASTE:
-                reservation.shrink(arrival.content.octets)
-            raw = arrival.content.take()
-            receiving = self.reception.intake.receive(self.client, envelope, raw, reservation)
-            del raw
-            reply = await self._ask(receiving) or TRY_LATER
-            if reply is TRY_LATER:
-                reservation.release()
-        else:
-            reservation.release()
-            log.info("content_refused", client=self.client.client_ip, reply=str(reply))
-        self._messages += 1
-        self._since_message = 0
-        self.end_transaction()
+        try:
+            reply = await self._outcome()
+        finally:
+            self._messages += 1
+            self._since_message = 0
+            self.end_transaction()
         self.reply(reply)
-        counters.accept_seconds.observe(clock.monotonic() - begun)
+        self.flush()  # who is told that a message is safe need not send it again
+        self.reception.counters.accept_seconds.observe(clock.monotonic() - begun)
+
+    async def _outcome(self) -> Reply:
+        """What becomes of the message that has come."""
+        envelope, arrival = self.mail, self._arrival
+        assert envelope is not None  # _why_no_content has looked
+        assert arrival is not None  # it has come
+        if (refused := self._refusal(arrival)) is not None:
+            return refused
+        raw, memory = arrival.take(), arrival.reservation
+        receiving = self.reception.intake.receive(self.client, envelope, raw, memory)
+        del raw
+        reply = await self._ask(receiving) or TRY_LATER
+        if reply is not TRY_LATER:
+            self._arrival = None  # its memory is the intake's
+        return reply
 
     @syntax("BDAT <octets> [LAST]")
     async def smtp_BDAT(self, arg: str | None) -> None:
@@ -232,44 +202,52 @@ class SmtpSession(Login):
             raise HangUp(replies.BAD_CHUNK)
         octets, last = chunk
         if octets > self.policy.limits.message_size:
-            raise HangUp(replies.MESSAGE_TOO_LARGE)
+            refused = self._why_no_content()
+            raise HangUp(refused or self._refuse_content(replies.MESSAGE_TOO_LARGE, octets))
+        self._in_content = True
         refused = self._why_no_content()
         if refused is not None:
-            await self._read_chunk(octets, None)
-            (self.reply if refused is replies.NO_RECIPIENTS else self.refuse)(refused)
+            await self._skip_chunk(octets)
+            self._in_content = False
+            self._refuse_step(refused)
             return
-        if self._chunks is None:
-            envelope, arrival = self._begin_content()
-            self._chunks = arrival, ChunkDecoder(arrival.content)
-            await arrival.make_room(min(envelope.size or octets, arrival.limit))
-        arrival, decoder = self._chunks
-        await self._read_chunk(octets, self._chunks)
+        arrival = await self._take_chunk(octets, last=last)
+        self._in_content = False
+        if last:
+            await self._hand_over()
+        else:
+            received = Reply(250, "2.0.0", f"{octets} octets received")
+            self.reply(self._refusal(arrival) or received)
+
+    def _refusal(self, arrival: Arrival) -> Reply | None:
+        """Why the message can't be taken, said alike to each of its chunks; None if it can."""
+        if arrival.told is None and arrival.fault is not None:
+            arrival.told = self._refuse_content(arrival.fault, arrival.came)
+        return arrival.told
+
+    def _refuse_content(self, reply: Reply, octets: int) -> Reply:
+        """Has the refusal counted, logged and traced; returns it with the message's ID."""
+        assert self.mail is not None  # _why_no_content has looked
+        return self.reception.intake.refuse_content(self.client, self.mail, reply, octets)
+
+    async def _skip_chunk(self, octets: int) -> None:
+        """Reads a chunk that isn't wanted, to stay in step."""
+        until = self.loop.time() + self.policy.limits.data_timeout.total_seconds()
+        while octets:
+            octets -= len(await self._next_block(until, octets))
+
+    async def _take_chunk(self, octets: int, *, last: bool) -> Arrival:
+        """Reads a chunk into the message, which the first one begins."""
+        if octets:
+            self._since_message -= 1  # a part of a message is no command without one
+        arrival = self._arrival or await self._begin_content()
+        self._chunks = decoder = self._chunks or ChunkDecoder(arrival.content)
+        while octets:
+            block = await self._next_block(arrival.until, octets)
+            octets -= len(block)
+            arrival.came += len(block)
+            decoder.feed(block)
+            await arrival.make_room(arrival.content.octets)
         if last:
             decoder.finish()
-            assert self.mail is not None  # _why_no_content has looked
-            self._chunks = None
-            try:
-                await self._hand_over(self.mail, arrival)
-            except BaseException:
-                arrival.reservation.release()
-                raise
-        else:
-            self.reply(arrival.fault or Reply(250, "2.0.0", f"{octets} octets received"))
-
-    async def _read_chunk(self, octets: int, into: tuple[Arrival, ChunkDecoder] | None) -> None:
-        """Reads that many octets, also when they are not wanted, to stay in step."""
-        until = self.loop.time() + self.policy.limits.data_timeout.total_seconds()
-        self._in_content = True
-        while octets:
-            self.allow(min(BLOCK_PATIENCE, until - self.loop.time()))
-            block = await self.read_block()
-            self.allow(None)
-            if len(block) > octets:
-                self.put_back(block[octets:])
-                del block[octets:]
-            octets -= len(block)
-            if into is not None:
-                arrival, decoder = into
-                decoder.feed(block)
-                await arrival.make_room(arrival.content.octets)
-        self._in_content = False
+        return arrival

@@ -59,8 +59,8 @@ def received(
     lines = []
     if client:
         address = f"IPv6:{session.client_ip}" if ":" in session.client_ip else session.client_ip
-        where = f"({session.client_name} [{address}])" if session.client_name else f"([{address}])"
-        lines.append(f"from {session.helo or 'unknown'} {where if address else '(local)'}")
+        where = f"([{address}])" if address else "(local)"
+        lines.append(f"from {session.helo or 'unknown'} {where}")
     lines.append(f"by {hostname} with {protocol_of(session, envelope)} id {message_id}")
     if session.tls:
         lines.append(f"({session.tls.version} {session.tls.cipher})")

@@ -382,6 +382,7 @@ class Intake:
             sender=outcome.envelope.return_path,
             recipients=len(outcome.envelope.recipients),
             size=outcome.size,
+            session=session.id,
             client=session.client_ip,
             login=session.login,
             listener=session.listener,
@@ -393,6 +394,22 @@ class Intake:
             await self._spool.record(events)
         except (SpoolFull, SpoolUnavailable) as error:
             log.warning("trace_not_kept", reason=str(error))
+
+    def refuse_content(
+        self, session: Session, envelope: Envelope, reply: Reply, size: int
+    ) -> Reply:
+        """Notes a message that the door can't take as it came; returns what the client is told.
+
+        size: octets that came; none of them is kept.
+        """
+        earlier = self._early.of(session.id) or NOTHING_SAID
+        verdict = Defer(reply) if reply.is_temporary else Reject(reply)
+        message = Message(new_id(self._clock.now()), b"")
+        judged = Judgement(verdict, "", envelope, message, {}, (), earlier.records())
+        told = _naming(message, reply)
+        outcome = replace(self._outcome(session, message, judged, told), size=size)
+        self._report(outcome, durable=False)
+        return told
 
 
 def _naming(message: Message, reply: Reply) -> Reply:

@@ -50,8 +50,8 @@ class Session:
 
     id: unique for a connection. listener: the listener's name in the file; door:
     its kind, `smtp`, `proxy` or `milter`. client_ip: IPv4 or IPv6 text, or empty
-    for a local (unix socket) client. client_name: the verified host name, when
-    known. trusted: the client is in the listener's trusted_networks.
+    for a local (unix socket) client. trusted: the client is in the listener's
+    trusted_networks.
     """
 
     id: str
@@ -59,7 +59,6 @@ class Session:
     door: str
     client_ip: str
     client_port: int = 0
-    client_name: str = ""
     helo: str = ""
     esmtp: bool = False
     tls: Tls | None = None
@@ -84,7 +83,6 @@ class Session:
             "door": self.door,
             "client_ip": self.client_ip,
             "client_port": self.client_port,
-            "client_name": self.client_name,
             "helo": self.helo,
             "esmtp": self.esmtp,
             "trusted": self.trusted,

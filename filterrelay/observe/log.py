@@ -20,9 +20,17 @@ class _Output(io.TextIOBase):
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Writes, or loses the line when the reader is gone or the disk full."""
+        """Writes, or loses the line when the reader is gone or the disk full.
+
+        Letters that the stream's encoding doesn't have are written as escapes.
+        """
         with contextlib.suppress(OSError):
-            return self._stream.write(text)
+            try:
+                return self._stream.write(text)
+            except UnicodeEncodeError:
+                encoding = self._stream.encoding
+                escaped = text.encode(encoding, "backslashreplace")
+                return self._stream.write(escaped.decode(encoding))
         return 0
 
     def flush(self) -> None:

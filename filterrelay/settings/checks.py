@@ -1,5 +1,6 @@
 """What single values can't show: names that must exist, files that must fit, open relays."""
 
+import contextlib
 import ssl
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -7,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 
 from filterrelay.mail.address import BadAddress, parse_mailbox
-from filterrelay.mail.endpoint import parse_endpoint
+from filterrelay.mail.endpoint import Endpoint, parse_endpoint
 from filterrelay.settings.models import Listener, Network, PluginUse, Settings, Upstream
 from filterrelay.settings.rate import parse_rate
 from filterrelay.settings.toml_lines import Path as KeyPath
@@ -118,6 +119,8 @@ def _listeners(settings: Settings) -> Iterator[Complaint]:
 def _listener(
     listener: Listener, settings: Settings, upstreams: Iterable[str]
 ) -> Iterator[tuple[str, str]]:
+    with contextlib.suppress(ValueError):  # of an address that is told of elsewhere
+        yield from _proxies(listener, parse_endpoint(listener.address))
     if listener.tls != "none" and (settings.tls.certificate is None or settings.tls.key is None):
         yield "tls", f"{listener.tls} needs certificate and key in [tls]"
     if listener.auth != "none":
@@ -126,6 +129,26 @@ def _listener(
         if not settings.auth:
             yield "auth", f"{listener.auth} needs an [[auth]] section: who may log in"
     yield from _listener_kind(listener, settings, upstreams)
+
+
+def _proxies(listener: Listener, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+    """A PROXY header says who the client is: not everybody may be believed."""
+    if listener.proxy_from and not listener.proxy_protocol:
+        yield "proxy_from", "nobody sends PROXY headers here: set proxy_protocol = true, too"
+    if listener.proxy_protocol and not listener.proxy_from and not _is_local(endpoint):
+        yield (
+            "proxy_protocol",
+            "whoever reaches the port could pose as any client: "
+            "set proxy_from to the networks of your load balancers",
+        )
+
+
+def _is_local(endpoint: Endpoint) -> bool:
+    """Whether only this machine can connect there."""
+    try:
+        return endpoint.is_unix or ip_address(endpoint.host).is_loopback
+    except ValueError:
+        return endpoint.host == "localhost"
 
 
 def _listener_kind(
@@ -173,7 +196,7 @@ def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
     if upstream.username and not has_password:
         yield "username", "a username needs password_file or password beside it"
     if upstream.username and upstream.tls == "opportunistic":
-        yield "username", 'a login needs tls = "required" or "implicit"'
+        yield "tls", 'anybody could have the password: a login needs "required" or "implicit"'
     if upstream.ca_file is not None and not upstream.ca_file.is_file():
         yield "ca_file", f"there is no file {upstream.ca_file}"
 
@@ -277,6 +300,9 @@ def _openings(listener: Listener) -> Iterator[str]:
     for network in listener.trusted_networks:
         if _is_broad(network):
             yield f"anybody in {network} may send to anybody (trusted_networks)"
+    for network in listener.proxy_from if listener.trusted_networks else ():
+        if _is_broad(network):
+            yield f"anybody in {network} may pose as a trusted client (proxy_from)"
     if any(pattern.means_everybody for pattern in listener.relay_domains):
         yield "anybody may send to anybody (relay_domains)"
 

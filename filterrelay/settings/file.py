@@ -191,6 +191,8 @@ def _upstreams(
         update: dict[str, Any] = {
             "hosts": tuple(_absolute_socket(host, base) for host in upstream.hosts)
         }
+        if upstream.username and "tls" not in upstream.model_fields_set:
+            update["tls"] = "required"  # or anybody with any certificate would get the password
         if upstream.ca_file is not None:
             update["ca_file"] = resolve_path(base, upstream.ca_file)
         if upstream.password_file is not None:

@@ -113,6 +113,9 @@ class Listener(Section):
     """Whether a login sends as itself and its listed senders only."""
     proxy_protocol: bool = False
     """Whether each connection begins with a PROXY header (v1 or v2) of a load balancer."""
+    proxy_from: tuple[Network, ...] = ()
+    """Networks that may send PROXY headers; from elsewhere no connection is taken. Required
+    with proxy_protocol, unless the address is one that only this machine can reach."""
     xclient_from: tuple[Network, ...] = ()
     """Networks that may say XCLIENT and XFORWARD."""
     upstream: str = ""
@@ -157,7 +160,8 @@ class Upstream(Section):
     protocol: Literal["smtp", "lmtp"] = "smtp"
     """What is spoken there; this version speaks smtp."""
     tls: Literal["none", "opportunistic", "required", "implicit", "dane"] = "opportunistic"
-    """required: a verified certificate or no mail; opportunistic: encrypted if it can be."""
+    """required: a verified certificate or no mail, the default beside a username;
+    opportunistic: encrypted if it can be."""
     username: str = ""
     """Whom to log in as; empty for nobody. A login needs tls required or implicit, or none."""
     password: Secret | None = None

@@ -122,7 +122,7 @@ class Supervisor:
         workers = settings.workers or len(os.sched_getaffinity(0))
         table = before.admission if before else None
         if table is None or table.workers != workers:
-            table = Admission.create(workers, GENERATIONS)
+            table = Admission(workers, GENERATIONS)
         taken = {other.band for other in self._living() if other.admission is table}
         generation = Generation(
             number=self._begun,

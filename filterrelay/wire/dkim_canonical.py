@@ -108,11 +108,6 @@ def relaxed_body(body: bytes) -> bytes:
     return b"" if body == b"\r\n" else body
 
 
-def simple_body(body: bytes) -> bytes:
-    """The body in simple form: one CRLF at its end, even when empty (RFC 6376 section 3.4.3)."""
-    return body[: _text_end(body, 0)] + b"\r\n"
-
-
 def body_digest(raw: bytes, start: int, form: Canonical) -> bytes:
     """The SHA-256 of the canonical form of the body that begins at raw[start].
 

@@ -96,6 +96,22 @@ async def test_a_refused_message_can_be_traced_too(program: Program, sink: Sink)
     assert sink.arrivals == []
 
 
+async def test_a_message_refused_at_the_door_can_be_traced_too(program: Program) -> None:
+    """A printer that sends bare line feeds is found by the ID it was told, and is counted."""
+    program.start()
+    async with greeted(program.ports["open"]) as conversation:
+        answer = await conversation.deliver(ANN, ["user@partner.example"], b"a: b\n\nText.\r\n")
+    assert (answer.code, answer.enhanced) == (550, "5.6.11")
+    message_id = id_in(answer)
+    document = await asyncio.to_thread(program.json_command, "trace", message_id)
+    assert find_in(document["events"][0], "client_ip") == [LOOPBACK]
+    (told,) = [event for event in program.log_events() if event.get("message_id") == message_id]
+    assert (told["listener"], told["sender"], told["verdict"]) == ("open", ANN, "reject")
+    metrics = program.http("/metrics")[1]
+    refused = series(metrics, "filterrelay_messages_total", listener="open", verdict="reject")
+    assert refused == 1
+
+
 async def test_an_unknown_id_is_said_to_be_unknown(program: Program) -> None:
     """Exit code 1 and a sentence, no stack of calls."""
     program.start()

@@ -115,6 +115,12 @@ class HandlerIntake:
         server.envelope.original_content = raw
         return await self.ask("DATA") or OK
 
+    def refuse_content(
+        self, session: Session, envelope: Envelope, reply: Reply, size: int
+    ) -> Reply:
+        """aiosmtpd asks nothing here."""
+        return reply
+
     def on_close(self, session: Session) -> None:
         """aiosmtpd asks nothing here."""
 
@@ -156,7 +162,7 @@ class TheirSession(SmtpSession):
             policy=policy,
             intake=HandlerIntake(self, keywords),
             budget=MemoryBudget(2**30),
-            admission=Admission.create(1).for_worker(0),
+            admission=Admission(1).for_worker(0),
             counters=Counters(METRICS, "smtp"),
             clock=SystemClock(),
             loop=loop,

@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class RememberingIntake:
     asked: list[str] = field(default_factory=list)
     credentials: list[Credentials] = field(default_factory=list)
     closed: list[Session] = field(default_factory=list)
+    refused: list[tuple[Reply, int]] = field(default_factory=list)
     answers: dict[str, Any] = field(default_factory=dict)
 
     async def _answer(self, hook: str) -> Any:
@@ -100,6 +101,12 @@ class RememberingIntake:
         self.messages.append(Received(session, envelope, raw, reservation.octets))
         reservation.release()
         return answer or QUEUED
+
+    def refuse_content(
+        self, session: Session, envelope: Envelope, reply: Reply, size: int
+    ) -> Reply:
+        self.refused.append((reply, size))
+        return replace(reply, text=f"{reply.text} [TEST]")
 
     def on_close(self, session: Session) -> None:
         self.closed.append(session)
@@ -280,7 +287,7 @@ async def open_door(server_tls: ssl.SSLContext) -> AsyncIterator[OpenDoor]:
             DoorPolicy(rules, Limits(**limits or {}), "relay.example", tls, **more),
             intake,
             budget,
-            Admission.create(1).for_worker(0),
+            Admission(1).for_worker(0),
             metrics,
             SystemClock(),
         )

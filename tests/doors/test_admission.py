@@ -15,7 +15,7 @@ LOCKOUT = LIMITS.lockout.total_seconds()
 
 def test_connections_are_counted_over_all_workers() -> None:
     """A client that reaches different workers is still one client."""
-    table = Admission.create(2)
+    table = Admission(2)
     first, second = table.for_worker(0), table.for_worker(1)
     assert first.enter("192.0.2.1", LIMITS) is None
     assert second.enter("192.0.2.1", LIMITS) is None
@@ -29,7 +29,7 @@ def test_connections_are_counted_over_all_workers() -> None:
 
 def test_a_site_with_ipv6_is_one_client() -> None:
     """All addresses of a /64 count together."""
-    worker = Admission.create(1).for_worker(0)
+    worker = Admission(1).for_worker(0)
     assert worker.enter("2001:db8::1", LIMITS) is None
     assert worker.enter("2001:db8::2", LIMITS) is None
     assert worker.enter("2001:db8::3", LIMITS) is Refusal.TOO_MANY_FROM_CLIENT
@@ -38,14 +38,14 @@ def test_a_site_with_ipv6_is_one_client() -> None:
 
 def test_local_clients_count_in_all_only() -> None:
     """Clients without an address don't shut each other out."""
-    worker = Admission.create(1).for_worker(0)
+    worker = Admission(1).for_worker(0)
     assert [worker.enter("", LIMITS) for _ in range(4)] == [None] * 4
     assert worker.enter("", LIMITS) is Refusal.TOO_MANY
 
 
 def test_a_dead_worker_s_connections_are_forgotten() -> None:
     """After a crash nobody stays locked out by connections that are gone."""
-    table = Admission.create(2)
+    table = Admission(2)
     dead, alive = table.for_worker(0), table.for_worker(1)
     for _ in range(2):
         dead.enter("192.0.2.1", LIMITS)
@@ -57,7 +57,7 @@ def test_a_dead_worker_s_connections_are_forgotten() -> None:
 
 def test_leaving_more_often_than_entering_breaks_nothing() -> None:
     """A count never wraps around."""
-    worker = Admission.create(1).for_worker(0)
+    worker = Admission(1).for_worker(0)
     worker.leave("192.0.2.1")
     assert worker.enter("192.0.2.1", LIMITS) is None
 
@@ -65,7 +65,7 @@ def test_leaving_more_often_than_entering_breaks_nothing() -> None:
 @pytest.mark.parametrize(("client", "login"), [("192.0.2.1", "other"), ("192.0.2.9", "ANNA")])
 def test_failures_lock_out_the_client_and_the_login(client: str, login: str) -> None:
     """Failures seen by different workers add up, by address and by login."""
-    table = Admission.create(2)
+    table = Admission(2)
     workers = table.for_worker(0), table.for_worker(1)
     counts = [
         worker.login_failed("192.0.2.1", "anna", LIMITS, 1000.0)
@@ -79,7 +79,7 @@ def test_failures_lock_out_the_client_and_the_login(client: str, login: str) -> 
 
 def test_a_lock_out_ends() -> None:
     """After limits.lockout the count begins anew."""
-    worker = Admission.create(1).for_worker(0)
+    worker = Admission(1).for_worker(0)
     for _ in range(3):
         worker.login_failed("192.0.2.1", "anna", LIMITS, 1000.0)
     assert worker.locked("192.0.2.1", "anna", LIMITS, 1000.0 + LOCKOUT - 1)
@@ -89,7 +89,7 @@ def test_a_lock_out_ends() -> None:
 
 def test_a_good_login_forgives_the_login_not_the_client() -> None:
     """Who knows one password may not use it to go on guessing others."""
-    worker = Admission.create(1).for_worker(0)
+    worker = Admission(1).for_worker(0)
     for _ in range(3):
         worker.login_failed("192.0.2.1", "anna", LIMITS, 1000.0)
     worker.login_succeeded("anna")
@@ -100,13 +100,13 @@ def test_a_good_login_forgives_the_login_not_the_client() -> None:
 def test_places_can_t_be_foreseen() -> None:
     """Each start has a key of its own, so nobody can choose addresses that share a place."""
     names = [f"192.0.2.{n}" for n in range(50)]
-    places = [[Admission.create(1).place(b"client", n) for n in names] for _ in range(2)]
+    places = [[Admission(1).place(b"client", n) for n in names] for _ in range(2)]
     assert places[0] != places[1]
 
 
 def test_a_worker_with_more_connections_than_another_is_ahead() -> None:
     """It leaves the next client to the other, so that kept connections spread."""
-    table = Admission.create(2)
+    table = Admission(2)
     first, second = table.for_worker(0), table.for_worker(1)
     assert not first.is_ahead()
     first.enter("192.0.2.1", Limits())
@@ -118,7 +118,7 @@ def test_a_worker_with_more_connections_than_another_is_ahead() -> None:
 
 def test_workers_of_several_bands_share_the_limits() -> None:
     """What a client did before a reload counts after it: connections and failed logins."""
-    table = Admission.create(1, bands=2)
+    table = Admission(1, bands=2)
     before, after = table.for_worker(0, 0), table.for_worker(0, 1)
     for _ in range(2):
         assert before.enter("192.0.2.1", LIMITS) is None
@@ -134,7 +134,7 @@ def test_workers_of_several_bands_share_the_limits() -> None:
 
 def test_a_worker_is_ahead_of_its_own_band_only() -> None:
     """Workers that take no clients any more are no reason to wait for them."""
-    table = Admission.create(2, bands=2)
+    table = Admission(2, bands=2)
     one, other = table.for_worker(0, 1), table.for_worker(1, 1)
     one.enter("192.0.2.1", LIMITS)
     assert one.is_ahead()

@@ -121,6 +121,23 @@ async def test_a_long_line_in_one_packet_is_skipped(connection: Connection) -> N
     assert await connection.read_line() == b"NOOP"
 
 
+async def test_a_pipeline_leaves_others_their_turn(connection: Connection) -> None:
+    """Thousands of commands in the buffer don't stop the other sessions, nor a hang-up."""
+    connection.data_received(b"NOOP\r\n" * 10_000)
+
+    async def read_on() -> None:
+        while True:
+            await connection.read_line()
+
+    reading = asyncio.create_task(read_on())
+    await asyncio.sleep(0)
+    assert len(connection._buffer) > 50_000
+    connection.hang_up(SHUTTING_DOWN)
+    with pytest.raises(HangUp):
+        await reading
+    assert len(connection._buffer) > 50_000
+
+
 async def test_time_runs_out(connection: Connection) -> None:
     """A wait ends with 421 when the time allowed is over, and not before."""
     connection.allow(10)
@@ -148,6 +165,13 @@ async def test_our_own_work_has_no_deadline(connection: Connection) -> None:
     await connection.pause(0.02)
     connection.data_received(b"NOOP\r\n")
     assert await connection.read_line() == b"NOOP"
+
+
+async def test_a_pause_ends(connection: Connection) -> None:
+    """Whatever the loop makes of parts of a millisecond, no client waits for ever."""
+    for part in range(100):
+        async with asyncio.timeout(5):
+            await connection.pause(0.001 + part / 50_000)
 
 
 async def test_a_pause_ends_early_with_the_conversation(connection: Connection) -> None:

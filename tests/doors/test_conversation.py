@@ -119,6 +119,19 @@ async def test_pipelined_commands_are_answered_in_order(open_door: OpenDoor) -> 
     assert running.intake.messages[0].raw == b"Subject: a\r\n\r\nb\r\n"
 
 
+@pytest.mark.parametrize("command", ["NOOP", "EHLO a.example", "VRFY a", "EXPN a", "TURN", "X"])
+async def test_some_replies_wait_for_no_other_command(open_door: OpenDoor, command: str) -> None:
+    """Only those to MAIL, RCPT and RSET may be held back (RFC 2920 section 3.2)."""
+    running = await open_door()
+    client = await running.connect()
+    await client.say("EHLO client.example")
+    async with held(running.intake, "on_sender"):
+        client.send(f"RSET\r\n{command}\r\nMAIL FROM:<a@office.example>\r\n".encode())
+        assert (await client.answer()).startswith("250 ")
+        await client.answer()
+        await running.until(lambda: "on_sender" in running.intake.asked)
+
+
 async def test_a_client_that_half_closes_gets_all_its_answers(open_door: OpenDoor) -> None:
     """The end of what a client sends isn't the end of what it hears."""
     client = await (await open_door()).connect()

@@ -31,6 +31,25 @@ def test_trust_follows_the_networks(networks: list[str], client: str, trusted: b
     assert policy(trusted_networks=networks).trusts(client) is trusted
 
 
+@pytest.mark.parametrize(
+    ("networks", "proxy", "believed"),
+    [
+        ([], "127.0.0.1", True),
+        ([], "::1", True),
+        ([], "", True),
+        ([], "10.0.0.1", False),
+        (["10.0.0.0/8"], "10.0.0.1", True),
+        (["10.0.0.0/8"], "192.0.2.1", False),
+        (["10.0.0.0/8"], "127.0.0.1", False),
+    ],
+)
+def test_a_proxy_is_believed_from_its_networks(
+    networks: list[str], proxy: str, believed: bool
+) -> None:
+    """Where nothing is said only the machine's own may speak for clients."""
+    assert policy(proxy_protocol=True, proxy_from=networks).believes(proxy) is believed
+
+
 def test_starttls_needs_a_certificate() -> None:
     """Without a TLS context nothing is offered that can't be kept."""
     assert not policy(tls="starttls").offers_starttls

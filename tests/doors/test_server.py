@@ -134,6 +134,40 @@ async def test_a_silent_proxy_is_hung_up_on(
     assert await client.ended()
 
 
+async def test_a_stranger_s_proxy_header_is_not_read(open_door: OpenDoor) -> None:
+    """Who reaches the port around the load balancer can't name itself a trusted client."""
+    running = await open_door(
+        proxy_protocol=True, proxy_from=("127.9.0.0/16",), trusted_networks=("10.0.0.0/8",)
+    )
+    stranger = await running.connect(greeted=False)
+    stranger.send(b"PROXY TCP4 10.0.0.1 198.51.100.1 4711 25\r\n")
+    assert await stranger.ended()
+    proxy = await running.connect(greeted=False, local_addr=("127.9.0.1", 0))
+    proxy.send(b"PROXY TCP4 10.0.0.1 198.51.100.1 4711 25\r\n")
+    assert (await proxy.answer()).startswith("220 ")
+    (refused,) = [entry for entry in running.logs if entry["event"] == "connection_refused"]
+    assert refused["client"] == "127.0.0.1"
+    assert "proxy_from" in refused["reason"]
+
+
+async def test_connections_without_a_header_yet_are_counted(open_door: OpenDoor) -> None:
+    """limits.connections holds from the first moment, and once only for each."""
+    running = await open_door(proxy_protocol=True, limits={"connections": 2})
+    header = b"PROXY TCP4 192.0.2.1 198.51.100.1 4711 25\r\n"
+    first = await running.connect(greeted=False)
+    second = await running.connect(greeted=False)
+    third = await running.connect(greeted=False)
+    assert (await third.answer()).startswith("421 4.7.0 ")
+    for client in (first, second):
+        client.send(header)
+        assert (await client.answer()).startswith("220 ")
+    await first.say("QUIT")
+    await running.until(lambda: len(running.door._sessions) == 1)
+    again = await running.connect(greeted=False)
+    again.send(header)
+    assert (await again.answer()).startswith("220 ")
+
+
 async def test_accepting_pauses_when_files_are_spent(
     open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,3 +329,18 @@ async def test_a_session_that_ended_is_gone_at_once(
         await running.until(lambda: session() is None)
     finally:
         gc.enable()
+
+
+async def test_a_session_s_lines_in_the_log_have_its_id(open_door: OpenDoor) -> None:
+    """From the connection to its end one word finds them all, and the message's line, too."""
+    running = await open_door(tls="starttls", auth="optional")
+    client = await running.connect()
+    await client.start_tls()
+    await client.say("AUTH PLAIN AGFubmEAd3Jvbmc=")
+    running.intake.answers["on_helo"] = RuntimeError("a bug")
+    await client.say("EHLO client.example", "QUIT")
+    assert await client.ended()
+    await running.until(lambda: not running.sessions())
+    wanted = ["connection_accepted", "login", "intake_failed", "session_ended"]
+    assert [entry["event"] for entry in running.logs] == wanted
+    assert {entry["session"] for entry in running.logs} == {running.intake.closed[0].id}

@@ -5,8 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from filterrelay.doors.smtp import FIRST_RESERVATION
-from filterrelay.mail.reply import NO_MEMORY, Reply
+from filterrelay.mail.reply import Reply
 from tests.doors.conftest import OpenDoor, held
 
 TEXT = "Subject: a\r\n\r\nb\r\n"
@@ -95,128 +94,11 @@ async def test_messages_are_bounded(open_door: OpenDoor) -> None:
     assert (await client.say("MAIL FROM:<a@office.example>")).startswith("421 4.7.0 ")
 
 
-@pytest.mark.parametrize(
-    ("content", "code"),
-    [
-        ("a\nb\r\n.", "550 5.6.11"),
-        ("a\rb\r\n.", "550 5.6.11"),
-        ("a\0b\r\n.", "550 5.6.11"),
-        ("a\r\n" * 400 + ".", "552 5.3.4"),
-        ("a" * 101 + "\r\n.", "500 5.6.0"),
-        ("a: b\r\n" * 81 + "\r\n.", "552 5.3.4 The header section"),
-        ("a:\r\n" * 101 + "\r\n.", "554 5.6.0"),
-        (" dkim=pass\r\n\r\nb\r\n.", "554 5.6.0"),
-    ],
-)
-async def test_bad_content_is_refused_behind_its_end(
-    open_door: OpenDoor, content: str, code: str
-) -> None:
-    """The whole content is read first, so that none of it is taken for commands."""
-    limits = {"message_size": 1000, "header_size": 480, "header_fields": 100}
-    running = await open_door(limits=limits, policy={"max_line": 100})
-    client = await running.connect()
-    await client.begin()
-    assert (await client.say("DATA")).startswith("354 ")
-    assert (await client.say(content)).startswith(code)
-    assert running.intake.messages == []
-    assert running.budget.used == 0
-    assert (await client.say("NOOP")).startswith("250 ")
-
-
 async def test_a_size_over_the_limit_is_refused_at_once(open_door: OpenDoor) -> None:
     """SIZE saves the client from sending what won't be taken (RFC 1870)."""
     client = await (await open_door(limits={"message_size": 1000})).connect()
     await client.say("EHLO client.example")
     assert (await client.say("MAIL FROM:<a@office.example> SIZE=1001")).startswith("552 5.3.4 ")
-
-
-async def test_a_large_message_arrives_whole(open_door: OpenDoor) -> None:
-    """Many blocks make one message, and its memory is counted while it is held."""
-    running = await open_door()
-    client = await running.connect()
-    await client.begin()
-    await client.say("DATA")
-    raw = b"Subject: large\r\n\r\n" + b"0123456789" * 7 + b"\r\n"
-    raw += b"0123456789abcdef\r\n" * 50_000
-    client.send(raw + b".\r\n")
-    assert (await client.answer()).startswith("250 ")
-    (message,) = running.intake.messages
-    assert message.raw == raw
-    assert message.reserved >= len(raw)
-    assert running.budget.used == 0
-
-
-async def test_a_size_announced_in_vain_is_given_back(open_door: OpenDoor) -> None:
-    """Who announces 40 MB and sends 17 octets doesn't hold 40 MB until delivery."""
-    running = await open_door()
-    client = await running.connect()
-    await client.begin("SIZE=40000000")
-    await client.say("DATA", f"{TEXT}.")
-    assert running.intake.messages[0].reserved < FIRST_RESERVATION
-
-
-async def test_refused_content_holds_no_memory(open_door: OpenDoor) -> None:
-    """Who sends a header without end holds nothing while the rest of it is awaited."""
-    running = await open_door()
-    client = await running.connect()
-    await client.begin("SIZE=40000000")
-    await client.say("DATA")
-    assert running.budget.used == 40_000_000
-    client.send(b"a:\r\n" * 2000)
-    await running.until(lambda: running.budget.used == 0)
-    client.send(b"a:\r\n" * 2000 + b"\r\n.\r\n")
-    assert (await client.answer()).startswith("554 5.6.0 ")
-
-
-async def test_without_memory_data_is_put_off(
-    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When memory stays spent, DATA gets 452 before a single octet of it is sent."""
-    monkeypatch.setattr("filterrelay.doors.smtp.MEMORY_PATIENCE", 0.01)
-    running = await open_door(memory=100_000)
-    held = running.budget.reservation()
-    await held.grow(90_000, 1)
-    beyond = running.budget.reservation()
-    await beyond.grow(100_000, 1)
-    client = await running.connect()
-    await client.begin()
-    assert await client.say("DATA") == str(NO_MEMORY)
-    held.release()
-    await client.begin()
-    assert (await client.say("DATA", f"{TEXT}.")).startswith("250 ")
-    assert running.budget.used == 100_000
-
-
-async def test_memory_that_runs_out_meanwhile_refuses_behind_the_end(
-    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A message that outgrows its room is swallowed and put off, and the session goes on."""
-    monkeypatch.setattr("filterrelay.doors.smtp.MEMORY_PATIENCE", 0.01)
-    running = await open_door(memory=200_000)
-    held, beyond = running.budget.reservation(), running.budget.reservation()
-    await held.grow(100_000, 1)
-    await beyond.grow(400_000, 1)
-    client = await running.connect()
-    await client.begin()
-    await client.say("DATA")
-    client.send(b"Subject: large\r\n\r\n" + b"0123456789abcdef\r\n" * 20_000 + b".\r\n")
-    assert await client.answer() == str(NO_MEMORY)
-    assert running.budget.used == 500_000
-    assert (await client.say("NOOP")).startswith("250 ")
-
-
-async def test_data_waits_for_memory(open_door: OpenDoor) -> None:
-    """Memory that comes free in time is used."""
-    running = await open_door(memory=100_000)
-    held = running.budget.reservation()
-    await held.grow(90_000, 1)
-    await running.budget.reservation().grow(100_000, 1)
-    client = await running.connect()
-    await client.begin()
-    client.send(b"DATA\r\n")
-    await running.until(lambda: running.budget.short)
-    held.release()
-    assert (await client.answer()).startswith("354 ")
 
 
 async def test_a_commit_goes_on_when_the_client_is_gone(open_door: OpenDoor) -> None:
@@ -384,3 +266,101 @@ async def test_many_clients_at_once(open_door: OpenDoor) -> None:
     replies = await asyncio.gather(*(send(number) for number in range(40)))
     assert all(reply.startswith("250 ") for reply in replies)
     assert len({message.raw for message in running.intake.messages}) == 40
+
+
+async def test_chunks_of_a_message_are_no_commands_without_one(open_door: OpenDoor) -> None:
+    """A client that cuts a message into many small chunks may finish it."""
+    running = await open_door(limits={"commands": 10})
+    client = await running.connect()
+    await client.begin()
+    client.send(b"BDAT 3\r\na\r\n" * 50 + b"BDAT 0 LAST\r\n")
+    answers = [await client.answer() for _ in range(51)]
+    assert {answer[:3] for answer in answers} == {"250"}
+    assert running.intake.messages[0].raw == b"a\r\n" * 50
+
+
+async def test_empty_chunks_are_commands_without_a_message(open_door: OpenDoor) -> None:
+    """Chunks that bring nothing on keep no session open."""
+    client = await (await open_door(limits={"commands": 10})).connect()
+    await client.begin()
+    assert (await client.say(*["BDAT 0"] * 8)).startswith("421 4.7.0 ")
+
+
+async def test_chunks_may_not_drip_in_for_ever(open_door: OpenDoor) -> None:
+    """limits.data_timeout is for all chunks of a message together."""
+    running = await open_door(limits={"data_timeout": timedelta(seconds=0.3)})
+    client = await running.connect()
+    await client.begin()
+    reply = "250 "
+    while reply.startswith("250 "):
+        client.send(b"BDAT 3\r\na\r\n")
+        reply = await client.answer()
+        await asyncio.sleep(0.05)  # the pace of the attack
+    assert reply.startswith("421 4.4.2 ")
+    assert running.budget.used == 0
+
+
+@pytest.mark.parametrize("content", [f"DATA\r\n{TEXT}.\r\n", "BDAT 3 LAST\r\na\r\n"])
+async def test_the_final_reply_waits_for_no_other_command(
+    open_door: OpenDoor, content: str
+) -> None:
+    """A message's 250 isn't held back while the next command is at work (RFC 2920 section 3.2)."""
+    running = await open_door()
+    client = await running.connect()
+    await client.begin()
+    async with held(running.intake, "on_sender"):
+        client.send(f"{content}MAIL FROM:<a@office.example>\r\n".encode())
+        answer = await client.answer()
+        if answer.startswith("354 "):
+            answer = await client.answer()
+        assert answer == "250 2.0.0 OK, queued as TEST"
+        await running.until(lambda: running.intake.asked.count("on_sender") == 2)
+
+
+async def test_what_follows_a_refused_mail_is_no_mistake(open_door: OpenDoor) -> None:
+    """RCPT and DATA on their way behind a refused MAIL are refused, not counted (RFC 2920)."""
+    running = await open_door(limits={"errors": 3})
+    running.intake.answers["on_sender"] = Reply(451, "4.3.0", "Later")
+    client = await running.connect()
+    await client.say("EHLO client.example")
+    rcpt = "RCPT TO:<bert@partner.example>"
+    reply = await client.say("MAIL FROM:<anna@office.example>", *[rcpt] * 12, "DATA")
+    assert reply.startswith("503 5.5.1 ")
+    client.send(b"BDAT 3\r\na\r\nBDAT 0 LAST\r\n")
+    assert [(await client.answer())[:4] for _ in range(2)] == ["503 "] * 2
+    await client.say("RSET")
+    for _ in range(3):
+        assert (await client.say(rcpt)).startswith("503 5.5.1 ")
+    assert (await client.say(rcpt)).startswith("421 4.7.0 ")
+
+
+@pytest.mark.parametrize("content", ["DATA\r\na\r\n.\r\n", "BDAT 3 LAST\r\na\r\n"])
+async def test_our_mistake_ends_the_transaction(
+    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    """After 451 to a message the next may begin, and nothing of the first is kept."""
+    running = await open_door()
+    client = await running.connect()
+    await client.begin()
+    with monkeypatch.context() as broken:
+        broken.setattr("filterrelay.doors.arrival.Content.take", None)
+        client.send(content.encode())
+        answer = await client.answer()
+        if answer.startswith("354 "):
+            answer = await client.answer()
+        assert answer.startswith("451 4.3.0 ")
+    assert running.budget.used == 0
+    assert (await client.say("MAIL FROM:<a@office.example>")).startswith("250 ")
+
+
+async def test_a_mistake_of_ours_never_makes_commands_of_a_chunk(
+    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When BDAT fails before its octets are read, the session ends instead of obeying them."""
+    running = await open_door()
+    client = await running.connect()
+    await client.begin()
+    monkeypatch.setattr("filterrelay.doors.smtp.ChunkDecoder", None)
+    client.send(b"BDAT 6 LAST\r\nRSET\r\n")
+    assert (await client.answer()).startswith("421 4.3.0 ")
+    assert await client.ended()

@@ -476,3 +476,22 @@ async def test_released_mail_that_is_for_nobody_stays() -> None:
     bench.intake._chain = Chain(PluginSet(filters=(bench._step(drop, "drop"),)), 10)
     assert await bench.intake.release(stored, RAW) == Discard("no recipient is left")
     assert await bench.stored(State.QUARANTINED)
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [(Reply(550, "5.6.11", "Bare LF"), "reject"), (Reply(452, "4.3.1", "No room"), "defer")],
+)
+async def test_what_the_door_can_not_take_is_known_by_its_id(reply: Reply, verdict: str) -> None:
+    """A message refused for its form or size is counted and traced like any other."""
+    bench = Bench()
+    told = bench.intake.refuse_content(USER, an_envelope(), reply, 12_345)
+    for work in bench.work:
+        await work
+    assert (told.code, told.enhanced) == (reply.code, reply.enhanced)
+    (event,) = await bench.spool.events(told.text.partition("[")[2].rstrip("]"))
+    assert (event.data["verdict"], event.data["size"]) == (verdict, 12_345)
+    assert event.data["sender"] == an_envelope().return_path
+    labels = {"listener": "smtp", "verdict": verdict}
+    count = bench.metrics.registry.get_sample_value
+    assert count("filterrelay_messages_total", labels) == 1

@@ -1,9 +1,12 @@
 """The log's lines."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 LOGGING = """
 import logging, structlog
@@ -79,3 +82,29 @@ def test_the_log_can_stand_beside_the_output() -> None:
     assert [json.loads(line)["level"] for line in ran.stderr.splitlines()] == [
         *("info", "warning", "error")
     ]
+
+
+FOREIGN = """
+import logging, structlog
+from filterrelay.observe.log import configure
+configure("console", "info")
+structlog.get_logger().info("message", sender="jörg@büro.example", broken="\\udcff")
+logging.getLogger("library").warning("μ")
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_any_letter_can_be_logged(encoding: str) -> None:
+    """A sender beyond ASCII is written as escapes where the output can't show it."""
+    done = subprocess.run(
+        [sys.executable, "-c", FOREIGN],
+        check=True,
+        capture_output=True,
+        env=dict(os.environ) | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+    )
+    ours, theirs = done.stdout.decode(encoding).splitlines()
+    shown = "jörg" if encoding != "ascii" else r"j\xf6rg"
+    assert shown in ours
+    assert r"\udcff" in ours
+    assert ("μ" if encoding == "utf-8" else r"\u03bc") in theirs
+    assert done.stderr == b""

@@ -51,6 +51,22 @@ def test_a_plain_relay_is_without_fault(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "more"),
+    [
+        ("127.0.0.1:25", ""),
+        ("[::1]:25", ""),
+        ("localhost:25", ""),
+        ("unix:/run/smtp.sock", ""),
+        ("0.0.0.0:25", 'proxy_from = ["10.0.0.5"]\n'),
+    ],
+)
+def test_a_proxy_is_known_by_its_network(tmp_path: Path, address: str, more: str) -> None:
+    """Where only this machine can connect, nothing more need be said."""
+    listener = LISTENER.replace("127.0.0.1:2525", address) + "proxy_protocol = true\n" + more
+    assert problems(tmp_path, GOOD.replace(LISTENER, listener)) == []
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         (
@@ -68,6 +84,18 @@ def test_a_plain_relay_is_without_fault(tmp_path: Path) -> None:
         (
             GOOD.replace(UPSTREAM, ""),
             "3: listener[0].kind: smtp needs an [[upstream]]: where accepted mail goes",
+        ),
+        (
+            GOOD.replace("127.0.0.1", "0.0.0.0").replace(UPSTREAM, "")
+            + "proxy_protocol = true\n"
+            + UPSTREAM,
+            "5: listener[0].proxy_protocol: whoever reaches the port could pose as any client: "
+            "set proxy_from to the networks of your load balancers",
+        ),
+        (
+            GOOD.replace(UPSTREAM, "") + 'proxy_from = ["10.0.0.0/8"]\n' + UPSTREAM,
+            "5: listener[0].proxy_from: nobody sends PROXY headers here: "
+            "set proxy_protocol = true, too",
         ),
         (
             GOOD + LISTENER + 'name = "smtp"\n',
@@ -123,8 +151,9 @@ def test_a_plain_relay_is_without_fault(tmp_path: Path) -> None:
             "8: upstream[0].username: a username needs password_file or password beside it",
         ),
         (
-            GOOD + 'username = "x"\npassword = "y"\n',
-            '8: upstream[0].username: a login needs tls = "required" or "implicit"',
+            GOOD + 'tls = "opportunistic"\nusername = "x"\npassword = "y"\n',
+            '8: upstream[0].tls: anybody could have the password: a login needs "required" or '
+            '"implicit"',
         ),
         (
             GOOD + 'ca_file = "nowhere.pem"\n',
@@ -212,6 +241,10 @@ def test_a_key_that_is_not_there_is_named(tmp_path: Path, pki: Path) -> None:
         ('trusted_networks = ["2000::/3"]', "anybody in 2000::/3 may send to anybody"),
         ('relay_domains = ["*"]', "anybody may send to anybody"),
         ('relay_domains = ["*@*"]', "anybody may send to anybody"),
+        (
+            'trusted_networks = ["10.0.0.0/8"]\nproxy_protocol = true\nproxy_from = ["0.0.0.0/0"]',
+            "anybody in 0.0.0.0/0 may pose as a trusted client",
+        ),
     ],
 )
 def test_an_open_relay_is_warned_of_in_capitals(tmp_path: Path, key: str, why: str) -> None:

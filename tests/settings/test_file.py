@@ -112,6 +112,14 @@ def test_a_password_comes_from_its_file(office: Office) -> None:
     assert "hunter2" not in repr(settings)
 
 
+def test_a_login_goes_to_a_verified_host_by_default(office: Office) -> None:
+    """Who says nothing of TLS gets what suits: what is best effort would tell a password."""
+    assert office.load(SMTP + UPSTREAM).upstream[0].tls == "opportunistic"
+    login = 'username = "office"\npassword = "x"\n'
+    assert office.load(SMTP + UPSTREAM + login).upstream[0].tls == "required"
+    assert office.load(SMTP + UPSTREAM + login + 'tls = "none"\n').upstream[0].tls == "none"
+
+
 def test_a_password_file_that_is_not_there_is_named(office: Office) -> None:
     """The relay doesn't start without the password it was told of."""
     found = office.problems(

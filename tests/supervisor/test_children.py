@@ -27,7 +27,7 @@ def a_child(tmp_path: Path, ready: int) -> Child:
     return Child(
         settings=Settings(listener=(Listener(kind="smtp", address="127.0.0.1:0"),)),
         sockets={},
-        admission=Admission.create(1),
+        admission=Admission(1),
         band=0,
         board=Board(1),
         tls=ssl.create_default_context(),

@@ -30,7 +30,7 @@ def one() -> Iterator[Generation]:
         {"listener": [{"kind": "smtp", "address": DOOR}], "metrics": {"address": METRICS}}
     )
     sockets = {name: socket.create_server(("127.0.0.1", 0)) for name in (DOOR, METRICS)}
-    made = Generation(0, settings, sockets, Admission.create(1), 0, Board(1), None)
+    made = Generation(0, settings, sockets, Admission(1), 0, Board(1), None)
     yield made
     for pid in made.children:
         os.kill(pid, signal.SIGKILL)

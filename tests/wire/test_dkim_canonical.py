@@ -13,7 +13,6 @@ from filterrelay.wire.dkim_canonical import (
     relaxed_body,
     relaxed_field,
     signed_fields,
-    simple_body,
 )
 
 PIECES = st.sampled_from(
@@ -29,18 +28,13 @@ def test_relaxed_bodies_are_those_of_dkimpy(body: bytes) -> None:
     assert relaxed_body(whole) == Relaxed.canonicalize_body(whole)
 
 
-@given(BODIES)
-def test_simple_bodies_are_those_of_dkimpy(body: bytes) -> None:
-    """Only empty lines at the end go."""
-    assert simple_body(body) == Simple.canonicalize_body(body)
-
-
 @given(BODIES, st.binary(max_size=5))
 def test_the_digest_is_that_of_the_canonical_body(body: bytes, before: bytes) -> None:
-    """The short cuts for clean bodies end at the same hash."""
+    """The short cuts for clean bodies end at the same hash; simple is as dkimpy has it."""
     raw, start = before + body, len(before)
     assert body_digest(raw, start, "relaxed") == sha256(relaxed_body(body)).digest()
-    assert body_digest(raw, start, "simple") == sha256(simple_body(body)).digest()
+    simple = Simple.canonicalize_body(body)
+    assert body_digest(raw, start, "simple") == sha256(simple).digest()
 
 
 @pytest.mark.parametrize(
@@ -55,7 +49,7 @@ def test_the_digest_is_that_of_the_canonical_body(body: bytes, before: bytes) ->
 def test_the_forms_of_rfc_6376(body: bytes, relaxed: bytes, simple: bytes) -> None:
     """The example of section 3.4.5, and the ends that sections 3.4.3 and 3.4.4 speak of."""
     assert relaxed_body(body) == relaxed
-    assert simple_body(body) == simple
+    assert body_digest(body, 0, "simple") == sha256(simple).digest()
 
 
 def test_a_message_without_a_body_has_an_empty_one() -> None:

@@ -16,6 +16,7 @@ from .case import (
     message,
     refused,
 )
+from .messages import LARGEST
 
 _MALFORMED = {
     "no size": b"BDAT",
@@ -139,6 +140,29 @@ def _sizes() -> list[Case]:
                 Hear("250 5"),
             ),
             arrives=(0, 1),
+        ),
+        Case(
+            "BDAT: more chunks in one message than a session has commands",
+            (
+                MAIL,
+                RCPT,
+                chunk(b"X-Case: {tag}\r\n\r\n", last=False),
+                Hear("250"),
+                Send(b"BDAT 7\r\nText.\r\n" * 300),
+                *(Hear("250") for _ in range(300)),
+                Say(b"BDAT 0 LAST", "250"),
+            ),
+            arrives=(1,),
+        ),
+        Case(
+            "BDAT: a large message announced, a small one sent",
+            (
+                Say(MAIL.line + b" SIZE=%d" % LARGEST, "250"),
+                RCPT,
+                chunk(_TEXT, last=True),
+                ACCEPTED,
+            ),
+            arrives=(1,),
         ),
         Case(
             "BDAT: one octet at a time",

@@ -175,6 +175,13 @@ def _in_steps() -> list[Case]:
             Say(_AS_ANN, "250 530!"),
             Say(RCPT.line, "530 550 553 554"),
         ),
+        "wrong, with a mail in the same packet": (
+            Send(_plain(_ANN, "wrong") + b"\r\n" + _AS_ANN + b"\r\n" + RCPT.line + b"\r\nDATA\r\n"),
+            Hear("535"),
+            Hear("530"),
+            Hear("503 530"),
+            Hear("503 554 530"),
+        ),
         "four wrong passwords in one packet": (
             Send(_plain("guessed@office.example", "wrong") + b"\r\n", times=4),
             Send(b"QUIT\r\n"),
@@ -195,6 +202,29 @@ def _in_steps() -> list[Case]:
             f"login: {name}", over_tls(*steps), ending=endings.get(name, "quit"), door="submission"
         )
         for name, steps in scripts.items()
+    ]
+
+
+def _pipelined() -> list[Case]:
+    """A login and a mail in one packet: what follows the login is the one who logged in."""
+    whole = b"\r\n".join((_AS_ANN, RCPT.line, b"DATA", b"X-Case: {tag}", b"", b"Text.", b".", b""))
+    return [
+        Case(
+            f"login: {name} and a mail in one packet",
+            over_tls(
+                Send(login + whole), *replies, Hear("250"), Hear("250"), Hear("354"), ACCEPTED
+            ),
+            arrives=(1,),
+            door="submission",
+        )
+        for name, login, replies in (
+            ("PLAIN", _GOOD + b"\r\n", (Hear("235"),)),
+            (
+                "LOGIN",
+                b"AUTH LOGIN\r\n" + _b64(_ANN) + b"\r\n" + _b64(_SECRET) + b"\r\n",
+                (Hear("334"), Hear("334"), Hear("235")),
+            ),
+        )
     ]
 
 
@@ -237,4 +267,11 @@ def _as_another() -> list[Case]:
     ]
 
 
-CASES = [*_without_tls(), *_not_at_all(), *_malformed(), *_in_steps(), *_as_another()]
+CASES = [
+    *_without_tls(),
+    *_not_at_all(),
+    *_malformed(),
+    *_in_steps(),
+    *_pipelined(),
+    *_as_another(),
+]

@@ -183,6 +183,32 @@ def _pipelined() -> list[Case]:
             ),
         ),
         Case(
+            "sequence: twenty recipients pipelined behind a refused sender",
+            (
+                Send(b"MAIL FROM:<@>\r\n" + (_RCPT + b"\r\n") * 20 + b"DATA\r\n"),
+                Hear("5"),
+                *(Hear("503") for _ in range(20)),
+                Hear("503 554"),
+                *TO_DATA,
+                message(b"Text."),
+                ACCEPTED,
+            ),
+            arrives=(1,),
+        ),
+        Case(
+            "sequence: two transactions in one packet",
+            (
+                Send((_MAIL + b"\r\n" + _RCPT + b"\r\nBDAT 8 LAST\r\n{tag}:a") * 2),
+                Hear("250"),
+                Hear("250"),
+                ACCEPTED,
+                Hear("250"),
+                Hear("250"),
+                ACCEPTED,
+            ),
+            arrives=(2,),
+        ),
+        Case(
             "sequence: commands behind a pipelined unknown one",
             (
                 Send(b"FROB\r\n" + _MAIL + b"\r\nFROB\r\n" + _RCPT + b"\r\nRSET\r\n"),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from filterrelay.errors import FilterRelayError
+from filterrelay.errors import FilterRelayError, why_unreadable
 
 if TYPE_CHECKING:  # importing pydantic takes 0.1 s, which `--help` shouldn't cost
     from filterrelay.settings import Settings
@@ -161,7 +161,7 @@ def fail(text: str, code: Exit, *, as_json: bool) -> NoReturn:
 def told(error: Exception) -> str:
     """An error as a sentence for the operator."""
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
+        return f"{error.filename}: {why_unreadable(error)}"
     return str(error) or type(error).__name__
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 
+from filterrelay.errors import why_unreadable
 from filterrelay.mail.address import BadAddress, parse_mailbox
 from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.settings.models import Listener, Network, PluginUse, Settings, Upstream
@@ -92,7 +93,7 @@ def _tls_files(settings: Settings) -> Iterator[Complaint]:
             file.read_bytes()
         except OSError as error:
             readable = False
-            yield ("tls", name), f"{file} can't be read: {error.strerror}"
+            yield ("tls", name), f"{file} can't be read: {why_unreadable(error)}"
     if readable and (why := _misfit(certificate, key)):
         yield ("tls", "certificate"), why
 

@@ -1,14 +1,19 @@
 """Whether a configuration file can be served: all that is wrong with it, at once."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from filterrelay.chain.loader import BadPlugins, load_plugins
-from filterrelay.cli.common import load_settings
+from filterrelay.cli.common import load_settings, relay_account
 from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.settings import Settings
 from filterrelay.settings.problems import Problem, SettingsError
 from filterrelay.settings.unserved import unserved
+from filterrelay.supervisor.privileges import Account, NoSuchUser
 
 
 def servable_settings(file: Path) -> Settings:
@@ -25,10 +30,52 @@ def servable_settings(file: Path) -> Settings:
         problems += error.problems
         settings = error.valid
     problems += unserved(settings)
+    problems += _account(settings)
     try:
         load_plugins(settings, SystemClock(), Metrics())
     except BadPlugins as error:
-        problems += error.problems
+        problems = [*_without_names(problems, error), *error.problems]
     if problems:
         raise SettingsError(tuple(sorted(problems, key=lambda one: one.line)), settings)
     return settings
+
+
+def _without_names(problems: list[Problem], error: BadPlugins) -> Iterator[Problem]:
+    """The problems but those with names of plugins that can't be used there at all."""
+    misplaced = {one.key.removesuffix(".use") for one in error.problems if one.key.endswith(".use")}
+    for one in problems:
+        if one.key.removesuffix(".name") not in misplaced:
+            yield one
+
+
+def _account(settings: Settings) -> Iterator[Problem]:
+    """What keeps the user that root becomes from running this program."""
+    try:
+        account = relay_account(settings)
+    except NoSuchUser as error:
+        yield settings.source.problem(("user",), str(error))
+        return
+    if account is not None and not can_run(account, Path(sys.executable)):
+        places = " and ".join(dict.fromkeys((sys.base_prefix, sys.prefix)))
+        yield settings.source.problem(
+            ("user",),
+            f"user {account.name} can't run the Python that this is, in {places}: "
+            "make the environment with /usr/bin/python3, outside of root's home",
+        )
+
+
+def can_run(account: Account, python: Path) -> bool:
+    """Whether that user may read that Python and this program, tried as it."""
+    try:
+        done = subprocess.run(  # noqa: S603  # the very Python that runs this
+            [python, "-P", "-c", "import filterrelay, filterrelay_plugins"],
+            cwd="/",
+            user=account.uid,
+            group=account.gid,
+            extra_groups=os.getgrouplist(account.name, account.gid),
+            capture_output=True,
+            check=False,
+        )
+    except OSError:
+        return False
+    return done.returncode == 0

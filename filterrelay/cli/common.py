@@ -3,7 +3,10 @@
 import json
 import os
 import re
-from collections.abc import Coroutine
+import shlex
+import shutil
+import sys
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -14,12 +17,17 @@ import typer
 
 from filterrelay.errors import FilterRelayError, why_unreadable
 
-if TYPE_CHECKING:  # importing pydantic takes 0.1 s, which `--help` shouldn't cost
+if TYPE_CHECKING:  # importing pydantic or rich takes 0.1 s, which `--help` shouldn't cost
+    from rich.console import Console
+    from rich.text import Text
+
     from filterrelay.settings import Settings
     from filterrelay.supervisor.privileges import Account
 
 T = TypeVar("T")
 
+_UNBOUNDED = 10_000  # characters: the width of output that goes to no terminal
+_GAP = 2  # characters between the columns of a table
 _BEYOND_ASCII = re.compile(r"[^ -~\n]")
 
 PLACES = (Path("filterrelay.toml"), Path("/etc/filterrelay/filterrelay.toml"))
@@ -96,6 +104,17 @@ def find_config(config: Path | None) -> Path:
     )
 
 
+def program() -> str:
+    """How this program was called, to tell a person what to type next."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m filterrelay"
+    found = shutil.which(called.name)
+    if found is not None and called.is_absolute() and Path(found) == called:
+        return called.name
+    return shlex.quote(sys.argv[0])
+
+
 def load_settings(config: Path | None) -> "Settings":
     """The settings of the file said or found. Raises SettingsError."""
     from filterrelay.settings.file import load
@@ -134,6 +153,43 @@ def _plain(value: Any) -> Any:
 def iso(moment: datetime) -> str:
     """The time as the project writes it: ISO 8601, UTC, whole seconds."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def console() -> "Console":
+    """Where tables go: as wide as the terminal, and without bounds in a pipe or a file."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _UNBOUNDED)
+
+
+def print_table(
+    titles: Sequence[str], rows: "Sequence[Sequence[Text]]", on: "Console | None" = None
+) -> None:
+    """Prints rows below their titles. Names stand whole; the last column is wrapped at blanks.
+
+    It stands below the rest of its row where it would get no room beside it: what
+    is broken amid an address or a path can't be copied.
+    """
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    on = on or console()
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for title in titles[:-1]:
+        table.add_column(title, no_wrap=True)
+    table.add_column(titles[-1])
+    for row in rows:
+        table.add_row(*row)
+    columns = zip(titles, *(map(str, row) for row in rows), strict=True)
+    *names, words = ([*column] for column in columns)
+    needed = sum(max(map(len, column)) + _GAP for column in names)
+    if needed + max(len(word) for text in words for word in text.split() or [""]) <= on.width:
+        on.print(table)
+        return
+    for *cells, text in rows:
+        on.print(Text(" " * _GAP).join(cells), no_wrap=True, overflow="ignore", crop=False)
+        on.print(Padding(text, (0, 0, 0, 4)), overflow="ignore", crop=False)
 
 
 def safe(text: object) -> str:

@@ -253,8 +253,10 @@ _CHECKS: tuple[tuple[Callable[[Settings], Iterator[Complaint]], tuple[str, ...]]
 
 
 def warnings(settings: Settings) -> list[str]:
-    """What works but is dangerous, a sentence each."""
+    """What works but is dangerous, or does nothing yet, a sentence each."""
     found = []
+    if "console" in settings.model_fields_set and settings.console.address:
+        found.append("[console]: there is no console yet; nothing answers there")
     for listener in settings.listener:
         if listener.kind == "smtp":
             found += [f"listener {listener.name}: OPEN RELAY: {why}" for why in _openings(listener)]

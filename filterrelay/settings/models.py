@@ -157,7 +157,8 @@ class Upstream(Section):
     protocol: Literal["smtp", "lmtp"] = "smtp"
     """What is spoken there; this version speaks smtp."""
     tls: Literal["none", "opportunistic", "required", "implicit", "dane"] = "opportunistic"
-    """required: a verified certificate or no mail; opportunistic: encrypted if it can be."""
+    """required: a verified certificate or no mail; opportunistic: encrypted if it can be;
+    dane: not there yet."""
     username: str = ""
     """Whom to log in as; empty for nobody."""
     password: Secret | None = None
@@ -228,7 +229,7 @@ class MetricsSettings(Section):
 
 
 class ConsoleSettings(Section):
-    """Where the web console is answered."""
+    """Where the web console will be answered; this version has none yet."""
 
     address: str = "127.0.0.1:9326"
     """`host:port`; empty switches it off."""

@@ -252,3 +252,10 @@ def test_a_password_over_opportunistic_tls_is_warned_of(tmp_path: Path) -> None:
     (tmp_path / "f.toml").touch(mode=0o600)
     (found,) = risks(tmp_path, GOOD + 'username = "office"\npassword = "x"\n')
     assert found.startswith("upstream provider: its password may cross the network in plain text")
+
+
+def test_a_console_that_is_not_there_yet_is_told(tmp_path: Path) -> None:
+    """Who asked for one would look for it; who didn't, or switched it off, wouldn't."""
+    asked = GOOD + '[console]\naddress = "127.0.0.1:9326"\n'
+    assert risks(tmp_path, asked) == ["[console]: there is no console yet; nothing answers there"]
+    assert risks(tmp_path, GOOD + '[console]\naddress = ""\n') == []

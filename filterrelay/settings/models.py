@@ -137,7 +137,7 @@ class PluginUse(Section):
 
 
 class Filter(PluginUse):
-    """One plugin in the chain."""
+    """One plugin in the chain that judges mail; file order is chain order."""
 
     on_error: Literal["defer", "accept", "quarantine"] = "defer"
     """What becomes of mail that the plugin can't judge."""
@@ -145,6 +145,18 @@ class Filter(PluginUse):
     """shadow: verdicts are logged, counted and traced, and mail passes."""
     applies_to: tuple[str, ...] = ()
     """Listener names; empty means all."""
+
+
+class Authenticator(PluginUse):
+    """One plugin that knows who may log in; the first to know a login decides, in file order."""
+
+
+class Signer(PluginUse):
+    """One plugin that signs what leaves, after the last edit, in file order."""
+
+
+class Observer(PluginUse):
+    """One plugin that is told of every outcome and delivery attempt, and can change nothing."""
 
 
 class Upstream(Section):
@@ -259,12 +271,12 @@ class Settings(Section):
     tls: TlsFiles = TlsFiles()
     dns: Dns = Dns()
     listener: tuple[Listener, ...] = Field(min_length=1)
-    auth: tuple[PluginUse, ...] = ()
+    auth: tuple[Authenticator, ...] = ()
     upstream: tuple[Upstream, ...] = ()
     route: tuple[RouteRule, ...] = ()
     filter: tuple[Filter, ...] = ()
-    signer: tuple[PluginUse, ...] = ()
-    observer: tuple[PluginUse, ...] = ()
+    signer: tuple[Signer, ...] = ()
+    observer: tuple[Observer, ...] = ()
     spool: SpoolSettings = SpoolSettings()
     delivery: Delivery = Delivery()
     quarantine: QuarantineSettings = QuarantineSettings()

@@ -40,8 +40,9 @@ INTRODUCTION = """\
 One TOML file; `filterrelay init DIR` writes one with comments, and
 `filterrelay check` says what is wrong with it: the line, the key, and the nearest
 key that there is. Relative paths are relative to the file. Durations are written
-`"15m"`, `"4h"`, `"5d"`; sizes `"50 MiB"`, or as a number of octets. `${NAME}` reads the environment, and keys
-that end in `_file` read a secret from a file. `[[…]]` sections may be repeated.
+`"15m"`, `"4h"`, `"5d"`; sizes `"50 MiB"`, or as a number of octets. `${NAME}` reads the
+environment, and keys that end in `_file` read a secret from a file. `[[…]]` sections may
+be repeated.
 
 ## Examples
 

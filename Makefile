@@ -14,10 +14,10 @@ help:
 	@echo "make clean   remove what the other targets made"
 
 $(BIN)/filterrelay: pyproject.toml
-	sh .ci/venv "$(PYTHON)" "$(VENV)" demo
+	@sh .ci/venv "$(PYTHON)" "$(VENV)" demo
 
 demo: $(BIN)/filterrelay
-	$(BIN)/filterrelay demo
+	@$(BIN)/filterrelay demo
 
 test:
 	sh .ci/test "$(PYTHON)" "$(VENV)"

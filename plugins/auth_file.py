@@ -82,8 +82,13 @@ class AuthFile:
         return Identity(account.login, account.senders, "auth-file")
 
     async def probe(self) -> str:
-        """How many accounts there are."""
-        return f"{len(self._accounts.users)} accounts, {len(self._accounts.checks)} can log in"
+        """How many accounts there are. Raises UserWarning when nobody can log in."""
+        accounts = self._accounts
+        able = sum(not accounts.users[login].frozen for login in accounts.checks)
+        text = f"{len(accounts.users)} accounts, {able} can log in"
+        if not able:
+            raise UserWarning(f"{text}: `filterrelay user add LOGIN` lets somebody in")
+        return text
 
     async def _is_right(self, credentials: Credentials) -> bool:
         """Hashes the password: against a stand-in when the login is unknown."""

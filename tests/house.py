@@ -45,6 +45,8 @@ TESTS_OF_NO_FILE = {
     "bench": "the program beside others",
     "test_house.py": "the house itself",
     "test_configuration_page.py": "docs/configuration.md",
+    "test_metrics_page.py": "docs/metrics.md",
+    "test_deploy.py": "deploy/",
     "plugin/test_documentation.py": "docs/plugins.md",
     "doors/test_aiosmtpd.py": "aiosmtpd's own suite, against the door",
     "spool/test_contract.py": "what every store must do",

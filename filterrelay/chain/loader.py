@@ -1,6 +1,6 @@
 """From the configuration to checked plugins in their places."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -26,6 +26,12 @@ FILTER_HOOKS = (
     *("route", "on_outcome", "on_attempt"),
 )
 OBSERVER_HOOKS = ("on_outcome", "on_attempt")
+SECTIONS = {
+    "auth": ("authenticate",),
+    "filter": FILTER_HOOKS,
+    "signer": ("sign",),
+    "observer": OBSERVER_HOOKS,
+}
 
 log = structlog.get_logger(__name__)
 
@@ -68,10 +74,10 @@ def load_plugins(settings: Settings, clock: Clock, metrics: Metrics) -> PluginSe
         return tuple(found)
 
     plugins = PluginSet(
-        filters=steps("filter", settings.filter, FILTER_HOOKS),
-        authenticators=steps("auth", settings.auth, ("authenticate",)),
-        signers=steps("signer", settings.signer, ("sign",)),
-        observers=steps("observer", settings.observer, OBSERVER_HOOKS),
+        filters=steps("filter", settings.filter, SECTIONS["filter"]),
+        authenticators=steps("auth", settings.auth, SECTIONS["auth"]),
+        signers=steps("signer", settings.signer, SECTIONS["signer"]),
+        observers=steps("observer", settings.observer, SECTIONS["observer"]),
     )
     problems.extend(_unmet_needs(settings, plugins.filters))
     if problems:
@@ -86,6 +92,13 @@ def policy_of(use: PluginUse) -> Policy:
     if isinstance(use, Filter):
         return Policy(seconds, use.on_error, use.mode == "shadow", frozenset(use.applies_to))
     return Policy(seconds)
+
+
+def sections_for(hooks: Collection[str]) -> tuple[str, ...]:
+    """The sections where a plugin with these hooks belongs: those that call most of them."""
+    called = {name: sum(hook in hooks for hook in of) for name, of in SECTIONS.items()}
+    most = max(called.values())
+    return tuple(name for name, number in called.items() if most and number == most)
 
 
 def load_plugin(settings: Settings, section: str, number: int, hooks: Sequence[str]) -> Plugin:
@@ -108,12 +121,18 @@ def load_plugin(settings: Settings, section: str, number: int, hooks: Sequence[s
     else:
         if any(hook in plugin.hooks for hook in hooks):
             return plugin
-        why = f"{use.use} has none of the hooks that work here: {', '.join(hooks)}"
-        wrong = [(("use",), why)]
+        wrong = [(("use",), _misplaced(plugin, section, hooks))]
     raise BadPlugins(
         tuple(settings.source.problem((section, number, *key), why) for key, why in wrong),
         settings,
     )
+
+
+def _misplaced(plugin: Plugin, section: str, hooks: Sequence[str]) -> str:
+    places = " or ".join(f"[[{place}]]" for place in sections_for(plugin.hooks))
+    belongs = f"; it belongs under {places}" if places else ""
+    lacking = f"it has none of the hooks called there ({', '.join(hooks)})"
+    return f"{plugin.use} can't stand under [[{section}]]: {lacking}{belongs}"
 
 
 def _unmet_needs(settings: Settings, steps: Sequence[Step]) -> Iterable[Problem]:

@@ -1,5 +1,6 @@
 """`filterrelay check`: whether the configuration would serve."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,10 @@ from filterrelay.cli.common import (
     Exit,
     JsonOption,
     command,
+    console,
     find_config,
     print_json,
+    print_table,
     run,
     safe,
 )
@@ -38,10 +41,12 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         _report_problems(error, as_json=as_json)
         raise typer.Exit(Exit.BAD) from None
     would_serve = all(one.state != "failed" for one in checks)
+    stuck = sorted({one.waits for one in checks if one.waits})
     if as_json:
         print_json(
             {
                 "would_serve": would_serve,
+                "cannot_deliver_to": stuck,
                 "problems": [],
                 "checks": [
                     {"part": one.part, "name": one.name, "state": one.state, "text": one.text}
@@ -50,20 +55,23 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             }
         )
     else:
-        _show(checks, would_serve=would_serve)
+        _show(checks, *_verdict(would_serve=would_serve, stuck=stuck))
     raise typer.Exit(Exit.DONE if would_serve else Exit.BAD)
 
 
 def _checks(file: Path) -> "list[Check]":
     """What there is to say of the file. Raises SettingsError."""
-    from filterrelay.cli.examination import Check, examine, listening
-    from filterrelay.cli.servable import servable_settings
+    from filterrelay.cli.examination import Check, account, examine, listening
+    from filterrelay.cli.servable import servable_settings, unreachable_python
     from filterrelay.observe.clock import SystemClock
     from filterrelay.settings.file import warnings
 
     settings = servable_settings(file)
     checks = [Check("file", str(file), "ok", "is valid")]
     checks += [Check("file", str(file), "warning", text) for text in warnings(settings)]
+    checks += account(settings)
+    if why := unreachable_python(settings):
+        checks.append(Check("user", settings.user, "failed", why))
     checks += listening(settings)  # sockets are bound before root is left
     _become_the_relay(settings)
     return checks + run(examine(settings, SystemClock()))
@@ -71,9 +79,9 @@ def _checks(file: Path) -> "list[Check]":
 
 def _become_the_relay(settings: "Settings") -> None:
     """Goes on as the user that serves: what that one can't read must be found here."""
-    from filterrelay.supervisor.privileges import account_to_become, drop_to, hand_over
+    from filterrelay.supervisor.privileges import account_of, drop_to, hand_over
 
-    account = account_to_become(settings.user)
+    account = account_of(settings)
     if account is not None:
         hand_over(settings, account)
         drop_to(account)
@@ -86,6 +94,7 @@ def _report_problems(error: "SettingsError", *, as_json: bool) -> None:
     print_json(
         {
             "would_serve": False,
+            "cannot_deliver_to": [],
             "problems": [
                 {"file": one.file, "line": one.line, "key": one.key, "text": one.text}
                 for one in error.problems
@@ -95,18 +104,25 @@ def _report_problems(error: "SettingsError", *, as_json: bool) -> None:
     )
 
 
-def _show(checks: "list[Check]", *, would_serve: bool) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _show(checks: "list[Check]", verdict: str, style: str) -> None:
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("", "part", "name", "found"):
-        table.add_column(title, overflow="fold")
-    for one in checks:
-        state = Text(one.state, style=_STYLES[one.state])
-        table.add_row(state, Text(one.part), Text(safe(one.name)), Text(safe(one.text)))
-    console = Console(highlight=False)
-    console.print(table)
-    verdict = "It would serve." if would_serve else "It would not serve."
-    console.print(Text(verdict, style="bold green" if would_serve else "bold red"))
+    rows = [
+        (
+            Text(one.state, style=_STYLES[one.state]),
+            *(Text(safe(words)) for words in (one.part, one.name, one.text)),
+        )
+        for one in checks
+    ]
+    print_table(("", "part", "name", "found"), rows)
+    console().print(Text(verdict, style=f"bold {style}"))
+
+
+def _verdict(*, would_serve: bool, stuck: Sequence[str]) -> tuple[str, str]:
+    """The last line, and its colour. stuck: the upstreams that take no mail now."""
+    if not would_serve:
+        return "It would not serve.", "red"
+    if stuck:
+        names = ", ".join(stuck)
+        return f"It would serve, but can't deliver now: {names}. Mail would wait.", "yellow"
+    return "It would serve.", "green"

@@ -3,7 +3,10 @@
 import json
 import os
 import re
-from collections.abc import Coroutine
+import shlex
+import shutil
+import sys
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -12,14 +15,19 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
-from filterrelay.errors import FilterRelayError
+from filterrelay.errors import FilterRelayError, why_unreadable
 
-if TYPE_CHECKING:  # importing pydantic takes 0.1 s, which `--help` shouldn't cost
+if TYPE_CHECKING:  # importing pydantic or rich takes 0.1 s, which `--help` shouldn't cost
+    from rich.console import Console
+    from rich.text import Text
+
     from filterrelay.settings import Settings
     from filterrelay.supervisor.privileges import Account
 
 T = TypeVar("T")
 
+_UNBOUNDED = 10_000  # characters: the width of output that goes to no terminal
+_GAP = 2  # characters between the columns of a table
 _BEYOND_ASCII = re.compile(r"[^ -~\n]")
 
 PLACES = (Path("filterrelay.toml"), Path("/etc/filterrelay/filterrelay.toml"))
@@ -96,6 +104,17 @@ def find_config(config: Path | None) -> Path:
     )
 
 
+def program() -> str:
+    """How this program was called, to tell a person what to type next."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m filterrelay"
+    found = shutil.which(called.name)
+    if found is not None and called.is_absolute() and Path(found) == called:
+        return called.name
+    return shlex.quote(sys.argv[0])
+
+
 def load_settings(config: Path | None) -> "Settings":
     """The settings of the file said or found. Raises SettingsError."""
     from filterrelay.settings.file import load
@@ -136,6 +155,43 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def console() -> "Console":
+    """Where tables go: as wide as the terminal, and without bounds in a pipe or a file."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _UNBOUNDED)
+
+
+def print_table(
+    titles: Sequence[str], rows: "Sequence[Sequence[Text]]", on: "Console | None" = None
+) -> None:
+    """Prints rows below their titles. Names stand whole; the last column is wrapped at blanks.
+
+    It stands below the rest of its row where it would get no room beside it: what
+    is broken amid an address or a path can't be copied.
+    """
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    on = on or console()
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for title in titles[:-1]:
+        table.add_column(title, no_wrap=True)
+    table.add_column(titles[-1])
+    for row in rows:
+        table.add_row(*row)
+    columns = zip(titles, *(map(str, row) for row in rows), strict=True)
+    *names, words = ([*column] for column in columns)
+    needed = sum(max(map(len, column)) + _GAP for column in names)
+    if needed + max(len(word) for text in words for word in text.split() or [""]) <= on.width:
+        on.print(table)
+        return
+    for *cells, text in rows:
+        on.print(Text(" " * _GAP).join(cells), no_wrap=True, overflow="ignore", crop=False)
+        on.print(Padding(text, (0, 0, 0, 4)), overflow="ignore", crop=False)
+
+
 def safe(text: object) -> str:
     """What it says, without anything that a terminal would take for a command.
 
@@ -161,23 +217,21 @@ def fail(text: str, code: Exit, *, as_json: bool) -> NoReturn:
 def told(error: Exception) -> str:
     """An error as a sentence for the operator."""
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}"
+        return f"{error.filename}: {why_unreadable(error)}"
     return str(error) or type(error).__name__
 
 
 def relay_account(settings: "Settings | None" = None) -> "Account | None":
     """The user that serves, when root has to act for it and that user is there.
 
-    settings: None when the file is still to be written.
+    settings: None when the file is still to be written. Raises NoSuchUser.
     """
     from filterrelay.settings import Settings
-    from filterrelay.supervisor.privileges import NoSuchUser, account_to_become
+    from filterrelay.supervisor.privileges import account_of, account_to_become
 
-    user = Settings.model_fields["user"].default if settings is None else settings.user
-    try:
-        return account_to_become(user)
-    except NoSuchUser:
-        return None
+    if settings is None:
+        return account_to_become(Settings.model_fields["user"].default, chosen=False)
+    return account_of(settings)
 
 
 def give_to(path: Path, account: "Account | None") -> None:

@@ -21,7 +21,9 @@ from filterrelay.cli.common import (
     JsonOption,
     UnusedConfigOption,
     command,
+    console,
     print_json,
+    program,
     refuse,
     run,
 )
@@ -89,8 +91,10 @@ async def _demo(*, stay: bool, as_json: bool) -> bool:
                 await provider.wait_for(passed, ARRIVED_WITHIN)
                 signed = [_signature(office, each) for each in provider.arrivals]
                 took = time.monotonic() - began
-                show = _print_json if as_json else _show
-                show(office, results, provider.arrivals, signed, took)
+                if as_json:
+                    _print_json(office, results, provider.arrivals, signed, took)
+                else:
+                    _show(office, results, provider.arrivals, signed, took, stay=stay)
                 if stay:
                     await asyncio.Event().wait()
     spoilt = sum(result.sample.spoilt for result in results)
@@ -102,7 +106,7 @@ async def _demo(*, stay: bool, as_json: bool) -> bool:
 @asynccontextmanager
 async def _relay(office: "Office") -> AsyncIterator[None]:
     """The real program, as a process of its own."""
-    log = office.directory / "log"
+    log = office.log
     # -P: a folder called filterrelay in the current directory isn't the program.
     command_line = ("-P", "-m", "filterrelay", "serve", "-c", str(office.configuration))
     with log.open("wb") as output:
@@ -266,14 +270,15 @@ def _show(
     arrivals: "list[Arrival]",
     signed: list[tuple[str, bool]],
     took: float,
+    *,
+    stay: bool,
 ) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     styles = {"pass": "green", "reject": "red", "quarantine": "yellow", "defer": "magenta"}
-    console = Console(highlight=False)
-    wide = console.width >= 120
+    output = console()
+    wide = output.width >= 120
     table = Table(title=f"{len(results)} messages through the whole appliance, {took:.1f} s")
     table.add_column("message")
     if wide:
@@ -290,8 +295,8 @@ def _show(
             Text(f"{result.by}: {result.why}" if result.by else result.why),
             result.message_id,
         )
-    console.print(table)
-    console.print(
+    output.print(table)
+    output.print(
         f"\n[bold]{len(arrivals)} arrived upstream[/bold]; "
         "their DKIM signatures, checked by dkimpy:"
     )
@@ -300,16 +305,35 @@ def _show(
         title = subject.group(1).decode(errors="replace") if subject else ""
         word = "[green]valid[/green]" if valid else "[yellow]broken before it came[/yellow]"
         to = ", ".join(arrival.recipients)
-        console.print(f"  {word}, by {domain}: {title}, to {to}", soft_wrap=True)
-    configuration = office.configuration
-    console.print(
-        f"\nWhere to look:\n"
-        f"  metrics        {_metrics(office)}\n"
-        f"  one message    filterrelay trace {results[0].message_id} -c {configuration}\n"
-        f"  set aside      filterrelay quarantine list -c {configuration}\n"
-        f"  the log        {configuration.parent / 'log'}\n"
-        f"These are there while `filterrelay demo --stay` runs. "
-        f"For your own: filterrelay init DIR",
-        markup=False,
-        soft_wrap=True,
+        output.print(f"  {word}, by {domain}: {title}, to {to}", soft_wrap=True)
+    print(f"\n{_while_it_runs(office, results[0].message_id) if stay else _afterwards(office)}")
+    sys.stdout.flush()
+
+
+def _afterwards(office: "Office") -> str:
+    """How to go on when all is over."""
+    me = program()
+    return (
+        f"While it ran, its metrics stood at {_metrics(office)}\n"
+        f"To look around in it, keep it running:  {me} demo --stay\n"
+        f"For a relay of your own:                {me} init DIR"
+    )
+
+
+def _while_it_runs(office: "Office", message_id: str) -> str:
+    """Where to look, and how to send it mail. message_id: of one of the messages."""
+    from filterrelay.demo.office import PASSWORD, USER
+
+    me, file, port = program(), office.configuration, office.ports.submission
+    return (
+        f"Where to look while this runs (Ctrl-C ends it):\n"
+        f"  metrics      {_metrics(office)}\n"
+        f"  one message  {me} trace {message_id} -c {file}\n"
+        f"  set aside    {me} quarantine list -c {file}\n"
+        f"  the log      {office.log}\n"
+        f"\nMail of your own:\n"
+        f"  SMTP on 127.0.0.1:{port}, STARTTLS, login {USER}, password {PASSWORD}\n"
+        f"  printf 'From: {USER}\\nSubject: Hello\\n\\nHello.\\n' | curl -k --ssl-reqd --crlf \\\n"
+        f"    --url smtp://127.0.0.1:{port} --user {USER}:{PASSWORD} \\\n"
+        f"    --mail-from {USER} --mail-rcpt bob@partner.example -T -"
     )

@@ -1,9 +1,10 @@
 """What `filterrelay check` looks at, each part on its own."""
 
 import asyncio
+import pwd
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -41,12 +42,16 @@ _SOON = timedelta(days=14)  # before a certificate's end an operator should hear
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing looked at. part: as `plugin`; name: which one; text: what was found."""
+    """One thing looked at. part: as `plugin`; name: which one; text: what was found.
+
+    waits: the upstream whose mail would have to wait because of it, or empty.
+    """
 
     part: str
     name: str
     state: State
     text: str
+    waits: str = ""
 
 
 async def examine(settings: Settings, clock: Clock) -> list[Check]:
@@ -74,12 +79,25 @@ def listening(settings: Settings) -> Iterable[Check]:
         yield Check("listener", name, state, f"{address}: {text}")
 
 
+def account(settings: Settings) -> Iterable[Check]:
+    """Whether there is the user that serves, if root starts it."""
+    try:
+        pwd.getpwnam(settings.user)
+    except KeyError:
+        why = "there is no such user, whom the relay becomes when root starts it"
+        yield Check("user", settings.user, "warning", why)
+
+
 def certificate(settings: Settings, clock: Clock) -> Iterable[Check]:
-    """How long the certificate is valid; that it fits its key is known already."""
+    """How long the certificate is valid, and for whom; that it fits its key is known already."""
     file = settings.tls.certificate
     if file is None:
         return
-    end = x509.load_pem_x509_certificate(file.read_bytes()).not_valid_after_utc
+    found = x509.load_pem_x509_certificate(file.read_bytes())
+    if found.issuer == found.subject:
+        why = "is self-signed: clients will warn of it, or refuse it"
+        yield Check("certificate", str(file), "warning", why)
+    end = found.not_valid_after_utc
     left = end - clock.now()
     state: State = "failed" if left <= timedelta() else "warning" if left < _SOON else "ok"
     verb = "expired" if state == "failed" else "valid until"
@@ -128,6 +146,8 @@ async def _plugin(step: Step, services: Callable[[Step], Any], lenient: bool) ->
                 on_failure = "warning" if lenient else "failed"
                 async with asyncio.timeout(PATIENCE):
                     text = await probe()
+    except Warning as warning:
+        return Check("plugin", step.name, "warning", str(warning))
     except Exception as error:  # noqa: BLE001  # a stranger's plugin may fail in any way
         return Check("plugin", step.name, on_failure, _said(error))
     return Check("plugin", step.name, "ok", text)
@@ -162,16 +182,11 @@ async def next_hops(settings: Settings) -> list[Check]:
 
 
 async def _upstream(upstream: Upstream, hostname: str) -> list[Check]:
-    """Each host; that some are unreachable fails nothing as long as one is there."""
+    """Each host. Mail waits only when none of them takes it, and it is accepted even then."""
     checks = await asyncio.gather(*(_host(upstream, host, hostname) for host in upstream.hosts))
     if any(check.state == "ok" for check in checks):
-        return [
-            Check(
-                check.part, check.name, "warning" if check.state == "failed" else "ok", check.text
-            )
-            for check in checks
-        ]
-    return checks
+        return checks
+    return [replace(check, waits=upstream.name) for check in checks]
 
 
 async def _host(upstream: Upstream, host: str, hostname: str) -> Check:
@@ -187,7 +202,7 @@ async def _host(upstream: Upstream, host: str, hostname: str) -> Check:
     try:
         conversation = await _connected(host, dialing)
     except HostUnavailable as unavailable:
-        return Check("upstream", name, "failed", unavailable.reply.text)
+        return Check("upstream", name, "warning", unavailable.reply.text)
     tls = conversation.peer.tls
     conversation.quit()
     login = f", logged in as {upstream.username}" if upstream.username else ""

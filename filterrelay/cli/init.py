@@ -4,7 +4,7 @@ import json
 import os
 import socket
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -12,15 +12,17 @@ from typing import Annotated, Any
 
 import typer
 
-from filterrelay.cli.common import UnusedConfigOption, command, give_to, relay_account
+from filterrelay.cli.common import UnusedConfigOption, command, give_to, program, relay_account
 from filterrelay.errors import FilterRelayError
 
 app = command()
 
 SELECTOR = "s1"
-SYSTEM_DIR = Path("/etc/filterrelay")
+_SYSTEM = Path("/etc")  # what is configured here keeps its state below /var (FHS 3.0 section 5.8)
 _SYSTEM_STATE = "/var/lib/filterrelay"
 _SOMEWHERE = "relay.office.example"  # when the machine doesn't know its full name
+_PROVIDER = "smtp.provider.example:587"  # when nobody says where mail goes
+_SECRET = ("tls/privkey.pem", f"dkim/{SELECTOR}.pem", "users")
 _USERS = """\
 # Who may log in: `filterrelay user add LOGIN` writes lines of  login:{ARGON2ID}…
 """
@@ -41,25 +43,31 @@ class Plan:
     """What to write: texts by path below the directory, and which of them are secret."""
 
     content: Mapping[str, bytes]
-    secret: frozenset[str]
+    secret: Collection[str]
 
 
 @app.command()
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made if need be.")],
-    hostname: Annotated[str, typer.Option(help="The relay's name; the machine's if unsaid.")] = "",
-    domain: Annotated[str, typer.Option(help="Whose mail is signed; hostname's if unsaid.")] = "",
+    hostname: Annotated[
+        str, typer.Option(metavar="NAME", help="The relay's full name; the machine's if unsaid.")
+    ] = "",
+    domain: Annotated[
+        str, typer.Option(metavar="NAME", help="Whose mail is signed; hostname's if unsaid.")
+    ] = "",
     upstream: Annotated[
-        str, typer.Option(metavar="HOST:PORT", help="The smart host.")
-    ] = "smtp.provider.example:587",
+        str, typer.Option(metavar="HOST:PORT", help="The smart host; an example if unsaid.")
+    ] = "",
     config: UnusedConfigOption = None,
 ) -> None:
     """Write filterrelay.toml, a DKIM key, a self-signed certificate and an empty user file."""
-    hostname = _domain_name(hostname or _own_name(), "--hostname")
+    hostname = hostname or _own_name()
+    examples = _examples(hostname, domain, upstream)
+    hostname = _domain_name(hostname or _SOMEWHERE, "--hostname")
     domain = _domain_name(domain or hostname.partition(".")[2] or hostname, "--domain")
-    upstream = _smart_host(upstream)
+    upstream = _smart_host(upstream or _PROVIDER)
     found = found_here()
-    state_dir = _SYSTEM_STATE if directory.resolve() == SYSTEM_DIR else "state"
+    state_dir = _SYSTEM_STATE if directory.resolve().is_relative_to(_SYSTEM) else "state"
     text = configuration(
         {
             "hostname": hostname,
@@ -71,7 +79,7 @@ def init(
         found,
     )
     _write(directory, _plan(text, hostname))
-    _tell(directory, domain, upstream, filters_in(text))
+    _tell(directory, domain, filters_in(text), examples)
 
 
 def _domain_name(text: str, option: str) -> str:
@@ -90,15 +98,26 @@ def _smart_host(text: str) -> str:
     from filterrelay.mail.endpoint import parse_endpoint
 
     try:
-        parse_endpoint(text, default_port=25)
+        parse_endpoint(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--upstream") from None
     return text
 
 
 def _own_name() -> str:
+    """The machine's full name, or empty when it knows none."""
     name = socket.getfqdn()
-    return name if "." in name and not name.startswith("localhost") else _SOMEWHERE
+    return name if "." in name and not name.startswith("localhost") else ""
+
+
+def _examples(hostname: str, domain: str, upstream: str) -> list[str]:
+    """The options that nobody gave and nothing here could tell: their places get examples."""
+    wanted = {
+        "--hostname": hostname,
+        "--domain": domain or hostname,
+        "--upstream": upstream,
+    }
+    return [option for option, value in wanted.items() if not value]
 
 
 def found_here() -> dict[str, dict[str, Any]]:
@@ -156,7 +175,7 @@ def _plan(text: str, hostname: str) -> Plan:
             f"dkim/{SELECTOR}.pem": make_key("rsa").pem,
             "users": _USERS.encode(),
         },
-        frozenset({"tls/privkey.pem", f"dkim/{SELECTOR}.pem", "users"}),
+        _SECRET,
     )
 
 
@@ -176,14 +195,21 @@ def _write(directory: Path, plan: Plan) -> None:
             give_to(path, account)
 
 
-def _tell(directory: Path, domain: str, upstream: str, filters: list[str]) -> None:
-    """Prints what was written and the next three steps."""
-    file = directory / "filterrelay.toml"
+def _tell(directory: Path, domain: str, filters: list[str], examples: list[str]) -> None:
+    """Prints what was written, what in it is an example, and the next three steps."""
+    file, me = directory / "filterrelay.toml", program()
     print(f"Wrote {file}, with the filters {', '.join(filters)}.\n")
-    print(f"1. Say in {file} where mail goes: [[upstream]] is {upstream} now.")
-    print(f"2. Let somebody in:      filterrelay user add LOGIN -c {file}")
+    if examples:
+        print(f"Not said and not known here, so examples stand there: {', '.join(examples)}.")
+        print("Change them in the file, or remove what was written and say them to init.\n")
+    if os.geteuid() == 0 and relay_account() is None:
+        print("There is no user filterrelay yet. Make it, and give it what only it may read:")
+        print("   adduser --system --group --home /var/lib/filterrelay filterrelay")
+        print(f"   chown filterrelay {' '.join(str(directory / name) for name in _SECRET)}\n")
+    print(f"1. Look through {file}: your certificate, the smart host's login.")
+    print(f"2. Let somebody in:      {me} user add LOGIN -c {file}")
     print(f"   and publish the key that signs for {domain}:")
-    print(f"                         filterrelay dkim record -c {file}")
+    print(f"                         {me} dkim record -c {file}")
     print("3. See if it would serve, and start it:")
-    print(f"                         filterrelay check -c {file}")
-    print(f"                         filterrelay serve -c {file}")
+    print(f"                         {me} check -c {file}")
+    print(f"                         {me} serve -c {file}")

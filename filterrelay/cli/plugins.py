@@ -83,12 +83,14 @@ def _list(configured: Mapping[str, list[str]], *, as_json: bool) -> None:
 
 
 def _plain(name: str) -> dict[str, Any]:
+    from filterrelay.chain.loader import sections_for
     from filterrelay.plugin.discovery import plugin_class
 
     cls = plugin_class(name)
     return {
         "name": name,
         "description": inspect.getdoc(cls) or "",
+        "sections": list(sections_for(_hooks(cls))),
         "hooks": _hooks(cls),
         "needs": list(getattr(cls, "needs", ())),
         "options": [
@@ -101,6 +103,7 @@ def _plain(name: str) -> dict[str, Any]:
 def _describe(name: str) -> None:
     told = _plain(name)
     print(f"{name}\n\n{told['description']}\n")
+    print(f"section: {' or '.join(f'[[{section}]]' for section in told['sections']) or 'none'}")
     print(f"hooks: {', '.join(told['hooks'])}")
     if told["needs"]:
         print(f"needs: {', '.join(told['needs'])}")

@@ -30,10 +30,11 @@ def checked_settings(file: Path) -> "Settings":
     """The file's settings, its plugins checked, its warnings logged. Raises FilterRelayError."""
     import structlog
 
-    from filterrelay.cli.servable import servable_settings
+    from filterrelay.cli.servable import servable_settings, unreachable_python
     from filterrelay.settings.file import warnings
 
     settings = servable_settings(file)
-    for warning in warnings(settings):
+    dangers = [*warnings(settings), unreachable_python(settings)]
+    for warning in filter(None, dangers):
         structlog.get_logger("filterrelay").warning("configuration", warning=warning)
     return settings

@@ -114,6 +114,11 @@ class Office:
         """The file to serve."""
         return self.directory / "filterrelay.toml"
 
+    @property
+    def log(self) -> Path:
+        """What the relay says."""
+        return self.directory / "log"
+
     def zone(self) -> dict[tuple[str, str], str]:
         """What DNS says of the domains in the samples."""
         return {

@@ -12,8 +12,22 @@ from pydantic_core import ErrorDetails
 KeyPath = tuple[str | int, ...]
 Model = type[BaseModel]
 
+_WORDS = {  # what pydantic's types are called in a TOML file
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text in quotation marks",
+    "path": "a path in quotation marks",
+    "tuple": "a list in brackets",
+    "list": "a list in brackets",
+    "set": "a list in brackets",
+    "frozenset": "a list in brackets",
+    "dict": "a table of keys",
+    "model": "a table of keys",
+    "dataclass": "text in quotation marks",  # of which an address or a pattern is made
+}
+_KIND = re.compile(r"(.+?)_(?:type|parsing|parsing_size|from_float)\Z")
 _CHOICE = re.compile(r"'([^']*)'")
-_UNPARSED = re.compile(r", unable to parse .*")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -72,15 +86,27 @@ def _explanation(details: ErrorDetails) -> str:
             return "is required"
         case "too_short":
             return "at least one is required"
+        case kind if (matched := _KIND.match(kind)) and matched[1] in _WORDS:
+            return f"should be {_WORDS[matched[1]]}{_brackets(details)}"
         case _:
             return message
+
+
+def _brackets(details: ErrorDetails) -> str:
+    """How the section is written, when it has one pair of brackets too many or too few."""
+    name, given = details["loc"][-1], details["input"]
+    if details["type"] == "tuple_type" and isinstance(given, dict):
+        return f": write [[{name}]] for each"
+    if details["type"] == "model_type" and isinstance(given, list):
+        return f": write [{name}], once"
+    return ""
 
 
 def _one_sentence(texts: list[str]) -> str:
     """What every branch of a union says, as one: `should be a valid number or 'off'`."""
     if len(texts) == 1:
         return texts[0]
-    first, *others = dict.fromkeys(_UNPARSED.sub("", text) for text in texts)
+    first, *others = dict.fromkeys(texts)
     return " or ".join((first, *(other.removeprefix("should be ") for other in others)))
 
 

@@ -15,7 +15,8 @@ Three more members serve the command line, where they make sense:
                                    `filterrelay user` keeps (mail/user_file.py)
     async def probe(self) -> str   asks what the plugin depends on, inside its
                                    lifespan, for `filterrelay check`: a few words
-                                   about it, or an exception that says what is wrong
+                                   about it, or an exception that says what is wrong;
+                                   a Warning where mail flows nevertheless
     @classmethod
     def found_here(cls) -> dict[str, Any] | None
                                    the options to use when what it depends on runs

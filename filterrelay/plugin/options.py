@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr
 
-from filterrelay.errors import FilterRelayError
+from filterrelay.errors import FilterRelayError, why_unreadable
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|w)\Z")
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -105,7 +105,7 @@ def read_secret_file(base_dir: Path, path: Path | str) -> str:
     try:
         secret = file.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
     except OSError as error:
-        raise UnreadableSecret(file, error.strerror or str(error)) from None
+        raise UnreadableSecret(file, why_unreadable(error)) from None
     except UnicodeDecodeError:
         raise UnreadableSecret(file, "it is not UTF-8 text") from None
     if not secret:

@@ -7,6 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificates
+
+from filterrelay.errors import why_unreadable
 from filterrelay.mail.address import BadAddress, parse_mailbox
 from filterrelay.mail.endpoint import Endpoint, parse_endpoint
 from filterrelay.settings.models import Listener, Network, PluginUse, Settings, Upstream
@@ -92,21 +97,41 @@ def _tls_files(settings: Settings) -> Iterator[Complaint]:
             file.read_bytes()
         except OSError as error:
             readable = False
-            yield ("tls", name), f"{file} can't be read: {error.strerror}"
-    if readable and (why := _misfit(certificate, key)):
-        yield ("tls", "certificate"), why
+            yield ("tls", name), f"{file} can't be read: {why_unreadable(error)}"
+    if readable:
+        yield from _misfit(certificate, key)
 
 
-def _misfit(certificate: Path, key: Path) -> str:
-    """Why the pair can't serve, or empty."""
+def _misfit(certificate: Path, key: Path) -> Iterator[Complaint]:
+    """Why the pair can't serve, if it can't."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
         context.load_cert_chain(certificate, key, password=lambda: b"")
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            return f"{certificate} was not made for the key {key}"
-        return f"{certificate} and {key} can't be used: {error.reason or error}"
-    return ""
+        yield from _fault_in(certificate, key, error)
+
+
+def _fault_in(certificate: Path, key: Path, error: ssl.SSLError) -> Iterator[Complaint]:
+    """Which of the two is to blame for the error, and for what."""
+    faulty = False
+    try:
+        load_pem_x509_certificates(certificate.read_bytes())
+    except ValueError:
+        faulty = True
+        yield ("tls", "certificate"), f"{certificate} holds no certificate in PEM form"
+    try:
+        load_pem_private_key(key.read_bytes(), None)
+    except TypeError:
+        faulty = True
+        yield ("tls", "key"), f"{key} is encrypted; it must be there without a passphrase"
+    except (ValueError, UnsupportedAlgorithm):
+        faulty = True
+        yield ("tls", "key"), f"{key} holds no private key in PEM form"
+    if error.reason == "KEY_VALUES_MISMATCH":
+        yield ("tls", "certificate"), f"{certificate} was not made for the key {key}"
+    elif not faulty:
+        why = f"{certificate} and {key} can't be used: {error.reason or error}"
+        yield ("tls", "certificate"), why
 
 
 def _listeners(settings: Settings) -> Iterator[Complaint]:
@@ -279,8 +304,10 @@ _CHECKS: tuple[tuple[Callable[[Settings], Iterator[Complaint]], tuple[str, ...]]
 
 
 def warnings(settings: Settings) -> list[str]:
-    """What works but is dangerous, a sentence each."""
+    """What works but is dangerous, or does nothing yet, a sentence each."""
     found = []
+    if "console" in settings.model_fields_set and settings.console.address:
+        found.append("[console]: there is no console yet; nothing answers there")
     for listener in settings.listener:
         if listener.kind == "smtp":
             found += [f"listener {listener.name}: OPEN RELAY: {why}" for why in _openings(listener)]

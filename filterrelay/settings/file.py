@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr, ValidationError
 
+from filterrelay.errors import why_unreadable
 from filterrelay.mail.endpoint import Endpoint, parse_endpoint
 from filterrelay.plugin.options import UnreadableSecret, read_secret_file, resolve_path
 from filterrelay.settings.checks import cross_check, warnings
@@ -67,7 +68,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_bytes().decode()
     except OSError as error:
-        why = error.strerror or str(error)
+        why = why_unreadable(error)
         raise SettingsError((Problem(path, 0, "", f"can't be read: {why}"),)) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1

@@ -140,7 +140,7 @@ class PluginUse(Section):
 
 
 class Filter(PluginUse):
-    """One plugin in the chain."""
+    """One plugin in the chain that judges mail; file order is chain order."""
 
     on_error: Literal["defer", "accept", "quarantine"] = "defer"
     """What becomes of mail that the plugin can't judge."""
@@ -148,6 +148,18 @@ class Filter(PluginUse):
     """shadow: verdicts are logged, counted and traced, and mail passes."""
     applies_to: tuple[str, ...] = ()
     """Listener names; empty means all."""
+
+
+class Authenticator(PluginUse):
+    """One plugin that knows who may log in; the first to know a login decides, in file order."""
+
+
+class Signer(PluginUse):
+    """One plugin that signs what leaves, after the last edit, in file order."""
+
+
+class Observer(PluginUse):
+    """One plugin that is told of every outcome and delivery attempt, and can change nothing."""
 
 
 class Upstream(Section):
@@ -161,7 +173,7 @@ class Upstream(Section):
     """What is spoken there; this version speaks smtp."""
     tls: Literal["none", "opportunistic", "required", "implicit", "dane"] = "opportunistic"
     """required: a verified certificate or no mail, the default beside a username;
-    opportunistic: encrypted if it can be."""
+    opportunistic: encrypted if it can be; dane: not there yet."""
     username: str = ""
     """Whom to log in as; empty for nobody. A login needs tls required or implicit, or none."""
     password: Secret | None = None
@@ -232,7 +244,7 @@ class MetricsSettings(Section):
 
 
 class ConsoleSettings(Section):
-    """Where the web console is answered."""
+    """Where the web console will be answered; this version has none yet."""
 
     address: str = "127.0.0.1:9326"
     """`host:port`; empty switches it off."""
@@ -262,12 +274,12 @@ class Settings(Section):
     tls: TlsFiles = TlsFiles()
     dns: Dns = Dns()
     listener: tuple[Listener, ...] = Field(min_length=1)
-    auth: tuple[PluginUse, ...] = ()
+    auth: tuple[Authenticator, ...] = ()
     upstream: tuple[Upstream, ...] = ()
     route: tuple[RouteRule, ...] = ()
     filter: tuple[Filter, ...] = ()
-    signer: tuple[PluginUse, ...] = ()
-    observer: tuple[PluginUse, ...] = ()
+    signer: tuple[Signer, ...] = ()
+    observer: tuple[Observer, ...] = ()
     spool: SpoolSettings = SpoolSettings()
     delivery: Delivery = Delivery()
     quarantine: QuarantineSettings = QuarantineSettings()

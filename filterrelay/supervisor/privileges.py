@@ -36,15 +36,25 @@ class Account:
     gid: int
 
 
-def account_to_become(user: str) -> Account | None:
-    """Whom a process started as root shall be; None when it isn't root. Raises NoSuchUser."""
+def account_to_become(user: str, *, chosen: bool = True) -> Account | None:
+    """Whom a process started as root shall be; None when it isn't root, or must stay it.
+
+    chosen: the configuration names the user, so that it must exist. Raises NoSuchUser.
+    """
     if os.geteuid() != 0:
         return None
     try:
         entry = pwd.getpwnam(user)
     except KeyError:
+        if not chosen:
+            return None
         raise NoSuchUser(user) from None
     return Account(user, entry.pw_uid, entry.pw_gid)
+
+
+def account_of(settings: Settings) -> Account | None:
+    """Whom the configuration has root become. Raises NoSuchUser."""
+    return account_to_become(settings.user, chosen="user" in settings.model_fields_set)
 
 
 def owner_of(path: Path) -> Account:

@@ -29,7 +29,7 @@ from filterrelay.supervisor.board import Board
 from filterrelay.supervisor.generation import CONTROL, PAUSE, Generation
 from filterrelay.supervisor.lock import state_lock
 from filterrelay.supervisor.parent import Parent, listeners
-from filterrelay.supervisor.privileges import account_to_become, hand_over
+from filterrelay.supervisor.privileges import NoSuchUser, account_of, hand_over
 from filterrelay.supervisor.sockets import listen
 
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
@@ -77,7 +77,9 @@ class Supervisor:
         """Serves until told to stop; returns the exit code. Raises FilterRelayError at start."""
         settings = self._load()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        account = account_to_become(settings.user)
+        account = account_of(settings)
+        if os.geteuid() == 0 and account is None:
+            log.warning("RUNNING AS ROOT", reason=str(NoSuchUser(settings.user)))
         with state_lock(settings.state_dir):
             self._metrics_dir = settings.state_dir / "metrics"
             empty(self._metrics_dir)

@@ -35,7 +35,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from dkim.util import InvalidTagValueList, parse_tag_value
 
-from filterrelay.errors import FilterRelayError
+from filterrelay.errors import FilterRelayError, why_unreadable
 
 KeyKind = Literal["rsa", "ed25519"]
 
@@ -176,7 +176,7 @@ def read_key(path: Path) -> SigningKey:
     try:
         pem = path.read_bytes()
     except OSError as error:
-        raise BadKey(str(path), f"can't be read: {error.strerror}") from None
+        raise BadKey(str(path), f"can't be read: {why_unreadable(error)}") from None
     try:
         key = load_pem_private_key(pem, None)
     except TypeError:

@@ -8,7 +8,14 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from filterrelay.chain import loader
-from filterrelay.chain.loader import BadPlugins, PluginSet, load_plugins, sources, waves
+from filterrelay.chain.loader import (
+    BadPlugins,
+    PluginSet,
+    load_plugins,
+    sections_for,
+    sources,
+    waves,
+)
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin import discovery
 from filterrelay.plugin.testing import FakeClock
@@ -56,7 +63,10 @@ def test_all_that_is_wrong_is_said_at_once_with_its_key() -> None:
     assert "did you mean spf?" in said["filter[0].use"]
     assert "no such option" in said["filter[1].options.x"]
     assert set(said) >= {"signer[0].use"}
-    assert "sign" in said["signer[0].use"]
+    assert said["signer[0].use"] == (
+        "spf can't stand under [[signer]]: it has none of the hooks called there (sign); "
+        "it belongs under [[filter]]"
+    )
 
 
 def test_what_is_wrong_has_its_line(tmp_path: Path) -> None:
@@ -144,3 +154,20 @@ def test_a_need_that_nobody_meets_is_warned_of(
             Metrics(CollectorRegistry()),
         )
     assert [line["listeners"] for line in logs] == ([missing] if missing else [])
+
+
+@pytest.mark.parametrize(
+    ("hooks", "sections"),
+    [
+        (("lifespan", "authenticate"), ("auth",)),
+        (("on_message", "on_outcome"), ("filter",)),
+        (("sign",), ("signer",)),
+        (("on_outcome", "on_attempt"), ("filter", "observer")),
+        (("lifespan",), ()),
+    ],
+)
+def test_a_plugins_hooks_say_where_it_belongs(
+    hooks: tuple[str, ...], sections: tuple[str, ...]
+) -> None:
+    """What only observes may stand in two places."""
+    assert sections_for(hooks) == sections

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from filterrelay.cli.check import app
 from filterrelay.cli.serve import checked_settings
 from filterrelay.settings.problems import SettingsError
+from filterrelay.supervisor.privileges import Account
 
 CONFIGURATION = f"""user = "{getpass.getuser()}"
 hostname = "relay.office.example"
@@ -110,6 +111,15 @@ def test_a_warning_keeps_nobody_from_serving(tmp_path: Path) -> None:
     assert "OPEN RELAY" in states["file", "warning"]
 
 
+def test_a_smart_host_that_is_down_keeps_nobody_from_serving(tmp_path: Path) -> None:
+    """Mail is accepted and waits: that is the promise. The last line says so."""
+    said = check(tmp_path, CONFIGURATION)
+    assert said.exit_code == 0
+    assert "It would serve, but can't deliver now: provider. Mail would wait." in said.output
+    told = json.loads(check(tmp_path, CONFIGURATION, "--json").output)
+    assert (told["would_serve"], told["cannot_deliver_to"]) == (True, ["provider"])
+
+
 def test_a_failed_check_would_not_serve(tmp_path: Path) -> None:
     """Exit code 1: here the filter's daemon is down."""
     text = CONFIGURATION + f'[[filter]]\nuse = "clamav"\noptions.socket = "unix:{tmp_path}/none"\n'
@@ -173,10 +183,12 @@ def test_it_looks_with_the_eyes_of_the_user_that_serves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What root could read and the relay can't is found before it matters."""
-    became: list[str] = []
+    became: list[Account] = []
+    account = Account("postmaster", 4711, 4712)
     privileges = "filterrelay.supervisor.privileges"
-    monkeypatch.setattr(f"{privileges}.account_to_become", lambda user: user)
+    monkeypatch.setattr(f"{privileges}.account_of", lambda _: account)
+    monkeypatch.setattr("filterrelay.cli.servable.can_run", lambda *_: True)
     monkeypatch.setattr(f"{privileges}.hand_over", lambda settings, account: None)
     monkeypatch.setattr(f"{privileges}.drop_to", became.append)
     check(tmp_path, CONFIGURATION.replace(getpass.getuser(), "postmaster", 1))
-    assert became == ["postmaster"]
+    assert became == [account]

@@ -1,24 +1,31 @@
 """What the commands share."""
 
 import grp
+import io
 import json
 import os
 import pwd
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 import typer
+from rich.console import Console
+from rich.text import Text
 
 from filterrelay.cli.common import (
     Exit,
     Refused,
     become_the_relay,
+    console,
     fail,
     find_config,
     give_to,
     iso,
     print_json,
+    print_table,
+    program,
     refuse,
     run,
     safe,
@@ -137,3 +144,63 @@ def test_a_command_of_root_becomes_the_relay_with_its_groups(tmp_path: Path) -> 
         finally:
             os._exit(not is_right)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def test_the_program_is_told_as_it_was_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bare name only where the shell would find the same."""
+    installed = tmp_path / "filterrelay"
+    installed.touch(mode=0o755)
+    for path, called, said in (
+        (tmp_path, installed, "filterrelay"),
+        (tmp_path / "other", installed, str(installed)),
+        (tmp_path, ".venv/bin/filterrelay", ".venv/bin/filterrelay"),
+        (tmp_path, "/x/filterrelay/__main__.py", f"{sys.executable} -m filterrelay"),
+    ):
+        monkeypatch.setenv("PATH", str(path))
+        monkeypatch.setattr("sys.argv", [str(called), "demo"])
+        assert program() == said
+
+
+def test_piped_output_is_not_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
+    """What reads it has no width."""
+    console().print("word " * 100)
+    assert capsys.readouterr().out.count("\n") == 1
+
+
+ROWS = (
+    (
+        "warning",
+        "certificate",
+        "/etc/filterrelay/tls/fullchain.pem",
+        "clients warn of it",
+    ),
+    ("ok", "plugin", "auth-file", "1 accounts"),
+)
+
+
+def table(width: int) -> list[str]:
+    """The lines of a table on a terminal so wide."""
+    written = io.StringIO()
+    rows = [[Text(cell) for cell in row] for row in ROWS]
+    print_table(("", "part", "name", "found"), rows, Console(width=width, file=written))
+    return [line.rstrip() for line in written.getvalue().splitlines()]
+
+
+def test_a_tables_last_column_is_wrapped_between_words() -> None:
+    """The others stand whole."""
+    lines = table(70)
+    assert lines[1].endswith("/etc/filterrelay/tls/fullchain.pem  clients warn")
+    assert lines[2].split() == ["of", "it"]
+
+
+def test_a_table_too_wide_has_its_text_below() -> None:
+    """A path must not be broken: who copies it would get another one."""
+    assert table(60) == [
+        "warning  certificate  /etc/filterrelay/tls/fullchain.pem",
+        "    clients warn of it",
+        "ok  plugin  auth-file",
+        "    1 accounts",
+    ]
+    assert table(30)[0] == "warning  certificate  /etc/filterrelay/tls/fullchain.pem"

@@ -8,6 +8,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from filterrelay.cli import examination
 from filterrelay.cli.examination import Check
@@ -58,8 +62,43 @@ def test_a_certificate_is_looked_at_before_it_ends(
     settings = configured(tmp_path, '[tls]\ncertificate = "c.pem"\nkey = "k.pem"\n')
     clock = FakeClock()
     clock.advance(passed)
-    (check,) = examination.certificate(settings, clock)
+    (check,) = (one for one in examination.certificate(settings, clock) if "20" in one.text)
     assert (check.state, check.text) == (state, said)
+
+
+def test_a_self_signed_certificate_is_told(tmp_path: Path) -> None:
+    """Clients complain of it; one that an authority has signed is no matter."""
+    own, key = self_signed(["relay.office.example"], SOME_TIME)
+    (tmp_path / "k.pem").write_bytes(key)
+    for certificate in (own, by_an_authority(own)):
+        (tmp_path / "c.pem").write_bytes(certificate)
+        settings = configured(tmp_path, '[tls]\ncertificate = "c.pem"\nkey = "k.pem"\n')
+        texts = [one.text for one in examination.certificate(settings, FakeClock())]
+        assert any("self-signed" in text for text in texts) is (certificate == own)
+
+
+def by_an_authority(pem: bytes) -> bytes:
+    """The certificate as an authority would have signed it."""
+    own = x509.load_pem_x509_certificate(pem)
+    builder = x509.CertificateBuilder(
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Authority")]),
+        own.subject,
+        own.public_key(),
+        own.serial_number,
+        own.not_valid_before_utc,
+        own.not_valid_after_utc,
+    )
+    signed = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.PEM)
+
+
+def test_a_user_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """Root would start it in vain."""
+    settings = configured(tmp_path)
+    assert not list(examination.account(settings))
+    other = settings.model_copy(update={"user": "no-such-user"})
+    (check,) = examination.account(other)
+    assert (check.state, check.name) == ("warning", "no-such-user")
 
 
 async def test_the_spool_is_opened(tmp_path: Path) -> None:
@@ -82,6 +121,16 @@ async def test_a_plugin_says_what_it_found(tmp_path: Path) -> None:
     assert await plugin_checks(settings) == [
         Check("plugin", "auth-file", "ok", "2 accounts, 1 can log in")
     ]
+
+
+@pytest.mark.parametrize("users", ["", "alice:{PLAIN}x:frozen\n", "bob:{WHAT}x\n"])
+async def test_a_login_that_nobody_has_is_a_warning(tmp_path: Path, users: str) -> None:
+    """The relay would serve, and refuse everybody."""
+    (tmp_path / "users").write_text(users)
+    settings = configured(tmp_path, '[[auth]]\nuse = "auth-file"\noptions.path = "users"\n')
+    (check,) = await plugin_checks(settings)
+    assert check.state == "warning"
+    assert "0 can log in: `filterrelay user add LOGIN`" in check.text
 
 
 async def test_a_plugin_that_cannot_start_fails(tmp_path: Path) -> None:
@@ -182,10 +231,10 @@ async def test_an_upstream_that_answers_is_good(tmp_path: Path) -> None:
     assert (check.state, check.name) == ("ok", f"provider 127.0.0.1:{port}")
 
 
-async def test_an_upstream_nobody_of_which_answers_fails(tmp_path: Path) -> None:
-    """Mail would only wait."""
+async def test_an_upstream_nobody_of_which_answers_makes_mail_wait(tmp_path: Path) -> None:
+    """It is accepted nevertheless."""
     (check,) = await examination.next_hops(configured(tmp_path, upstream(NOBODY)))
-    assert check.state == "failed"
+    assert (check.state, check.waits) == ("warning", "provider")
 
 
 async def test_a_host_that_is_down_beside_another_is_a_warning(tmp_path: Path) -> None:
@@ -193,10 +242,10 @@ async def test_a_host_that_is_down_beside_another_is_a_warning(tmp_path: Path) -
     async with smart_host() as port:
         settings = configured(tmp_path, upstream(NOBODY, f"127.0.0.1:{port}"))
         checks = await examination.next_hops(settings)
-    assert [check.state for check in checks] == ["warning", "ok"]
+    assert [(check.state, check.waits) for check in checks] == [("warning", ""), ("ok", "")]
 
 
-@pytest.mark.parametrize(("answer", "state"), [(b"235 ok", "ok"), (b"535 5.7.8 no", "failed")])
+@pytest.mark.parametrize(("answer", "state"), [(b"235 ok", "ok"), (b"535 5.7.8 no", "warning")])
 async def test_the_login_is_tried(tmp_path: Path, answer: bytes, state: str) -> None:
     """A wrong password is found now, not by the first mail."""
     async with smart_host(answer) as port:
@@ -207,12 +256,12 @@ async def test_the_login_is_tried(tmp_path: Path, answer: bytes, state: str) -> 
     assert "secret" not in check.text
 
 
-async def test_missing_tls_fails_where_it_is_required(tmp_path: Path) -> None:
+async def test_missing_tls_makes_mail_wait_where_it_is_required(tmp_path: Path) -> None:
     """As delivery would refuse to go on in plain text."""
     async with smart_host() as port:
         text = upstream(f"127.0.0.1:{port}").replace('"none"', '"required"')
         (check,) = await examination.next_hops(configured(tmp_path, text))
-    assert check.state == "failed"
+    assert (check.state, check.waits) == ("warning", "provider")
 
 
 def signing(**keys: str) -> str:

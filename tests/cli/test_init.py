@@ -1,5 +1,7 @@
 """`filterrelay init`: from nothing to a configuration that only lacks its smart host."""
 
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,12 +67,13 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert not (tmp_path / "filterrelay.toml").exists()
 
 
-def test_the_next_three_steps_are_told(tmp_path: Path) -> None:
-    """With the commands to type."""
+def test_the_next_three_steps_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the commands to type, as this one was typed."""
+    monkeypatch.setattr("sys.argv", [".venv/bin/filterrelay", "init"])
     said = init(tmp_path).output
     assert [number for number in "123" if f"\n{number}. " in said] == ["1", "2", "3"]
     for verb in ("user add", "dkim record", "check", "serve"):
-        assert f"filterrelay {verb} " in said
+        assert f" .venv/bin/filterrelay {verb} " in said
 
 
 def test_daemons_that_are_there_are_switched_on(
@@ -92,6 +95,88 @@ def test_each_plugin_looks_for_its_own_daemon(
     assert "clamav" not in found_here()
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "examples"),
+    [
+        ("relay.shop.example", (), "--upstream."),
+        ("mailhost", (), "--hostname, --domain, --upstream."),
+        ("mailhost", ("--hostname", "mx.shop.example"), "--upstream."),
+        ("mailhost", ("--domain", "shop.example"), "--hostname, --upstream."),
+    ],
+)
+def test_what_nobody_said_is_told_to_be_an_example(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    options: tuple[str, ...],
+    examples: str,
+) -> None:
+    """A machine may not know its full name; the file must not pretend that it does."""
+    monkeypatch.setattr("socket.getfqdn", lambda: name)
+    assert f"so examples stand there: {examples}\n" in init(tmp_path, *options).output
+
+
+def test_nothing_is_an_example_when_all_is_said(tmp_path: Path) -> None:
+    """Nor is it spoken of."""
+    said = init(tmp_path, "--hostname", "mx.shop.example", "--upstream", "out.example:465").output
+    assert "example stand" not in said
+
+
+@pytest.mark.parametrize(
+    ("directory", "state"), [("etc/filterrelay", "var"), ("etc/mail/relay", "var"), ("own", "own")]
+)
+def test_the_state_lies_where_the_system_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: str, state: str
+) -> None:
+    """Below /var for what is configured below /etc, else beside the file."""
+    monkeypatch.setattr(command, "_SYSTEM", tmp_path / "etc")
+    init(tmp_path / directory)
+    expected = {"var": Path("/var/lib/filterrelay"), "own": tmp_path / "own" / "state"}
+    assert written(tmp_path / directory).state_dir == expected[state]
+
+
+def test_root_is_told_of_a_user_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what to do for it, when it is there."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(command, "relay_account", lambda: None)
+    said = init(tmp_path).output
+    assert "adduser --system --group --home /var/lib/filterrelay filterrelay" in said
+    assert f"chown filterrelay {tmp_path}/tls/privkey.pem" in said
+
+
+COMMENTED = re.compile(r"#+ (\[.*\]|\w+ *=.*)")
+
+
+def uncommented(text: str, marks: str) -> Settings:
+    """The template's settings when the keys behind so many # are taken from behind them."""
+    lines = []
+    for line in text.splitlines():
+        found = COMMENTED.match(line)
+        lines.append(found[1] if found and line.startswith(f"{marks} ") else line)
+    return Settings.model_validate(tomllib.loads("\n".join(lines)))
+
+
+def test_keys_behind_one_mark_have_their_defaults() -> None:
+    """To take the mark away changes nothing."""
+    words = dict.fromkeys(("hostname", "domain", "selector", "upstream", "state_dir"), "x.example")
+    text = configuration(words, {})
+    plain = Settings.model_validate(tomllib.loads(text))
+    assert uncommented(text, "#") == plain
+    assert uncommented(text, "#").model_fields_set > plain.model_fields_set
+
+
+def test_keys_behind_two_marks_are_examples() -> None:
+    """They can be taken as they stand, and do something."""
+    words = dict.fromkeys(("hostname", "domain", "selector", "upstream", "state_dir"), "x.example")
+    changed = uncommented(configuration(words, {}), "##")
+    assert changed.listener[0].trusted_networks
+    assert changed.filter[-1].mode == "shadow"
+    assert changed.route
+    assert changed.upstream[0].username
+
+
 def test_no_word_of_the_template_is_left() -> None:
     """All its gaps are filled."""
     words = dict.fromkeys(("hostname", "domain", "selector", "upstream", "state_dir"), "x.example")
@@ -106,6 +191,7 @@ def test_no_word_of_the_template_is_left() -> None:
         ("--hostname", "relay office"),
         ("--domain", 'a"b'),
         ("--upstream", "no port"),
+        ("--upstream", "smtp.provider.example"),
         ("--upstream", "smtp.provider.example:x"),
     ],
 )

@@ -45,6 +45,7 @@ def test_a_plugin_is_described_with_its_options() -> None:
     """Its docstring, its hooks, and what the file may say to it."""
     said = plugins("clamav").output
     assert "Has clamd scan each message" in said
+    assert "section: [[filter]]" in said
     assert 'action = "reject"  ("reject" | "quarantine" | "discard" | "tag")' in said
 
 

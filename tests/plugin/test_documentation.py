@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import filterrelay.cli
+from filterrelay.chain.loader import SECTIONS
 from filterrelay.plugin.discovery import check
 from filterrelay.plugin.testing import running
 
@@ -27,7 +29,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (project / "office_words.py").write_text(code)
     (project / "pyproject.toml").write_text(blocks("toml")[0])
     (project / "test_office_words.py").write_text(test)
-    (project / "pytest.ini").write_text("[pytest]\nasyncio_mode = auto\n")
     environment = project / "venv"
     venv.create(environment, system_site_packages=True, with_pip=False)
     site = next((environment / "lib").glob("python*/site-packages"))
@@ -74,3 +75,20 @@ async def test_the_lifespan_example_works(tmp_path: Path) -> None:
     async with running(namespace["Counter"], state_dir=tmp_path) as counter:
         await counter.on_outcome(None)
     assert (tmp_path / "Counter" / "seen").read_text() == "1"
+
+
+def test_each_member_that_the_command_line_asks_for_is_there() -> None:
+    """What the program looks for on a plugin's class stands on the page."""
+    commands = Path(filterrelay.cli.__file__).parent.glob("*.py")
+    source = "\n".join(file.read_text() for file in commands)
+    for member in ("probe", "found_here", "learn", "user_file_option", "dkim_keys"):
+        assert f'"{member}"' in source
+        assert re.search(rf"^\| `.*\b{member}\b.*` \|", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_each_section_is_told_with_its_hooks(section: str) -> None:
+    """An author learns where the plugin goes."""
+    row = re.search(rf"^\| `\[\[{section}\]\]` \| (.*) \|$", PAGE, re.MULTILINE)
+    assert row is not None
+    assert set(re.findall(r"`(\w+)`", row[1])) == set(SECTIONS[section])

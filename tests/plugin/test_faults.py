@@ -1,5 +1,6 @@
 """What is wrong in a table is said at the key that the file has, in words of this project."""
 
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -7,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from filterrelay.plugin import Options
 from filterrelay.plugin.faults import KeyPath, dotted, faults, nearest
+from filterrelay.settings import Pattern
 
 
 @pytest.mark.parametrize(
@@ -50,6 +52,16 @@ class Signing(Options):
     """Tables by name."""
     maybe: Key | None = None
     """A table or none."""
+    retry: Key = Key(domain="a")
+    """A table."""
+    number: int = 0
+    """A number."""
+    switch: bool = False
+    """A switch."""
+    file: Path = Path("a")
+    """A file."""
+    pattern: Pattern | None = None
+    """An address pattern."""
 
 
 def found(options: dict[str, Any]) -> dict[KeyPath, str]:
@@ -81,7 +93,7 @@ def test_an_unknown_key_within_is_compared_with_its_neighbours(
 
 def test_a_value_of_several_kinds_is_one_fault() -> None:
     """The kinds have no names that a file could have, and are told in one sentence."""
-    assert found({"tag": "lots"}) == {("tag",): "should be a valid number or 'off'"}
+    assert found({"tag": "lots"}) == {("tag",): "should be a number or 'off'"}
 
 
 def test_what_is_missing_is_said_at_its_place() -> None:
@@ -93,3 +105,26 @@ def test_an_empty_list_is_not_confused_with_one_of_faulty_tables() -> None:
     """Each has its own remedy."""
     assert found({"keys": []}) == {("keys",): "at least one is required"}
     assert found({"keys": [{}]}) == {("keys", 0, "domain"): "is required"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"keys": "a"}, "should be a list in brackets"),
+        ({"keys": {"domain": "a"}}, "should be a list in brackets: write [[keys]] for each"),
+        ({"retry": "15m"}, "should be a table of keys"),
+        ({"retry": [{"domain": "a"}]}, "should be a table of keys: write [retry], once"),
+        ({"by_name": 1}, "should be a table of keys"),
+        ({"number": "many"}, "should be a whole number"),
+        ({"number": 1.5}, "should be a whole number"),
+        ({"switch": "perhaps"}, "should be true or false"),
+        ({"file": 1}, "should be a path in quotation marks"),
+        ({"keys": [{"domain": 1}]}, "should be text in quotation marks"),
+        ({"pattern": 1}, "should be text in quotation marks"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_in_words_of_the_file(
+    options: dict[str, Any], said: str
+) -> None:
+    """No word of the libraries that check it."""
+    assert list(found(options).values()) == [said]

@@ -220,8 +220,18 @@ def test_a_certificate_with_another_key_is_refused(tmp_path: Path, pki: Path) ->
 def test_a_certificate_that_is_none_is_refused(tmp_path: Path, pki: Path) -> None:
     """A file with something else in it is named."""
     text = GOOD + f'[tls]\ncertificate = "f.toml"\nkey = "{pki}/a.key"\n'
-    (found,) = problems(tmp_path, text)
-    assert found.startswith(f"9: tls.certificate: {tmp_path}/f.toml and {pki}/a.key can't be used")
+    assert problems(tmp_path, text) == [
+        f"9: tls.certificate: {tmp_path}/f.toml holds no certificate in PEM form"
+    ]
+
+
+def test_a_certificate_and_a_key_in_each_others_place_are_told(tmp_path: Path, pki: Path) -> None:
+    """Each for itself."""
+    text = GOOD + f'[tls]\ncertificate = "{pki}/a.key"\nkey = "{pki}/a.pem"\n'
+    assert problems(tmp_path, text) == [
+        f"9: tls.certificate: {pki}/a.key holds no certificate in PEM form",
+        f"10: tls.key: {pki}/a.pem holds no private key in PEM form",
+    ]
 
 
 def test_a_key_that_is_not_there_is_named(tmp_path: Path, pki: Path) -> None:
@@ -289,3 +299,10 @@ def test_a_password_without_tls_is_warned_of(tmp_path: Path) -> None:
     (tmp_path / "f.toml").touch(mode=0o600)
     (found,) = risks(tmp_path, GOOD + 'tls = "none"\nusername = "office"\npassword = "x"\n')
     assert found.startswith("upstream provider: its password may cross the network in plain text")
+
+
+def test_a_console_that_is_not_there_yet_is_told(tmp_path: Path) -> None:
+    """Who asked for one would look for it; who didn't, or switched it off, wouldn't."""
+    asked = GOOD + '[console]\naddress = "127.0.0.1:9326"\n'
+    assert risks(tmp_path, asked) == ["[console]: there is no console yet; nothing answers there"]
+    assert risks(tmp_path, GOOD + '[console]\naddress = ""\n') == []

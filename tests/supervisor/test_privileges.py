@@ -27,9 +27,10 @@ def test_a_user_stays_who_it_is() -> None:
 
 @as_root
 def test_the_user_must_exist() -> None:
-    """Nothing serves the world as root by accident; the message says what to do."""
+    """Whom the file names; the message says what to do."""
     with pytest.raises(NoSuchUser, match=r"adduser --system .* no-such-user\n.*user = \"root\""):
         account_to_become("no-such-user")
+    assert account_to_become("no-such-user", chosen=False) is None  # nobody asked for it
 
 
 @as_root

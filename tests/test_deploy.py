@@ -1,0 +1,46 @@
+"""deploy/filterrelay.service: the unit that systemd runs."""
+
+import configparser
+import shutil
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from filterrelay.plugin.options import parse_duration
+from filterrelay.settings import Settings
+
+UNIT = Path(__file__).parent.parent / "deploy" / "filterrelay.service"
+
+
+def service() -> configparser.SectionProxy:
+    """Its section [Service]."""
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]  # letter case counts there
+    parser.read(UNIT)
+    return parser["Service"]
+
+
+def test_it_waits_until_mail_under_way_is_drained() -> None:
+    """systemd must not kill what filterrelay promised to finish."""
+    drain: timedelta = Settings.model_fields["delivery"].default.drain
+    assert parse_duration(service()["TimeoutStopSec"]) > 2 * drain
+
+
+def test_it_may_write_where_the_state_lies() -> None:
+    """And nowhere else in a system that is read-only for it."""
+    state = Settings.model_fields["state_dir"].default
+    assert service()["ProtectSystem"] == "strict"
+    assert str(state) in service()["ReadWritePaths"].split()
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")
+def test_systemd_understands_it(tmp_path: Path) -> None:
+    """All but its program's path, which is of the machine that it is for."""
+    text = UNIT.read_text().replace("/opt/filterrelay/bin/filterrelay", sys.executable)
+    (tmp_path / UNIT.name).write_text(text)
+    command = ["systemd-analyze", "verify", str(tmp_path / UNIT.name)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

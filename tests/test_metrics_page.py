@@ -1,0 +1,66 @@
+"""docs/metrics.md says every series, as observe/metrics.py has it.
+
+`FILTERRELAY_WRITE_DOCS=1 pytest tests/test_metrics_page.py` writes its tables anew.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client.metrics import MetricWrapperBase
+
+from filterrelay.observe import metrics
+from filterrelay.observe.metrics import Metrics
+
+PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
+FIRST = "| series | kind | labels | meaning |"
+LISTS = {
+    "verdict": metrics.VERDICTS,
+    "failure": metrics.FAILURES,
+    "mode": metrics.MODES,
+    "result of a connection": metrics.CONNECTION_RESULTS,
+    "result of a login": metrics.LOGIN_RESULTS,
+    "result of a delivery": metrics.ATTEMPT_RESULTS,
+    "reply": metrics.REPLY_CLASSES,
+    "command": metrics.COMMANDS,
+    "hook of a refusal": metrics.REFUSAL_HOOKS,
+    "by": metrics.REFUSED_BY,
+}
+
+
+def series() -> dict[str, MetricWrapperBase]:
+    """All of them, by the names that Prometheus sees."""
+    found = [one for one in vars(Metrics()).values() if isinstance(one, MetricWrapperBase)]
+    return {one._name + ("_total" if one._type == "counter" else ""): one for one in found}
+
+
+def tables() -> Iterator[str]:
+    """The lines of the page's two tables."""
+    yield from (FIRST, "|---|---|---|---|")
+    for name, one in series().items():
+        labels = ", ".join(f"`{label}`" for label in one._labelnames)
+        yield f"| `{name}` | {one._type} | {labels} | {one._documentation} |"
+    yield from ("", "| label | words |", "|---|---|")
+    for label, words in LISTS.items():
+        yield f"| {label} | {', '.join(f'`{word}`' for word in words)} |"
+
+
+def page() -> str:
+    """The page with its tables as they should be."""
+    written = PAGE.read_text().partition(FIRST)[0]
+    return written + "\n".join(tables()) + "\n"
+
+
+def test_the_page_is_current() -> None:
+    """Whoever adds a series adds its line, too."""
+    if os.environ.get("FILTERRELAY_WRITE_DOCS"):
+        PAGE.write_text(page())
+    assert PAGE.read_text() == page()
+
+
+def test_no_expression_on_the_page_names_a_series_that_is_not_there() -> None:
+    """An alert on it would never come."""
+    named = set(re.findall(r"\bfilterrelay_\w+", PAGE.read_text()))
+    known = {f"{name}{end}" for name in series() for end in ("", "_bucket")}
+    assert named <= known

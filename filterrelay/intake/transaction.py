@@ -251,6 +251,9 @@ class Intake:
         records, decided = earlier.records(), earlier.decided()
         if len(message.all("received")) > self._rules.received_headers:
             return Judgement(Reject(LOOP), "", envelope, message, {}, (), records)
+        refused = self._rules.listeners[session.listener].author(session, message)
+        if refused is not None:
+            return Judgement(Reject(refused), "", envelope, message, {}, (), records)
         if decided is not None:
             return Judgement(*decided, envelope, message, {}, (), records)
         judged = await self._chain.judge(session, envelope, message, findings=earlier.findings())

@@ -111,6 +111,8 @@ class Listener(Section):
     """Recipients that everybody may send to, without AUTH."""
     senders: Literal["own", "any"] = "own"
     """Whether a login sends as itself and its listed senders only."""
+    from_header: Literal["own", "any"] = "own"
+    """Whether From and Sender must name the login or its listed senders, too, with senders = own."""
     proxy_protocol: bool = False
     """Whether each connection begins with a PROXY header (v1 or v2) of a load balancer."""
     xclient_from: tuple[Network, ...] = ()

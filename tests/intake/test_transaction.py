@@ -191,6 +191,17 @@ async def test_a_message_that_goes_in_circles_is_refused() -> None:
     assert (reply.code, reply.enhanced) == (554, "5.4.6")
 
 
+async def test_mail_in_another_persons_name_is_refused_before_a_filter_sees_it() -> None:
+    """At the end of data, with the ID, and nothing of it is kept but the trace."""
+    bench = Bench(says(None))
+    reply = await bench.send(a_message("Hello", **{"from": "ceo@office.example"}).raw)
+    assert (reply.code, reply.enhanced) == (550, "5.7.1")
+    assert "alice@office.example may not write as ceo@office.example" in reply.text
+    message_id = reply.text.partition("[")[2].rstrip("]")
+    (event,) = await bench.spool.events(message_id)
+    assert (event.data["verdict"], event.data["steps"]) == ("reject", [])
+
+
 class DiscardsFor:
     """Throws away what is for one recipient, and finds something of each."""
 

@@ -13,6 +13,7 @@ from filterrelay.spool.store import (
     Lease,
     NoSuchMessage,
     RecipientState,
+    Search,
     Selection,
     Settlement,
     SpoolUnavailable,
@@ -198,6 +199,11 @@ class MemorySpool:
         """The message's events, oldest first; of messages that are gone, too."""
         found = [event for event in self._events if event.message_id == message_id]
         return sorted(found, key=lambda event: event.at)
+
+    async def search(self, search: Search) -> list[Event]:
+        """The `received` events of the messages meant, newest first."""
+        meant = [event for event in reversed(self._events) if search.means(event)]
+        return sorted(meant, key=lambda event: event.at, reverse=True)[: search.limit]
 
     async def depth(self) -> Depth:
         """How much lies here, and how old it is."""

@@ -20,6 +20,7 @@ from filterrelay.spool.store import (
     Deposit,
     Depth,
     Event,
+    Search,
     Selection,
     Settlement,
     SpoolUnavailable,
@@ -211,6 +212,10 @@ class SqliteSpool:
     async def events(self, message_id: str) -> list[Event]:
         """The message's events, oldest first; of messages that are gone, too."""
         return await self._lookups.ask(partial(questions.events, message_id))
+
+    async def search(self, search: Search) -> list[Event]:
+        """The `received` events of the messages meant, newest first."""
+        return await self._listings.ask(partial(questions.search, search))
 
     async def depth(self) -> Depth:
         """How much lies here, and how old it is."""

@@ -44,6 +44,8 @@ from filterrelay.spool.store import (
 )
 
 LOOP = Reply(554, "5.4.6", "The message has passed too many relays; it seems to go in circles")
+LOGGED_RECIPIENTS = 5  # of a message; the trace has all of them
+LOGGED_ID = 250  # characters of its Message-ID
 FIRST_LEASE = timedelta(seconds=60)  # how soon another process takes over after a crash
 
 log = structlog.get_logger(__name__)
@@ -200,7 +202,7 @@ class Intake:
             outcome, deposit = await self._accept(session, envelope, message)
             if deposit is not None and deposit.message.state is State.QUEUED:
                 handed_over = self._hand_over(deposit, reservation)
-            self._report(outcome, durable=deposit is not None)
+            self._report(outcome, message, durable=deposit is not None)
         finally:
             self._early.end_transaction(session.id)
             if not handed_over:
@@ -362,10 +364,10 @@ class Intake:
             steps=judged.steps,
         )
 
-    def _report(self, outcome: Outcome, *, durable: bool) -> None:
+    def _report(self, outcome: Outcome, message: Message, *, durable: bool) -> None:
         """Counts, logs and tells; what went into no spool gets its trace here."""
         try:
-            self._count(outcome)
+            self._count(outcome, message)
             if not durable:
                 self._background(self._record([received_event(outcome)]))
             if self._chain.observed("on_outcome"):
@@ -373,8 +375,9 @@ class Intake:
         except Exception:  # the seam: the outcome stands, and the client must hear of it
             log.exception("outcome_not_told")
 
-    def _count(self, outcome: Outcome) -> None:
+    def _count(self, outcome: Outcome, message: Message) -> None:
         session, verdict = outcome.session, name_of(outcome.verdict)
+        recipients = outcome.envelope.recipients
         self._metrics.messages.labels(session.listener, verdict).inc()
         self._metrics.message_bytes.labels(session.listener, verdict).inc(outcome.size)
         log.info(
@@ -383,7 +386,9 @@ class Intake:
             verdict=verdict,
             by=outcome.by,
             sender=outcome.envelope.return_path,
-            recipients=len(outcome.envelope.recipients),
+            recipients=[str(recipient) for recipient in recipients[:LOGGED_RECIPIENTS]],
+            recipient_count=len(recipients),
+            header_message_id=message.get("message-id")[:LOGGED_ID],
             size=outcome.size,
             client=session.client_ip,
             login=session.login,

@@ -202,6 +202,17 @@ async def test_mail_in_another_persons_name_is_refused_before_a_filter_sees_it()
     assert (event.data["verdict"], event.data["steps"]) == ("reject", [])
 
 
+async def test_the_log_says_to_whom_a_message_went_and_what_its_writer_calls_it() -> None:
+    """A search for an address or a Message-ID finds the ID; a long list shows its beginning."""
+    many = [f"user{number}@partner.example" for number in range(9)]
+    with capture_logs() as logs:
+        await Bench().send(envelope=an_envelope("alice@office.example", *many))
+    (line,) = [line for line in logs if line["event"] == "message"]
+    assert line["recipients"] == many[:5]
+    assert line["recipient_count"] == 9
+    assert line["header_message_id"] == "<1@office.example>"
+
+
 class DiscardsFor:
     """Throws away what is for one recipient, and finds something of each."""
 

@@ -1,7 +1,7 @@
 """Delivery status notifications: bounces, delay notices, and `relayed` (RFC 3461, RFC 3464).
 
 A report is a message of the null sender, written as bytes with CRLF and handed
-to `submit`, which signs it and makes it durable like any other mail.
+to `submit`, which signs it, makes it durable like any other mail and gives it an ID.
 """
 
 import email.utils
@@ -21,7 +21,7 @@ from filterrelay.mail.reply import Reply
 from filterrelay.observe.clock import Clock
 from filterrelay.spool.store import StoredMessage
 
-Submit = Callable[[Envelope, bytes], Awaitable[None]]
+Submit = Callable[[Envelope, bytes, str], Awaitable[str]]  # also the ID that it is about
 
 MOST_HEADERS = 16 * 1024  # octets of the original's header section in a report
 MOST_RETURNED = 1024 * 1024  # octets of the original that RET=FULL gives back
@@ -84,16 +84,16 @@ class Reports:
         body: bytes,
         *,
         until: datetime | None = None,
-    ) -> bool:
-        """Tells the sender, of those recipients whose NOTIFY wants it; whether there was anything.
+    ) -> str:
+        """Tells the sender, of those recipients whose NOTIFY wants it; returns the report's ID.
 
-        The report is durable when this returns. until: when a delayed message
-        will be given up.
+        Empty when there was nothing to tell. The report is durable when this returns.
+        until: when a delayed message will be given up.
         """
         sender = message.envelope.sender
         told = [each for each in told if wants(each.recipient, action)]
         if sender is None or not told:
-            return False
+            return ""
         international = sender.needs_smtputf8 or any(
             each.recipient.address.needs_smtputf8 for each in told
         )
@@ -104,8 +104,8 @@ class Reports:
             body="8BITMIME",
             smtputf8=international,
         )
-        await self._submit(envelope, report.encode(international=international))
-        return True
+        raw = report.encode(international=international)
+        return await self._submit(envelope, raw, message.id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,17 @@ from filterrelay.spool.store import Deposit, Event, Lease, State, StoredMessage,
 
 
 def deposit_of(
-    outcome: Outcome, message: Message, lease: Lease | None = None, *, reason: str = ""
+    outcome: Outcome,
+    message: Message,
+    lease: Lease | None = None,
+    *,
+    reason: str = "",
+    about: str = "",
 ) -> Deposit:
     """The message for the spool: queued, or set aside for a reason.
 
     message: as it shall leave. lease: whose it is now; its recipients are then
-    due when that ends, and at once without.
+    due when that ends, and at once without. about: the message that it reports on.
     """
     quarantined = isinstance(outcome.verdict, Quarantine)
     stored = StoredMessage(
@@ -32,11 +37,11 @@ def deposit_of(
         by=outcome.by,
         lease=lease,
     )
-    return Deposit(stored, message.raw, (received_event(outcome),))
+    return Deposit(stored, message.raw, (received_event(outcome, about=about),))
 
 
-def received_event(outcome: Outcome) -> Event:
-    """The event that opens a message's trace."""
+def received_event(outcome: Outcome, *, about: str = "") -> Event:
+    """The event that opens a message's trace. about: the message that it reports on."""
     data: dict[str, Any] = {
         "session": outcome.session.facts(),
         **envelope_facts(outcome.envelope),
@@ -46,6 +51,8 @@ def received_event(outcome: Outcome) -> Event:
         "reply": str(outcome.reply),
         "steps": steps_facts(outcome.steps),
     }
+    if about:
+        data["about"] = about
     return Event(outcome.id, outcome.at, "received", data)
 
 

@@ -336,8 +336,11 @@ class Intake:
         await self._spool.record([Event(stored.id, now, "judged-again", data)])
         return judged.verdict
 
-    async def submit(self, envelope: Envelope, raw: bytes) -> str:
-        """Signs and spools a message of the relay's own, such as a bounce; returns its ID."""
+    async def submit(self, envelope: Envelope, raw: bytes, *, about: str = "") -> str:
+        """Signs and spools a message of the relay's own, such as a bounce; returns its ID.
+
+        about: the message that it reports on, for the trace.
+        """
         session = Session(new_id(self._clock.now()), "", "report", "", trusted=True)
         message = Message(new_id(self._clock.now()), raw)
         with bound_contextvars(message_id=message.id):
@@ -345,8 +348,8 @@ class Intake:
             judged = Judgement(Pass(), "", envelope, message, {}, (), steps)
             queued = Reply(250, "2.0.0", f"OK, queued as {message.id}")
             outcome = self._outcome(session, message, judged, queued)
-            await self._spool.commit(deposit_of(outcome, message))
-            log.info("report_queued", recipients=len(envelope.recipients))
+            await self._spool.commit(deposit_of(outcome, message, about=about))
+            log.info("report_queued", about=about, recipients=len(envelope.recipients))
         return message.id
 
     def _outcome(

@@ -30,8 +30,9 @@ async def written(
     """The one report on all recipients."""
     sent: list[tuple[Envelope, bytes]] = []
 
-    async def submit(envelope: Envelope, raw: bytes) -> None:
+    async def submit(envelope: Envelope, raw: bytes, about: str) -> str:
         sent.append((envelope, raw))
+        return f"REPORT-ON-{about}"
 
     told = [Told(stored.recipient, reply, host) for stored in message.recipients]
     until = SOME_TIME + timedelta(days=5) if action is Action.DELAYED else None
@@ -180,7 +181,7 @@ async def test_nobody_is_told_of_what_nobody_wants_to_hear() -> None:
     message = a_stored_message(notify=("NEVER",))
     calls: list[bytes] = []
 
-    async def submit(envelope: Envelope, raw: bytes) -> None:
+    async def submit(envelope: Envelope, raw: bytes, about: str) -> str:
         calls.append(raw)
 
     reports = Reports("relay.office.example", submit, FakeClock())
@@ -189,3 +190,4 @@ async def test_nobody_is_told_of_what_nobody_wants_to_hear() -> None:
     assert not await reports.send(Action.FAILED, message, told, BODY)
     assert not await reports.send(Action.FAILED, bounce, told, BODY)
     assert calls == []
+        return about

@@ -420,10 +420,12 @@ async def test_a_login_that_nobody_can_check_is_said_to_be_so() -> None:
 async def test_a_report_of_our_own_is_signed_and_due_at_once() -> None:
     """Bounces pass no filter."""
     bench = Bench(REJECTS, signers=(Signs,))
-    message_id = await bench.intake.submit(an_envelope(""), RAW)
+    message_id = await bench.intake.submit(an_envelope(""), RAW, about="LOST")
     (stored,) = await bench.spool.lease("x", bench.clock.now(), bench.clock.now(), 10)
     assert stored.id == message_id
     assert (await bench.spool.body(message_id)).startswith(b"X-Signature")
+    (event,) = await bench.spool.events(message_id)
+    assert event.data["about"] == "LOST"
 
 
 async def test_messages_are_counted_by_listener_and_verdict() -> None:

@@ -20,7 +20,11 @@ if TYPE_CHECKING:  # importing pydantic takes 0.1 s, which `--help` shouldn't co
 
 T = TypeVar("T")
 
+HELP_OPTIONS = ["-h", "--help"]
+
 _BEYOND_ASCII = re.compile(r"[^ -~\n]")
+
+_NOT_ALLOWED = ("Permission denied", "unable to open database file", "readonly database")
 
 PLACES = (Path("filterrelay.toml"), Path("/etc/filterrelay/filterrelay.toml"))
 
@@ -75,6 +79,7 @@ def command(help: str = "") -> typer.Typer:
         add_completion=False,
         no_args_is_help=bool(help),
         rich_markup_mode=None,
+        context_settings={"help_option_names": HELP_OPTIONS},
         pretty_exceptions_enable=False,
     )
 
@@ -101,6 +106,23 @@ def load_settings(config: Path | None) -> "Settings":
     from filterrelay.settings.file import load
 
     return load(find_config(config), os.environ)
+
+
+def load_spool_settings(config: Path | None) -> "Settings":
+    """The settings for commands that need the spool alone. Raises SettingsError.
+
+    They do without the certificate, its key and the upstreams' passwords, which
+    who asks may not be able to read.
+    """
+    from filterrelay.settings.problems import SettingsError
+
+    try:
+        return load_settings(config)
+    except SettingsError as error:
+        keys = [problem.key for problem in error.problems]
+        if error.valid and all(k.startswith("tls.") or k.endswith(".password_file") for k in keys):
+            return error.valid
+        raise
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -136,6 +158,11 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def counted(count: int, kind: str = "") -> str:
+    """So many messages, as `1 message` or `2 spam messages`; kind has its blank with it."""
+    return f"{count} {kind}message{'' if count == 1 else 's'}"
+
+
 def safe(text: object) -> str:
     """What it says, without anything that a terminal would take for a command.
 
@@ -160,6 +187,13 @@ def fail(text: str, code: Exit, *, as_json: bool) -> NoReturn:
 
 def told(error: Exception) -> str:
     """An error as a sentence for the operator."""
+    said = _said(error)
+    if os.geteuid() != 0 and any(words in said for words in _NOT_ALLOWED):
+        return f"{said}; run it as root or as the user that the relay runs as"
+    return said
+
+
+def _said(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return str(error) or type(error).__name__

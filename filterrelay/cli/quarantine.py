@@ -17,6 +17,7 @@ from filterrelay.cli.common import (
     run,
     safe,
 )
+from filterrelay.cli.layout import print_fields, print_table
 from filterrelay.cli.stored import (
     AllOption,
     Choice,
@@ -30,8 +31,6 @@ from filterrelay.cli.stored import (
     header_of,
     opened_spool,
     plain,
-    print_fields,
-    print_table,
     report_change,
 )
 from filterrelay.errors import FilterRelayError

@@ -189,7 +189,7 @@ def told(error: Exception) -> str:
     """An error as a sentence for the operator."""
     said = _said(error)
     if os.geteuid() != 0 and any(words in said for words in _NOT_ALLOWED):
-        return f"{said}; run it as root or as the user that the relay runs as"
+        return f"{said}; run it as root, or as the user that the relay runs as (filterrelay)"
     return said
 
 

@@ -79,9 +79,16 @@ def test_a_failure_is_told_where_it_is_looked_for(
     assert capsys.readouterr() == (out, err)
 
 
-def test_what_the_system_refuses_is_told_with_the_files_name() -> None:
-    """Not with the number that the system gives it."""
-    assert told(PermissionError(13, "Permission denied", "/x")) == "/x: Permission denied"
+@pytest.mark.parametrize(
+    ("user", "more"),
+    [(0, ""), (65534, "; run it as root, or as the user that the relay runs as (filterrelay)")],
+)
+def test_what_the_system_refuses_is_told_with_the_files_name(
+    monkeypatch: pytest.MonkeyPatch, user: int, more: str
+) -> None:
+    """Not with the number that the system gives it; who is somebody else hears who may."""
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    assert told(PermissionError(13, "Permission denied", "/x")) == f"/x: Permission denied{more}"
 
 
 def test_without_any_configuration_the_places_are_named(

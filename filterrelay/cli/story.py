@@ -94,8 +94,8 @@ def _show_attempt(data: Mapping[str, Any]) -> None:
     where = f"via {data['upstream']}"
     if data.get("host"):
         where += f" at {data['host']}"
-    tls = f", {data['tls']}" if data.get("tls") else ""
-    print_text(f"{where}{tls}, {data['seconds']:.2f} s", _IN)
+    tls = data["tls"] if data.get("tls") not in ("", "none", None) else "no TLS"
+    print_text(f"{where}, {tls}, {data['seconds']:.2f} s", _IN)
     for each in data["recipients"]:
         print_text(f"{each['address']}  {each['result']}: {each['reply']}", _IN)
 

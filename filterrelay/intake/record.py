@@ -10,6 +10,9 @@ from filterrelay.mail.outcome import Outcome, StepRecord
 from filterrelay.mail.verdict import Quarantine, name_of
 from filterrelay.spool.store import Deposit, Event, Lease, State, StoredMessage, recipients_due
 
+LOGGED_RECIPIENTS = 5  # of a message; the trace has all of them
+LOGGED_ID = 250  # characters of its Message-ID
+
 
 def deposit_of(
     outcome: Outcome,
@@ -54,6 +57,25 @@ def received_event(outcome: Outcome, *, about: str = "") -> Event:
     if about:
         data["about"] = about
     return Event(outcome.id, outcome.at, "received", data)
+
+
+def logged(outcome: Outcome, message: Message) -> dict[str, Any]:
+    """What the log says of a message: enough to find it by an address or by its Message-ID."""
+    session, recipients = outcome.session, outcome.envelope.recipients
+    return {
+        "message_id": outcome.id,
+        "verdict": name_of(outcome.verdict),
+        "by": outcome.by,
+        "sender": outcome.envelope.return_path,
+        "recipients": [str(recipient) for recipient in recipients[:LOGGED_RECIPIENTS]],
+        "recipient_count": len(recipients),
+        "header_message_id": message.get("message-id")[:LOGGED_ID],
+        "size": outcome.size,
+        "client": session.client_ip,
+        "login": session.login,
+        "listener": session.listener,
+        "reply": str(outcome.reply),
+    }
 
 
 def envelope_facts(envelope: Envelope) -> dict[str, Any]:

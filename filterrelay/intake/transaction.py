@@ -17,7 +17,7 @@ from filterrelay.chain.chain import Chain, NotAnswered
 from filterrelay.chain.run import Judgement
 from filterrelay.errors import FilterRelayError
 from filterrelay.intake.early import NOTHING_SAID, EarlyVerdicts
-from filterrelay.intake.record import deposit_of, received_event, steps_facts
+from filterrelay.intake.record import deposit_of, logged, received_event, steps_facts
 from filterrelay.intake.relaying import RelayRules
 from filterrelay.intake.submission import completed
 from filterrelay.intake.trace import authentication_results, received, without_forged_results
@@ -44,8 +44,6 @@ from filterrelay.spool.store import (
 )
 
 LOOP = Reply(554, "5.4.6", "The message has passed too many relays; it seems to go in circles")
-LOGGED_RECIPIENTS = 5  # of a message; the trace has all of them
-LOGGED_ID = 250  # characters of its Message-ID
 FIRST_LEASE = timedelta(seconds=60)  # how soon another process takes over after a crash
 
 log = structlog.get_logger(__name__)
@@ -380,24 +378,9 @@ class Intake:
 
     def _count(self, outcome: Outcome, message: Message) -> None:
         session, verdict = outcome.session, name_of(outcome.verdict)
-        recipients = outcome.envelope.recipients
         self._metrics.messages.labels(session.listener, verdict).inc()
         self._metrics.message_bytes.labels(session.listener, verdict).inc(outcome.size)
-        log.info(
-            "message",
-            message_id=outcome.id,
-            verdict=verdict,
-            by=outcome.by,
-            sender=outcome.envelope.return_path,
-            recipients=[str(recipient) for recipient in recipients[:LOGGED_RECIPIENTS]],
-            recipient_count=len(recipients),
-            header_message_id=message.get("message-id")[:LOGGED_ID],
-            size=outcome.size,
-            client=session.client_ip,
-            login=session.login,
-            listener=session.listener,
-            reply=str(outcome.reply),
-        )
+        log.info("message", **logged(outcome, message))
 
     async def _record(self, events: Sequence[Event]) -> None:
         try:

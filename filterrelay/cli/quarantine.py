@@ -44,10 +44,9 @@ from filterrelay.cli.stored import (
 
 if TYPE_CHECKING:
     from filterrelay.app import Core
-    from filterrelay.mail.message import Message
     from filterrelay.mail.verdict import Defer, Discard, Quarantine, Reject
     from filterrelay.settings import Settings
-    from filterrelay.spool.store import StoredMessage
+    from filterrelay.spool.store import Spool, StoredMessage
 
 T = TypeVar("T")
 
@@ -195,22 +194,31 @@ async def _one(settings: "Settings", message_id: str) -> "tuple[StoredMessage, b
 
 
 async def _delete(settings: "Settings", choice: Choice, teacher: Teacher | None) -> int:
-    """Deletes some at a time, what is to be learned first."""
-    from filterrelay.mail.message import Message
-    from filterrelay.spool.store import NoSuchMessage, State
+    """Deletes some at a time; what is to be learned is learned before."""
+    from filterrelay.spool.store import State
 
     deleted = 0
     async with opened_spool(settings) as (spool, now):
-        ids = [message.id for message in await chosen(spool, choice, now, State.QUARANTINED)]
-        for some in _lots(ids):
-            bodies = []
-            for id_ in some if teacher else ():
-                with suppress(NoSuchMessage):  # somebody else has released or deleted it
-                    bodies.append(Message(id_, await spool.body(id_)))
-            if teacher:
-                teacher.teach(bodies)
-            deleted += await spool.delete(some, now)
+        for some in _lots(await chosen(spool, choice, now, State.QUARANTINED)):
+            await _teach(teacher, spool, some)
+            deleted += await spool.delete([message.id for message in some], now)
     return deleted
+
+
+async def _teach(
+    teacher: Teacher | None, spool: "Spool", stored: "Sequence[StoredMessage]"
+) -> None:
+    """Teaches the messages as they were set aside, if anybody is to learn."""
+    from filterrelay.mail.message import Message
+    from filterrelay.spool.store import NoSuchMessage
+
+    if teacher is None:
+        return
+    messages = []
+    for one in stored:
+        with suppress(NoSuchMessage):  # somebody else has released or deleted it
+            messages.append(Message(one.id, await spool.body(one.id)))
+    teacher.teach(messages)
 
 
 async def _release(
@@ -229,38 +237,29 @@ async def _release(
     kept: dict[str, str] = {}
     owner = f"release-{new_id(clock.now())}"
     async with running_core(settings, owner=owner, metrics=Metrics(), clock=clock) as core:
-        messages = await chosen(core.spool, choice, clock.now(), State.QUARANTINED)
-        for some in _lots(messages):
-            wanted = []
+        for some in _lots(await chosen(core.spool, choice, clock.now(), State.QUARANTINED)):
+            await _teach(teacher, core.spool, some)
             for message in some:
-                body, why = await _release_one(core, message)
-                if why:
+                if why := await _why_kept(core, message):
                     kept[message.id] = why
                 else:
                     released.append(message.id)
-                    wanted.append(body)
-            if teacher:
-                teacher.teach(wanted)
     return released, kept
 
 
-async def _release_one(core: "Core", message: "StoredMessage") -> "tuple[Message, str]":
-    """The message as it was set aside, and why it stays there if it does."""
+async def _why_kept(core: "Core", message: "StoredMessage") -> str:
+    """Sends the message on, or says why it stays."""
     from filterrelay.chain.chain import NotAnswered
-    from filterrelay.mail.message import Message
     from filterrelay.mail.verdict import Pass, name_of
     from filterrelay.spool.store import NoSuchMessage
 
-    body = b""
     try:
-        body = await core.spool.body(message.id)
-        verdict = await core.intake.release(message, body)
-        why = "" if isinstance(verdict, Pass) else f"{name_of(verdict)}: {_why(verdict)}"
+        verdict = await core.intake.release(message, await core.spool.body(message.id))
     except NotAnswered as silent:
-        why = str(silent)
+        return str(silent)
     except NoSuchMessage:
-        why = "somebody else has released or deleted it"
-    return Message(message.id, body), why
+        return "somebody else has released or deleted it"
+    return "" if isinstance(verdict, Pass) else f"{name_of(verdict)}: {_why(verdict)}"
 
 
 def _lots(all_of_them: Sequence[T]) -> Iterator[Sequence[T]]:

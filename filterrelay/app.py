@@ -174,9 +174,10 @@ def _core(
 ) -> Core:
     """Delivery needs the intake for its reports, and the intake delivery for its mail."""
 
-    async def submit(envelope: Envelope, raw: bytes) -> None:
-        await intake.submit(envelope, raw)
+    async def submit(envelope: Envelope, raw: bytes, about: str) -> str:
+        report = await intake.submit(envelope, raw, about=about)
         scheduler.nudge()
+        return report
 
     def told(attempt: Attempt) -> None:
         background(chain.tell_attempt(attempt))

@@ -77,9 +77,9 @@ class AuthFile:
             right = True
         else:
             right = await self._is_right(credentials)
-        if account is None or account.frozen or not right:
+        if account is None or not right:
             return None
-        return Identity(account.login, account.senders, "auth-file")
+        return Identity(account.login, account.senders, "auth-file", account.frozen)
 
     async def probe(self) -> str:
         """How many accounts there are. Raises UserWarning when nobody can log in."""

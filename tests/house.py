@@ -38,6 +38,7 @@ NAMES_THAT_ARE_NO_PLUGINS = {
     ("cli/main.py", "dkim"): "the command",
     ("cli/examination.py", "dkim"): "the part of the table that is about keys in DNS",
     ("cli/learn.py", "spam"): "the kind of mail",
+    ("cli/quarantine.py", "spam"): "the kind of mail",
     ("plugin/learning.py", "spam"): "the kind of mail",
 }
 TESTS_OF_NO_FILE = {

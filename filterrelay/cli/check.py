@@ -14,10 +14,10 @@ from filterrelay.cli.common import (
     console,
     find_config,
     print_json,
-    print_table,
     run,
     safe,
 )
+from filterrelay.cli.layout import print_table
 
 if TYPE_CHECKING:
     from filterrelay.cli.examination import Check
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from filterrelay.settings.problems import SettingsError
 
 app = command()
-
-_STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
 
 @app.command()
@@ -107,13 +105,7 @@ def _report_problems(error: "SettingsError", *, as_json: bool) -> None:
 def _show(checks: "list[Check]", verdict: str, style: str) -> None:
     from rich.text import Text
 
-    rows = [
-        (
-            Text(one.state, style=_STYLES[one.state]),
-            *(Text(safe(words)) for words in (one.part, one.name, one.text)),
-        )
-        for one in checks
-    ]
+    rows = [(one.state, one.part, one.name, one.text) for one in checks]
     print_table(("", "part", "name", "found"), rows)
     console().print(Text(verdict, style=f"bold {style}"))
 

@@ -6,7 +6,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -19,16 +19,17 @@ from filterrelay.errors import FilterRelayError, why_unreadable
 
 if TYPE_CHECKING:  # importing pydantic or rich takes 0.1 s, which `--help` shouldn't cost
     from rich.console import Console
-    from rich.text import Text
 
     from filterrelay.settings import Settings
     from filterrelay.supervisor.privileges import Account
 
 T = TypeVar("T")
 
+HELP_OPTIONS = ["-h", "--help"]
 _UNBOUNDED = 10_000  # characters: the width of output that goes to no terminal
-_GAP = 2  # characters between the columns of a table
 _BEYOND_ASCII = re.compile(r"[^ -~\n]")
+
+_NOT_ALLOWED = ("Permission denied", "unable to open database file", "readonly database")
 
 PLACES = (Path("filterrelay.toml"), Path("/etc/filterrelay/filterrelay.toml"))
 
@@ -83,6 +84,7 @@ def command(help: str = "") -> typer.Typer:
         add_completion=False,
         no_args_is_help=bool(help),
         rich_markup_mode=None,
+        context_settings={"help_option_names": HELP_OPTIONS},
         pretty_exceptions_enable=False,
     )
 
@@ -122,6 +124,23 @@ def load_settings(config: Path | None) -> "Settings":
     return load(find_config(config), os.environ)
 
 
+def load_spool_settings(config: Path | None) -> "Settings":
+    """The settings for commands that need the spool alone. Raises SettingsError.
+
+    They do without the certificate, its key and the upstreams' passwords, which
+    who asks may not be able to read.
+    """
+    from filterrelay.settings.problems import SettingsError
+
+    try:
+        return load_settings(config)
+    except SettingsError as error:
+        keys = [problem.key for problem in error.problems]
+        if error.valid and all(k.startswith("tls.") or k.endswith(".password_file") for k in keys):
+            return error.valid
+        raise
+
+
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Runs one command's asynchronous work to its end."""
     import asyncio
@@ -155,41 +174,16 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
+def counted(count: int, kind: str = "") -> str:
+    """So many messages, as `1 message` or `2 spam messages`; kind has its blank with it."""
+    return f"{count} {kind}message{'' if count == 1 else 's'}"
+
+
 def console() -> "Console":
     """Where tables go: as wide as the terminal, and without bounds in a pipe or a file."""
     from rich.console import Console
 
     return Console(highlight=False, width=None if sys.stdout.isatty() else _UNBOUNDED)
-
-
-def print_table(
-    titles: Sequence[str], rows: "Sequence[Sequence[Text]]", on: "Console | None" = None
-) -> None:
-    """Prints rows below their titles. Names stand whole; the last column is wrapped at blanks.
-
-    It stands below the rest of its row where it would get no room beside it: what
-    is broken amid an address or a path can't be copied.
-    """
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
-
-    on = on or console()
-    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for title in titles[:-1]:
-        table.add_column(title, no_wrap=True)
-    table.add_column(titles[-1])
-    for row in rows:
-        table.add_row(*row)
-    columns = zip(titles, *(map(str, row) for row in rows), strict=True)
-    *names, words = ([*column] for column in columns)
-    needed = sum(max(map(len, column)) + _GAP for column in names)
-    if needed + max(len(word) for text in words for word in text.split() or [""]) <= on.width:
-        on.print(table)
-        return
-    for *cells, text in rows:
-        on.print(Text(" " * _GAP).join(cells), no_wrap=True, overflow="ignore", crop=False)
-        on.print(Padding(text, (0, 0, 0, 4)), overflow="ignore", crop=False)
 
 
 def safe(text: object) -> str:
@@ -216,6 +210,13 @@ def fail(text: str, code: Exit, *, as_json: bool) -> NoReturn:
 
 def told(error: Exception) -> str:
     """An error as a sentence for the operator."""
+    said = _said(error)
+    if os.geteuid() != 0 and any(words in said for words in _NOT_ALLOWED):
+        return f"{said}; run it as root, or as the user that the relay runs as (filterrelay)"
+    return said
+
+
+def _said(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {why_unreadable(error)}"
     return str(error) or type(error).__name__

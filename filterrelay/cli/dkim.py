@@ -43,7 +43,7 @@ class KeyType(StrEnum):
 KeyArgument = Annotated[
     Path | None,
     typer.Argument(
-        metavar="[KEY]",
+        metavar="KEY",
         help="The key's PEM file, with --domain and --selector; the configuration's keys when "
         "unsaid.",
     ),
@@ -77,7 +77,11 @@ def keygen(
         if as_json:
             print_json({"key": key, "record": made.public.record})
         else:
-            print(f"wrote {key}; publish this:\n{made.public.record}")
+            name = f"{selector or 'SELECTOR'}._domainkey.{domain or 'DOMAIN'}"
+            print(f"wrote {key}; publish this as the TXT record {name}:\n{made.public.record}")
+            print(
+                "with --domain and --selector, `filterrelay dkim record` prints it for a zone file"
+            )
         return
     uses = _chosen(key, domain, selector, config)
     missing = [use for use in uses if key is not None or not use.path.exists()]

@@ -1,9 +1,14 @@
 """Stored mail: single messages, mbox files, Maildirs and folders of them."""
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import typer
 
 from filterrelay.mail.message import Message
 
@@ -13,12 +18,50 @@ MAX_MESSAGE = 64 * 1024 * 1024  # octets kept of one message in an mbox
 _FROM_LINE = re.compile(rb"From .*\d\d:\d\d.*\d{4}\s*\Z")
 
 
+STANDARD_INPUT = Path("-")
+_USUAL = ("from", "date", "subject", "to", "message-id", "received")  # of one, a message has some
+
+
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
     """One message, and how many octets of its file were read for it."""
 
     message: Message
     octets: int
+
+
+def is_message(message: Message) -> bool:
+    """Whether it has a field that mail has, and isn't just any text."""
+    return any(message.all(name) for name in _USUAL)
+
+
+def must_exist(paths: list[Path]) -> list[Path]:
+    """The paths, if each is there or stands for standard input; else wrong usage."""
+    for path in paths:
+        if path != STANDARD_INPUT and not path.exists():
+            raise typer.BadParameter(f"there is no file {path}")
+    return paths
+
+
+def must_be_files(paths: list[Path]) -> list[Path]:
+    """The paths, if each is a file or stands for standard input; else wrong usage."""
+    for path in must_exist(paths):
+        if path.is_dir():
+            raise typer.BadParameter(f"{path} is a folder")
+    return paths
+
+
+@contextmanager
+def with_standard_input(paths: Iterable[Path]) -> Iterator[list[Path]]:
+    """The paths, with what comes on standard input as a file in the place of `-`."""
+    given = list(paths)
+    if STANDARD_INPUT not in given:
+        yield given
+        return
+    with TemporaryDirectory() as directory:
+        copy = Path(directory) / "standard-input"
+        copy.write_bytes(sys.stdin.buffer.read())
+        yield [copy if path == STANDARD_INPUT else path for path in given]
 
 
 def mail_files(paths: Iterable[Path]) -> list[Path]:

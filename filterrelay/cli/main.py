@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from filterrelay import __version__
-from filterrelay.cli.common import Exit, Refused, fail, told
+from filterrelay.cli.common import HELP_OPTIONS, Exit, Refused, fail, told
 from filterrelay.errors import FilterRelayError
 
 COMMANDS = {
@@ -60,6 +60,7 @@ app = typer.Typer(
     help="A mail filter that runs as an appliance.",
     no_args_is_help=True,
     add_completion=False,
+    context_settings={"help_option_names": HELP_OPTIONS},
     rich_markup_mode=None,  # importing rich's help takes longer than all the rest
     pretty_exceptions_enable=False,
 )

@@ -33,7 +33,7 @@ class Option:
 
 @app.command()
 def plugins(
-    name: Annotated[str, typer.Argument(metavar="[NAME]", help="Describe this one.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Describe this one.")] = "",
     config: Annotated[
         Path | None,
         typer.Option(

@@ -6,8 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from filterrelay.cli.common import ConfigOption, JsonOption, command, iso, load_settings, run, safe
+from filterrelay.cli.common import (
+    ConfigOption,
+    JsonOption,
+    command,
+    counted,
+    iso,
+    load_spool_settings,
+    run,
+    safe,
+)
 from filterrelay.cli.common import print_json as print_document
+from filterrelay.cli.layout import print_fields, print_table
 from filterrelay.cli.stored import (
     AllOption,
     Choice,
@@ -15,16 +25,17 @@ from filterrelay.cli.stored import (
     IdsArgument,
     LimitOption,
     OlderOption,
+    RawOption,
     RecipientOption,
     SenderOption,
     UpstreamOption,
     chosen,
     header_of,
+    named,
     next_attempt,
     opened_spool,
     plain,
-    print_fields,
-    print_table,
+    print_raw,
     report_change,
 )
 
@@ -49,20 +60,28 @@ def list_(
 ) -> None:
     """List what waits: queued for an attempt, or held by an operator."""
     choice = Choice((), sender, recipient, upstream, older_than, limit)
-    messages = run(_listed(load_settings(config), choice))
+    messages = run(_listed(load_spool_settings(config), choice))
     if as_json:
         print_document([plain(message) for message in messages])
         return
     if messages:
         titles = ("id", "state", "received", "size", "sender", "recipients", "next attempt")
-        print_table((*titles, "last reply"), [_row(message) for message in messages])
-    print(f"{len(messages)} message{'' if len(messages) == 1 else 's'}")
+        print_table((*titles, "reason or last reply"), [_row(message) for message in messages])
+    print(counted(len(messages)))
 
 
 @app.command()
-def show(message_id: IdArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+def show(
+    message_id: IdArgument,
+    config: ConfigOption = None,
+    raw: RawOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """Show one message: envelope, header, each recipient's state and last reply."""
-    message, body = run(_one(load_settings(config), message_id))
+    message, body = run(_one(load_spool_settings(config), message_id))
+    if raw:
+        print_raw(body)
+        return
     header = header_of(body)
     if as_json:
         print_document({**plain(message), "header": header})
@@ -113,7 +132,7 @@ def retry(
     from filterrelay.spool.store import State
 
     choice = Choice(ids, sender, recipient, upstream, older_than, every=every)
-    settings = load_settings(config)
+    settings = load_spool_settings(config)
     done = run(_change(settings, choice, (State.QUEUED,), lambda spool, *to: spool.retry(*to)))
     report_change("retried", done, as_json=as_json)
 
@@ -136,7 +155,7 @@ def hold(
     choice = Choice(ids, sender, recipient, upstream, older_than, every=every)
     done = run(
         _change(
-            load_settings(config),
+            load_spool_settings(config),
             choice,
             (State.QUEUED,),
             lambda spool, chosen_ids, now: spool.hold(chosen_ids, reason, now),
@@ -160,7 +179,7 @@ def release(
     from filterrelay.spool.store import State
 
     choice = Choice(ids, sender, recipient, upstream, older_than, every=every)
-    settings = load_settings(config)
+    settings = load_spool_settings(config)
     done = run(_change(settings, choice, (State.HELD,), lambda spool, *to: spool.release(*to)))
     report_change("released", done, as_json=as_json)
 
@@ -181,7 +200,7 @@ def delete(
 
     choice = Choice(ids, sender, recipient, upstream, older_than, every=every)
     states = (State.QUEUED, State.HELD)
-    settings = load_settings(config)
+    settings = load_spool_settings(config)
     done = run(_change(settings, choice, states, lambda spool, *to: spool.delete(*to)))
     report_change("deleted", done, as_json=as_json)
 
@@ -189,14 +208,17 @@ def delete(
 async def _listed(settings: "Settings", choice: Choice) -> "list[StoredMessage]":
     from filterrelay.spool.store import State
 
+    choice.must_know_upstream(settings)
     async with opened_spool(settings) as (spool, now):
         return await spool.select(choice.selection(State.QUEUED, State.HELD), now)
 
 
 async def _one(settings: "Settings", message_id: str) -> "tuple[StoredMessage, bytes]":
-    id_ = message_id.strip().upper()
+    from filterrelay.spool.store import State
+
     async with opened_spool(settings) as (spool, _):
-        return await spool.get(id_), await spool.body(id_)
+        message = await named(spool, message_id, *State)
+        return message, await spool.body(message.id)
 
 
 async def _change(
@@ -204,6 +226,7 @@ async def _change(
 ) -> int:
     """Makes the change to all messages chosen; returns how many there were."""
     choice.must_name_something()
+    choice.must_know_upstream(settings)
     async with opened_spool(settings) as (spool, now):
         messages = await chosen(spool, choice, now, *states)
         return await change(spool, [message.id for message in messages], now)
@@ -221,5 +244,5 @@ def _row(message: "StoredMessage") -> tuple[str, ...]:
         message.envelope.return_path or "<>",
         ", ".join(waiting[:2]) + more,
         iso(due) if due else "",
-        next((r.last_reply for r in message.pending() if r.last_reply), message.reason),
+        message.reason or next((r.last_reply for r in message.pending() if r.last_reply), ""),
     )

@@ -8,6 +8,7 @@ import typer
 
 from filterrelay.cli.common import (
     ConfigOption,
+    Exit,
     JsonOption,
     command,
     load_settings,
@@ -15,6 +16,7 @@ from filterrelay.cli.common import (
     run,
     safe,
 )
+from filterrelay.cli.mail_files import must_be_files, with_standard_input
 
 if TYPE_CHECKING:
     from filterrelay.chain.run import Judgement
@@ -29,7 +31,11 @@ app = command()
 def scan(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="MESSAGE…", exists=True, dir_okay=False, help="Stored messages."),
+        typer.Argument(
+            metavar="MESSAGE",
+            callback=must_be_files,
+            help="Stored messages; - is standard input.",
+        ),
     ],
     config: ConfigOption = None,
     sender: Annotated[str, typer.Option("--from", help="The envelope's sender.")] = "",
@@ -46,8 +52,13 @@ def scan(
     login: Annotated[str, typer.Option(help="As if this user had logged in.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Run stored messages through the filters and show what each says."""
+    """Run stored messages through the filters and show what each says.
+
+    Ends with 0 when all would pass, and with 1 when one would be refused, put off, set
+    aside or thrown away.
+    """
     from filterrelay.mail.address import BadAddress
+    from filterrelay.mail.verdict import Pass
 
     settings = load_settings(config)
     session = _session(settings, _listener(settings, listener), _address(client), login)
@@ -58,9 +69,11 @@ def scan(
     judged = run(_judge(settings, session, envelope, files))
     if as_json:
         print_json([_plain(file, result) for file, result in zip(files, judged, strict=True)])
-        return
-    for file, result in zip(files, judged, strict=True):
-        _show(file, result)
+    else:
+        for file, result in zip(files, judged, strict=True):
+            _show(file, result)
+    if not all(isinstance(result.verdict, Pass) for result in judged):
+        raise typer.Exit(Exit.BAD)
 
 
 def _session(settings: "Settings", listener: "Listener", client: str, login: str) -> "Session":
@@ -119,11 +132,12 @@ async def _judge(
     from filterrelay.observe.clock import SystemClock
     from filterrelay.observe.metrics import Metrics
 
-    async with running_chain(settings, metrics=Metrics(), clock=SystemClock()) as chain:
-        return [
-            await chain.judge(session, envelope, Message.stored(file.name, file.read_bytes()))
-            for file in files
-        ]
+    with with_standard_input(files) as named:
+        async with running_chain(settings, metrics=Metrics(), clock=SystemClock()) as chain:
+            return [
+                await chain.judge(session, envelope, Message.stored(file.name, file.read_bytes()))
+                for file in named
+            ]
 
 
 def _plain(file: Path, judged: "Judgement") -> dict[str, Any]:
@@ -141,14 +155,10 @@ def _plain(file: Path, judged: "Judgement") -> dict[str, Any]:
 
 
 def _show(file: Path, judged: "Judgement") -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    from filterrelay.cli.trace import show_steps
+    from filterrelay.cli.story import show_steps
     from filterrelay.intake.record import steps_facts
     from filterrelay.mail.verdict import name_of
 
-    console = Console(highlight=False)
     by = f" by {judged.by}" if judged.by else ""
-    console.print(Text(safe(file), "bold"), f": {name_of(judged.verdict)}{by}", sep="")
-    show_steps(console, steps_facts(judged.steps))
+    print(f"{safe(file)}: {name_of(judged.verdict)}{by}")
+    show_steps(steps_facts(judged.steps))

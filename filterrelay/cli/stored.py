@@ -1,23 +1,21 @@
 """What `queue` and `quarantine` share: choosing stored messages, and showing them."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, assert_never
 
 import typer
 
-from filterrelay.cli.common import become_the_relay, print_json, refuse, safe
+from filterrelay.cli.common import become_the_relay, counted, print_json, refuse
 
 if TYPE_CHECKING:
     from filterrelay.settings import Settings
     from filterrelay.spool.store import Selection, Spool, State, StoredMessage
 
-_PIPE = 2000  # columns of what is no terminal
-
 IdsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[ID]…", help="Messages, by ID.", show_default=False)
+    list[str] | None, typer.Argument(metavar="ID", help="Messages, by ID.", show_default=False)
 ]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The message's ID.")]
 SenderOption = Annotated[
@@ -38,6 +36,9 @@ OlderOption = Annotated[
 LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="At most so many, oldest first.")
 ]
+RawOption = Annotated[
+    bool, typer.Option("--raw", help="The message itself and nothing else, for `> x.eml`.")
+]
 AllOption = Annotated[bool, typer.Option("--all", help="Every message.")]
 
 
@@ -55,7 +56,6 @@ class Choice:
 
     def selection(self, *states: "State") -> "Selection":
         """The spool's words for it; wrong usage when the time or a pattern can't be read."""
-        from filterrelay.mail.address import AddressPattern
         from filterrelay.plugin.options import parse_duration
         from filterrelay.spool.store import Selection
 
@@ -65,11 +65,7 @@ class Choice:
                 age = parse_duration(self.older_than)
             except ValueError as bad:
                 raise typer.BadParameter(str(bad), param_hint="--older-than") from None
-        for option, pattern in (("--sender", self.sender), ("--recipient", self.recipient)):
-            try:
-                AddressPattern(pattern or "*")
-            except ValueError as bad:
-                raise typer.BadParameter(str(bad), param_hint=option) from None
+        check_patterns(self.sender, self.recipient)
         return Selection(
             states=states,
             ids=tuple(id_.strip().upper() for id_ in self.ids or ()),
@@ -84,7 +80,29 @@ class Choice:
         """Wrong usage when nothing was named: no command changes all mail by accident."""
         named = (self.ids, self.sender, self.recipient, self.upstream, self.older_than, self.every)
         if not any(named):
-            raise typer.BadParameter("name messages by ID or by a filter, or say --all")
+            raise typer.BadParameter(
+                "name messages by ID or by --sender, --recipient or --older-than, or say --all"
+            )
+
+    def must_know_upstream(self, settings: "Settings") -> None:
+        """Wrong usage when no upstream has that name: it would look as if there were no mail."""
+        known = [upstream.name for upstream in settings.upstream]
+        if self.upstream and self.upstream not in known:
+            there = ", ".join(known) or "none"
+            raise typer.BadParameter(
+                f"there is no upstream {self.upstream}; there is {there}", param_hint="--upstream"
+            )
+
+
+def check_patterns(sender: str, recipient: str) -> None:
+    """Wrong usage when one of them can match nobody."""
+    from filterrelay.mail.address import AddressPattern
+
+    for option, pattern in (("--sender", sender), ("--recipient", recipient)):
+        try:
+            AddressPattern(pattern or "*")
+        except ValueError as bad:
+            raise typer.BadParameter(str(bad), param_hint=option) from None
 
 
 @asynccontextmanager
@@ -107,13 +125,41 @@ async def chosen(
     spool: "Spool", choice: Choice, now: datetime, *states: "State"
 ) -> "list[StoredMessage]":
     """The messages named; refuses when an ID is none of them."""
-    selection = choice.selection(*states)
-    found = await spool.select(selection, now)
-    missing = set(selection.ids) - {message.id for message in found}
-    if missing:
-        stands = " or ".join(state.value for state in states)
-        refuse(f"no {stands} message {', '.join(sorted(missing))} is here")
+    found = await spool.select(choice.selection(*states), now)
+    known = {message.id for message in found}
+    for typed in choice.ids or ():
+        if typed.strip().upper() not in known:
+            await named(spool, typed, *states)
     return found
+
+
+async def named(spool: "Spool", typed: str, *states: "State") -> "StoredMessage":
+    """The message of that ID, in one of those states; refuses in words when it isn't."""
+    from filterrelay.spool.store import NoSuchMessage
+
+    id_ = typed.strip()
+    try:
+        message = await spool.get(id_.upper())
+    except NoSuchMessage:
+        refuse(f"there is no message {id_} here; `filterrelay trace {id_}` tells what became of it")
+    if message.state not in states:
+        refuse(f"{id_} {_standing(message.state)}")
+    return message
+
+
+def _standing(state: "State") -> str:
+    """Where the message stands, and the command that acts on it there."""
+    from filterrelay.spool.store import State
+
+    match state:
+        case State.QUEUED:
+            return "is queued; `queue retry` tries it now"
+        case State.HELD:
+            return "is held; `queue release` frees it"
+        case State.QUARANTINED:
+            return "is in quarantine; `quarantine release` sends it on"
+        case _:
+            assert_never(state)
 
 
 def plain(message: "StoredMessage") -> dict[str, Any]:
@@ -144,7 +190,11 @@ def plain(message: "StoredMessage") -> dict[str, Any]:
 
 
 def next_attempt(message: "StoredMessage") -> datetime | None:
-    """When the first of its recipients is tried again."""
+    """When the first of its recipients is tried again, if it isn't set aside."""
+    from filterrelay.spool.store import State
+
+    if message.state is not State.QUEUED:
+        return None
     return min((r.next_attempt for r in message.pending() if r.next_attempt), default=None)
 
 
@@ -153,38 +203,15 @@ def report_change(done: str, count: int, *, as_json: bool) -> None:
     if as_json:
         print_json({done: count})
     else:
-        print(f"{done}: {count} message{'' if count == 1 else 's'}")
+        print(f"{done}: {counted(count)}")
 
 
-def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Prints rows as a table; what is in them is shown as it is, never as markup.
-
-    A terminal gets long cells folded, a pipe one line a row.
-    """
+def print_raw(body: bytes) -> None:
+    """Writes the message's bytes as they are."""
     import sys
 
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in titles:
-        right = title in ("size", "attempts")
-        table.add_column(
-            title, overflow="fold", no_wrap=title == "id", justify="right" if right else "left"
-        )
-    for row in rows:
-        table.add_row(*(Text(safe(cell)) for cell in row))
-    width = None if sys.stdout.isatty() else _PIPE
-    Console(highlight=False, width=width).print(table)
-
-
-def print_fields(fields: Mapping[str, str]) -> None:
-    """Prints names and values, those that are empty left out."""
-    width = max(map(len, fields))
-    for name, value in fields.items():
-        if value:
-            print(f"{name:<{width}}  {safe(value)}")
+    sys.stdout.buffer.write(body)
+    sys.stdout.buffer.flush()
 
 
 def header_of(body: bytes) -> str:

@@ -1,6 +1,8 @@
-"""`filterrelay trace ID`: everything known of one message."""
+"""`filterrelay trace`: all that is known of a message, or which messages there were."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,31 +11,69 @@ from filterrelay.cli.common import (
     ConfigOption,
     JsonOption,
     command,
+    counted,
     iso,
-    load_settings,
+    load_spool_settings,
     print_json,
     refuse,
     run,
-    safe,
 )
-from filterrelay.cli.stored import opened_spool
+from filterrelay.cli.layout import print_table
+from filterrelay.cli.stored import RecipientOption, SenderOption, check_patterns, opened_spool
+from filterrelay.cli.story import fate, show_event
 
 if TYPE_CHECKING:
     from filterrelay.settings import Settings
-    from filterrelay.spool.store import Event
+    from filterrelay.spool.store import Event, Search
+
+_MOST = 50  # messages listed when nothing else is said
 
 app = command()
+
+SinceOption = Annotated[
+    str,
+    typer.Option("--since", metavar="TIME", help="Received since: 2h ago, or 2026-01-31T09:00Z."),
+]
+UntilOption = Annotated[
+    str, typer.Option("--until", metavar="TIME", help="Received until then, written as --since.")
+]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, help="At most so many, newest first.")]
 
 
 @app.command()
 def trace(
-    message_id: Annotated[str, typer.Argument(metavar="ID", help="From the 250 reply.")],
+    message_id: Annotated[
+        str, typer.Argument(metavar="ID", help="From the 250 reply.", show_default=False)
+    ] = "",
     config: ConfigOption = None,
+    sender: SenderOption = "",
+    recipient: RecipientOption = "",
+    since: SinceOption = "",
+    until: UntilOption = "",
+    limit: LimitOption = _MOST,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell all that is known of one message: client, filters, signature, each attempt."""
-    settings = load_settings(config)
-    events = run(_events(settings, message_id.strip().upper()))
+    """Tell all that is known of one message, or list those that came from, to and when.
+
+    With an ID: client, filters, signature, each attempt. Without one: the messages
+    that the options mean, refused ones too, and what became of each.
+    """
+    looked_for = any((sender, recipient, since, until))
+    if bool(message_id) == looked_for:
+        raise typer.BadParameter(
+            "name one message by its ID, or look for some with --sender, --recipient, "
+            "--since and --until"
+        )
+    settings = load_spool_settings(config)
+    if message_id:
+        _tell(settings, message_id.strip(), as_json=as_json)
+    else:
+        check_patterns(sender, recipient)
+        _list(settings, _search(sender, recipient, since, until, limit), as_json=as_json)
+
+
+def _tell(settings: "Settings", message_id: str, *, as_json: bool) -> None:
+    events = run(_events(settings, message_id.upper()))
     if not events:
         refuse(
             f"nothing is known of {message_id}; traces are kept for {settings.spool.history.days} "
@@ -41,8 +81,10 @@ def trace(
         )
     if as_json:
         print_json({"id": events[0].message_id, "events": [_plain(e) for e in events]})
-    else:
-        _show(events)
+        return
+    print(events[0].message_id)
+    for event in events:
+        show_event(event)
 
 
 async def _events(settings: "Settings", message_id: str) -> "list[Event]":
@@ -54,69 +96,77 @@ def _plain(event: "Event") -> dict[str, Any]:
     return {"at": event.at, "kind": event.kind, **event.data}
 
 
-def _show(events: "Sequence[Event]") -> None:
-    from rich.console import Console
+def _search(sender: str, recipient: str, since: str, until: str, limit: int) -> "Search":
+    from filterrelay.observe.clock import SystemClock
+    from filterrelay.spool.store import Search
 
-    console = Console(highlight=False)
-    console.print(f"[bold]{events[0].message_id}[/bold]")
-    for event in events:
-        console.print(f"\n[cyan]{iso(event.at)}[/cyan]  [bold]{event.kind}[/bold]")
-        if event.kind == "received":
-            show_received(console, event.data)
-        else:
-            for name, value in event.data.items():
-                console.print(safe(f"  {name}: {_text(value)}"), markup=False)
-
-
-def show_received(console: Any, data: Any) -> None:
-    """Prints how a message came in and what each plugin made of it."""
-    session = data["session"]
-    who = (session.get("identity") or {}).get("login") or "no login"
-    tls = (session.get("tls") or {}).get("version", "no TLS")
-    by = f" by {data['by']}" if data["by"] else ""
-    for line in (
-        f"from {data['sender'] or '<>'} to {', '.join(data['recipients'])}",
-        f"client {session['client_ip'] or 'local'} ({session['helo']}), {who}, {tls}, "
-        f"listener {session['listener']}, {data['size']} bytes",
-        f"verdict {data['verdict']}{by}: {data['reply']}",
-    ):
-        console.print(f"  {safe(line)}", markup=False)
-    show_steps(console, data["steps"])
+    now = SystemClock().now()
+    return Search(
+        sender,
+        recipient,
+        _moment(since, now, "--since") if since else None,
+        _moment(until, now, "--until") if until else None,
+        limit,
+    )
 
 
-def show_steps(console: Any, steps: Iterable[Any]) -> None:
-    """Prints a table of the plugins' turns."""
-    from rich.table import Table
-    from rich.text import Text
+def _moment(text: str, now: datetime, option: str) -> datetime:
+    """The time meant: so long ago, or in ISO 8601, in UTC when it doesn't say."""
+    from filterrelay.plugin.options import parse_duration
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("  plugin", "hook", "ms", "verdict", "finding and edits"):
-        table.add_column(title, justify="right" if title == "ms" else "left")
-    for step in steps:
-        finding = step.get("finding", {})
-        particulars = [
-            finding.get("result", ""),
-            finding.get("text", "") or step.get("text", ""),
-            *(f"{name}: {value}" for name, value in finding.get("details", ())),
-            *step.get("edits", ()),
-            step.get("error", ""),
+    with suppress(ValueError):
+        said = datetime.fromisoformat(text)
+        return said if said.tzinfo else said.replace(tzinfo=UTC)
+    try:
+        ago: datetime = now - parse_duration(text)
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(
+            f"{text!r} is no time; write 30m, 4h or 2d for so long ago, or 2026-01-31T09:00Z",
+            param_hint=option,
+        ) from None
+    return ago
+
+
+def _list(settings: "Settings", search: "Search", *, as_json: bool) -> None:
+    found = run(_found(settings, search))
+    if as_json:
+        print_json([_summary(received, became) for received, became in found])
+        return
+    if found:
+        titles = ("id", "received", "sender", "recipients", "verdict", "what became of it")
+        print_table(titles, [_row(received, became) for received, became in found])
+    more = "; --limit shows more" if len(found) == search.limit else ""
+    print(f"{counted(len(found))}{more}")
+
+
+async def _found(settings: "Settings", search: "Search") -> "list[tuple[Event, str]]":
+    """How each message came in, and what became of it."""
+    async with opened_spool(settings) as (spool, _):
+        return [
+            (received, fate(await spool.events(received.message_id)))
+            for received in await spool.search(search)
         ]
-        mode = " (shadow)" if step.get("shadow") else ""
-        table.add_row(
-            Text(f"  {step['plugin']}"),
-            step["hook"],
-            f"{step['ms']:.1f}",
-            f"{step['verdict']}{mode}",
-            Text(safe("; ".join(p for p in particulars if p))),
-        )
-    console.print(table)
 
 
-def _text(value: Any) -> str:
-    match value:
-        case list():
-            return "; ".join(_text(item) for item in value)
-        case dict():
-            return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
-        case _:
-            return str(value)
+def _summary(received: "Event", became: str) -> dict[str, Any]:
+    data = received.data
+    return {
+        "id": received.message_id,
+        "received": received.at,
+        **{name: data[name] for name in ("sender", "recipients", "verdict", "by", "reply", "size")},
+        "became": became,
+    }
+
+
+def _row(received: "Event", became: str) -> Sequence[str]:
+    data = received.data
+    recipients: list[str] = data["recipients"]
+    more = f" and {len(recipients) - 2} more" if len(recipients) > 2 else ""
+    return (
+        received.message_id,
+        iso(received.at),
+        data["sender"] or "<>",
+        ", ".join(recipients[:2]) + more,
+        data["verdict"],
+        became,
+    )

@@ -33,6 +33,8 @@ from filterrelay.mail.user_file import (
 )
 from filterrelay.supervisor.privileges import Account
 
+_SHORTEST = 8  # characters of a good password, NIST SP 800-63B section 5.1.1.2
+
 app = command("Manage local accounts: who may log in, and what they may send as.")
 
 LoginArgument = Annotated[str, typer.Argument(metavar="LOGIN", help="The account's name.")]
@@ -73,7 +75,10 @@ def add(
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Add an account, or give an old one a new password."""
+    """Add an account, or give an old one a new password.
+
+    The password is asked for twice, or read from standard input when that is no terminal.
+    """
     check_login(login)
     patterns = None if senders is None else parse_senders(senders)
     file = user_file(config)
@@ -237,10 +242,12 @@ def _ask_password() -> str:
     """The password: asked for twice at a terminal, else the first line of standard input."""
     if sys.stdin.isatty():
         password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-        return password
-    password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
-    if not password:
-        refuse("no password came on standard input", Exit.USAGE)
+    else:
+        password = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+        if not password:
+            refuse("no password came on standard input", Exit.USAGE)
+    if len(password) < _SHORTEST:
+        typer.echo(f"warning: the password has fewer than {_SHORTEST} characters", err=True)
     return password
 
 

@@ -1,7 +1,7 @@
 """Delivery status notifications: bounces, delay notices, and `relayed` (RFC 3461, RFC 3464).
 
 A report is a message of the null sender, written as bytes with CRLF and handed
-to `submit`, which signs it and makes it durable like any other mail.
+to `submit`, which signs it, makes it durable like any other mail and gives it an ID.
 """
 
 import email.utils
@@ -21,12 +21,14 @@ from filterrelay.mail.reply import Reply
 from filterrelay.observe.clock import Clock
 from filterrelay.spool.store import StoredMessage
 
-Submit = Callable[[Envelope, bytes], Awaitable[None]]
+Submit = Callable[[Envelope, bytes, str], Awaitable[str]]  # also the ID that it is about
 
 MOST_HEADERS = 16 * 1024  # octets of the original's header section in a report
 MOST_RETURNED = 1024 * 1024  # octets of the original that RET=FULL gives back
 _SUBJECT = 78  # characters of the original's subject
-_LINE = 900  # octets; RFC 5322 section 2.1.1 ends lines at 998
+_LINE = 998  # octets; RFC 5322 section 2.1.1
+_TEXT = 800  # octets of what somebody else wrote, on a line with words of ours
+_WORDS = 450  # characters of a server's reply
 
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 _UTF8_XTEXT = re.compile(r"\\x\{([0-9A-F]{2,6})\}")  # RFC 6533 section 3
@@ -84,16 +86,16 @@ class Reports:
         body: bytes,
         *,
         until: datetime | None = None,
-    ) -> bool:
-        """Tells the sender, of those recipients whose NOTIFY wants it; whether there was anything.
+    ) -> str:
+        """Tells the sender, of those recipients whose NOTIFY wants it; returns the report's ID.
 
-        The report is durable when this returns. until: when a delayed message
-        will be given up.
+        Empty when there was nothing to tell. The report is durable when this returns.
+        until: when a delayed message will be given up.
         """
         sender = message.envelope.sender
         told = [each for each in told if wants(each.recipient, action)]
         if sender is None or not told:
-            return False
+            return ""
         international = sender.needs_smtputf8 or any(
             each.recipient.address.needs_smtputf8 for each in told
         )
@@ -104,8 +106,8 @@ class Reports:
             body="8BITMIME",
             smtputf8=international,
         )
-        await self._submit(envelope, report.encode(international=international))
-        return True
+        raw = report.encode(international=international)
+        return await self._submit(envelope, raw, message.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +220,14 @@ class _Report:
         """The original: its header section, or all of it when RET=FULL asks for it (RFC 3461 4.3).
 
         Never all of what must not travel without TLS (RFC 8689 section 5). A header
-        section that is cut off ends at a whole line.
+        section that is cut off ends at a whole line. What has longer lines than strict
+        servers take is folded, or not given back.
         """
         envelope = self.message.envelope
         full = envelope.ret == "FULL" and self.action is Action.FAILED and not envelope.requiretls
-        if full and len(self.body) <= MOST_RETURNED:
+        if full and len(self.body) <= MOST_RETURNED and not _is_long(self.body):
             return ("message/global" if international else "message/rfc822"), "8bit", self.body
-        head = original.raw[: original.header_end]
+        head = b"\r\n".join(map(_folded, original.raw[: original.header_end].split(b"\r\n")))
         kept = head[: head.rfind(b"\r\n") + 2]
         return ("message/global-headers" if international else "text/rfc822-headers"), "8bit", kept
 
@@ -246,7 +249,7 @@ def _status(reply: Reply, action: Action) -> str:
 
 
 def _words(reply: Reply) -> str:
-    return _clean(str(reply), _LINE // 2)
+    return _clean(str(reply), _WORDS)
 
 
 def _subject_of(original: Message) -> str:
@@ -259,8 +262,28 @@ def _subject_of(original: Message) -> str:
 
 
 def _clean(text: str, most: int) -> str:
-    """The text on one line, without control characters, not longer than that."""
-    return "".join(c if c.isprintable() else " " for c in text[:most]).strip()
+    """The text on one line, without control characters, of so many characters at most."""
+    clean = "".join(c if c.isprintable() else " " for c in text[:most]).strip()
+    return clean.encode("utf-8", "replace")[:_TEXT].decode("utf-8", "ignore")
+
+
+def _is_long(text: bytes) -> bool:
+    """Whether a line of it is longer than strict servers take."""
+    return any(len(line) > _LINE for line in text.split(b"\r\n"))
+
+
+def _folded(line: bytes) -> bytes:
+    """The line folded before blanks (RFC 5322 section 2.2.3), or within what has none."""
+    pieces = []
+    while len(line) > _LINE:
+        blank = max(line.rfind(b" ", 1, _LINE), line.rfind(b"\t", 1, _LINE))
+        if blank > 0 and line[:blank].strip():
+            pieces.append(line[:blank])
+            line = line[blank:]
+        else:
+            pieces.append(line[:_LINE])
+            line = b" " + line[_LINE:]
+    return b"\r\n".join((*pieces, line))
 
 
 def _date(moment: datetime) -> str:

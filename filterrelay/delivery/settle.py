@@ -183,7 +183,7 @@ class Settler:
             told = [Told(j.stored.recipient, j.reply, j.host) for j in concerned]
             until = message.queued_at + self._schedule.give_up_after
             try:
-                await self._reports.send(
+                report = await self._reports.send(
                     action,
                     message,
                     told,
@@ -201,7 +201,7 @@ class Settler:
                 if action is Action.FAILED:
                     states.update(self._kept(concerned, now))
                 continue
-            events.append(_report_event(message.id, action, concerned, now))
+            events.append(_report_event(message.id, action, concerned, now, report))
             if action is Action.DELAYED:
                 states.update({j.stored.index: replace(j.stored, warned=True) for j in concerned})
         return list(states.values()), events
@@ -338,7 +338,7 @@ def _event(
 
 
 def _report_event(
-    message_id: str, action: Action, concerned: Sequence[Judged], now: datetime
+    message_id: str, action: Action, concerned: Sequence[Judged], now: datetime, report: str
 ) -> Event:
     addresses = [str(each.stored.recipient.address) for each in concerned]
-    return Event(message_id, now, _EVENTS[action], {"recipients": addresses})
+    return Event(message_id, now, _EVENTS[action], {"recipients": addresses, "report": report})

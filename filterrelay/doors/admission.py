@@ -4,6 +4,11 @@ The supervisor makes one table before it forks. Each worker writes a column of i
 reads all of them, so nothing is locked; two workers that admit at the same moment may
 exceed a limit by one each, which is harmless. Clients and logins are known by a keyed hash
 only: nobody can choose addresses that share a place, and the table names nobody.
+
+Three counts lock guessers out, each until nothing has failed for limits.lockout: what one
+client fails with one login, what all clients fail with one login, and with how many
+different logins one client fails. The latter two don't concern a login from where it has
+come in lately, so that neither strangers nor the neighbour's phone lock out an office.
 """
 
 import mmap
@@ -11,10 +16,14 @@ import os
 from enum import Enum
 from hashlib import blake2b
 from ipaddress import IPv6Address
+from itertools import accumulate
 
 from filterrelay.settings import Limits
 
 PLACES = 1 << 16
+ALL_CLIENTS = 10  # times limits.login_failures, for one login from everywhere
+OTHER_LOGINS = 4  # times limits.login_failures, for different logins from one client
+KNOWN = 86_400  # seconds for which a client stays known that a login has come in from
 _MOST = 0xFFFF  # what an unsigned short holds
 _V6_SITE = 8  # octets: a client with IPv6 usually has a whole /64
 
@@ -31,8 +40,8 @@ class Admission:
 
     bands: how often that many workers may live at once, as they do while some
     that were replaced finish their sessions. For each worker: connections in
-    all, connections by client, and failed logins by client or login (their
-    number, and when the last one was).
+    all, connections by client, failed logins (their number, and when the last
+    one was), and when a pair of client and login was good.
     """
 
     def __init__(self, workers: int, bands: int = 1) -> None:
@@ -40,13 +49,14 @@ class Admission:
         self.bands = bands
         self.key = os.urandom(16)
         self.columns = columns = workers * bands
-        memory = mmap.mmap(-1, columns * (4 + PLACES * (2 + 2 + 4)))
-        whole = memoryview(memory)
-        cut = [0, *_running_sums(columns * 4, columns * PLACES * 4, columns * PLACES * 2)]
+        lengths = [4, PLACES * 4, PLACES * 4, PLACES * 2, PLACES * 2]
+        whole = memoryview(mmap.mmap(-1, columns * sum(lengths)))
+        cut = [0, *accumulate(columns * length for length in lengths)]
         self.totals = whole[cut[0] : cut[1]].cast("I")
         self.failed_at = whole[cut[1] : cut[2]].cast("I")
-        self.failures = whole[cut[2] : cut[3]].cast("H")
-        self.connections = whole[cut[3] :].cast("H")
+        self.known_at = whole[cut[2] : cut[3]].cast("I")
+        self.failures = whole[cut[3] : cut[4]].cast("H")
+        self.connections = whole[cut[4] : cut[5]].cast("H")
 
     def for_worker(self, index: int, band: int = 0) -> "WorkerAdmission":
         """The worker's view; its number counts from 0."""
@@ -105,34 +115,57 @@ class WorkerAdmission:
             table.connections[here] = max(0, table.connections[here] - 1)
 
     def login_failed(self, client_ip: str, login: str, limits: Limits, now: float) -> int:
-        """Counts a failed login; returns how many there were from this client lately.
+        """Counts a failed login; returns how many there were lately that make this one worse.
 
         now: the machine's monotonic time, which all workers share.
         """
-        for place in self._places(client_ip, login):
+        pair, name, client = self._places(client_ip, login)
+        is_another = not self._recent(pair, limits, now)
+        for place in (pair, name, client) if client_ip and is_another else (pair, name):
             here, lockout = self._start + place, limits.lockout.total_seconds()
             if now - self._table.failed_at[here] >= lockout:
                 self._table.failures[here] = 0
             self._table.failures[here] = min(_MOST, self._table.failures[here] + 1)
             self._table.failed_at[here] = int(now)
-        return max(self._recent(place, limits, now) for place in self._places(client_ip, login))
+        return max(self._recent(pair, limits, now), self._recent(client, limits, now))
 
-    def login_succeeded(self, login: str) -> None:
-        """Forgets the login's failures; the client's stay, lest a good login cover bad ones."""
-        place = self._table.place(b"login", login.lower())
-        for worker in range(self._table.columns):
-            self._table.failures[worker * PLACES + place] = 0
+    def login_succeeded(self, client_ip: str, login: str, limits: Limits, now: float) -> None:
+        """Forgets what failed for this login from this client; from there it is known now.
+
+        The client's other failures stay, lest a good login cover bad ones.
+        """
+        table = self._table
+        pair, _, client = self._places(client_ip, login)
+        failed_here = self._recent(pair, limits, now)
+        for worker in range(table.columns):
+            table.failures[worker * PLACES + pair] = 0
+            here = worker * PLACES + client
+            if failed_here and table.failures[here]:
+                table.failures[here] -= 1
+                failed_here = 0
+        table.known_at[self._start + pair] = max(1, int(now))
 
     def locked(self, client_ip: str, login: str, limits: Limits, now: float) -> bool:
-        """Whether the client or the login has failed too often to try now."""
-        places = self._places(client_ip, login)
-        return any(self._recent(place, limits, now) >= limits.login_failures for place in places)
+        """Whether there were too many failures to try this login from this client now."""
+        pair, name, client = self._places(client_ip, login)
+        most = limits.login_failures
+        if self._recent(pair, limits, now) >= most:
+            return True
+        if self._is_known(pair, now):
+            return False
+        return (
+            self._recent(name, limits, now) >= most * ALL_CLIENTS
+            or self._recent(client, limits, now) >= most * OTHER_LOGINS
+        )
 
-    def _places(self, client_ip: str, login: str) -> list[int]:
-        places = [self._table.place(b"login", login.lower())]
-        if client_ip:
-            places.append(self._table.place(b"client", _site(client_ip)))
-        return places
+    def _places(self, client_ip: str, login: str) -> tuple[int, int, int]:
+        """Where the pair, the login and the client are counted."""
+        table, login, site = self._table, login.lower(), _site(client_ip)
+        return (
+            table.place(b"pair", f"{site} {login}"),
+            table.place(b"login", login),
+            table.place(b"guesser", site),
+        )
 
     def _recent(self, place: int, limits: Limits, now: float) -> int:
         """Failures counted at a place by workers that saw one within the lock-out's time."""
@@ -143,9 +176,10 @@ class WorkerAdmission:
             count for count, at in zip(counts, times, strict=True) if count and now - at < lockout
         )
 
-
-def _running_sums(*lengths: int) -> list[int]:
-    return [sum(lengths[: count + 1]) for count in range(len(lengths))]
+    def _is_known(self, pair: int, now: float) -> bool:
+        """Whether the login has come in from this client within a day."""
+        times = self._table.known_at[pair::PLACES]
+        return any(at and now - at < KNOWN for at in times)
 
 
 def _site(client_ip: str) -> str:

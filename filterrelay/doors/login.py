@@ -95,7 +95,7 @@ class Login(Conversation):
         return _decoded(line.decode("latin-1"))
 
     async def _check(self, credentials: Credentials) -> None:
-        """Asks who that is, unless client or login are locked out."""
+        """Asks who that is, unless the login is locked out for this client."""
         reception, client = self.reception, self.client
         limits, now = self.policy.limits, reception.clock.monotonic()
         if reception.admission.locked(client.client_ip, credentials.login, limits, now):
@@ -118,11 +118,15 @@ class Login(Conversation):
             return
         if identity is None:
             await self._login_failed(credentials)
+        elif identity.frozen:  # a phone that nobody has switched off guesses nothing
+            self._count("frozen", credentials)
+            self.refuse(replies.ACCOUNT_FROZEN)
         elif credentials.authorization not in ("", credentials.login, identity.login):
             self._count("bad", credentials, authorization=credentials.authorization)
             self.refuse(replies.NO_OTHER_IDENTITY)
         else:
-            reception.admission.login_succeeded(credentials.login)
+            now = reception.clock.monotonic()
+            reception.admission.login_succeeded(client.client_ip, credentials.login, limits, now)
             self.client = replace(client, identity=identity)
             self._count("ok", credentials)
             self.reply(replies.LOGGED_IN)

@@ -49,6 +49,7 @@ BAD_BASE64 = Reply(501, "5.5.2", "Cannot decode that base64")
 BAD_CREDENTIALS = Reply(501, "5.5.2", "Cannot read credentials in that")
 AUTH_LINE_TOO_LONG = Reply(500, "5.5.6", "Authentication exchange line is too long")
 WRONG_PASSWORD = Reply(535, "5.7.8", "Authentication credentials invalid")
+ACCOUNT_FROZEN = Reply(525, "5.7.13", "The account is frozen; ask the postmaster")  # RFC 5248
 NO_OTHER_IDENTITY = Reply(535, "5.7.8", "You may act as yourself only")
 LOCKED_OUT = Reply(454, "4.7.0", "Too many failed logins, please try again later")
 AUTH_UNAVAILABLE = Reply(454, "4.7.0", "Cannot check logins now, please try again later")

@@ -10,14 +10,22 @@ from filterrelay.mail.outcome import Outcome, StepRecord
 from filterrelay.mail.verdict import Quarantine, name_of
 from filterrelay.spool.store import Deposit, Event, Lease, State, StoredMessage, recipients_due
 
+LOGGED_RECIPIENTS = 5  # of a message; the trace has all of them
+LOGGED_ID = 250  # characters of its Message-ID
+
 
 def deposit_of(
-    outcome: Outcome, message: Message, lease: Lease | None = None, *, reason: str = ""
+    outcome: Outcome,
+    message: Message,
+    lease: Lease | None = None,
+    *,
+    reason: str = "",
+    about: str = "",
 ) -> Deposit:
     """The message for the spool: queued, or set aside for a reason.
 
     message: as it shall leave. lease: whose it is now; its recipients are then
-    due when that ends, and at once without.
+    due when that ends, and at once without. about: the message that it reports on.
     """
     quarantined = isinstance(outcome.verdict, Quarantine)
     stored = StoredMessage(
@@ -32,11 +40,11 @@ def deposit_of(
         by=outcome.by,
         lease=lease,
     )
-    return Deposit(stored, message.raw, (received_event(outcome),))
+    return Deposit(stored, message.raw, (received_event(outcome, about=about),))
 
 
-def received_event(outcome: Outcome) -> Event:
-    """The event that opens a message's trace."""
+def received_event(outcome: Outcome, *, about: str = "") -> Event:
+    """The event that opens a message's trace. about: the message that it reports on."""
     data: dict[str, Any] = {
         "session": outcome.session.facts(),
         **envelope_facts(outcome.envelope),
@@ -46,7 +54,28 @@ def received_event(outcome: Outcome) -> Event:
         "reply": str(outcome.reply),
         "steps": steps_facts(outcome.steps),
     }
+    if about:
+        data["about"] = about
     return Event(outcome.id, outcome.at, "received", data)
+
+
+def logged(outcome: Outcome, message: Message) -> dict[str, Any]:
+    """What the log says of a message: enough to find it by an address or by its Message-ID."""
+    session, recipients = outcome.session, outcome.envelope.recipients
+    return {
+        "message_id": outcome.id,
+        "verdict": name_of(outcome.verdict),
+        "by": outcome.by,
+        "sender": outcome.envelope.return_path,
+        "recipients": [str(recipient) for recipient in recipients[:LOGGED_RECIPIENTS]],
+        "recipient_count": len(recipients),
+        "header_message_id": message.get("message-id")[:LOGGED_ID],
+        "size": outcome.size,
+        "client": session.client_ip,
+        "login": session.login,
+        "listener": session.listener,
+        "reply": str(outcome.reply),
+    }
 
 
 def envelope_facts(envelope: Envelope) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from filterrelay.intake.submission import may_send_as
-from filterrelay.mail.address import any_matches
+from filterrelay.mail.address import BadAddress, any_matches
+from filterrelay.mail.authors import addresses_in
 from filterrelay.mail.envelope import Envelope, Recipient
+from filterrelay.mail.message import Message
 from filterrelay.mail.reply import Reply
 from filterrelay.mail.session import Session
 from filterrelay.settings import Listener
@@ -33,6 +35,27 @@ class RelayRules:
             return None
         text = f"{identity.login} may not send as {sender}; ask the postmaster to allow it"
         return Reply(553, "5.7.1", text)
+
+    def author(self, session: Session, message: Message) -> Reply | None:
+        """Why a login may not have written that message, or None.
+
+        Readers see From, and the relay's signature vouches for it. A Sender field
+        (RFC 5322 section 3.6.2) must be the login's as well and excuses nothing:
+        most mail programs don't show it.
+        """
+        rules, identity = self.listener, session.identity
+        if identity is None or "any" in (rules.senders, rules.from_header):
+            return None
+        for field in (*message.all("from"), *message.all("sender")):
+            try:
+                claimed = addresses_in(field.value)
+            except BadAddress as error:
+                return Reply(550, "5.7.1", f"Cannot tell whom {field.name} names: {error}")
+            for address in claimed:
+                if not may_send_as(identity, address, self.hostname):
+                    text = f"{identity.login} may not write as {address}"
+                    return Reply(550, "5.7.1", f"{text}; ask the postmaster to allow it")
+        return None
 
     def recipient(self, session: Session, recipient: Recipient) -> Reply | None:
         """Why that recipient is refused, or None."""

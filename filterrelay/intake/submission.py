@@ -23,7 +23,7 @@ def completed(message: Message, hostname: str, at: datetime) -> Iterator[Edit]:
 
 
 def may_send_as(identity: Identity, sender: Address, hostname: str) -> bool:
-    """Whether the login may use that envelope sender (section 6.1).
+    """Whether the login may use that address as a sender's (section 6.1).
 
     A login sends as itself and as its listed senders. One without a domain is
     itself at the relay's host name and at the domain that it stands in.

@@ -17,7 +17,7 @@ from filterrelay.chain.chain import Chain, NotAnswered
 from filterrelay.chain.run import Judgement
 from filterrelay.errors import FilterRelayError
 from filterrelay.intake.early import NOTHING_SAID, EarlyVerdicts
-from filterrelay.intake.record import deposit_of, received_event, steps_facts
+from filterrelay.intake.record import deposit_of, logged, received_event, steps_facts
 from filterrelay.intake.relaying import RelayRules
 from filterrelay.intake.submission import completed
 from filterrelay.intake.trace import authentication_results, received, without_forged_results
@@ -200,7 +200,7 @@ class Intake:
             outcome, deposit = await self._accept(session, envelope, message)
             if deposit is not None and deposit.message.state is State.QUEUED:
                 handed_over = self._hand_over(deposit, reservation)
-            self._report(outcome, durable=deposit is not None)
+            self._report(outcome, message, durable=deposit is not None)
         finally:
             self._early.end_transaction(session.id)
             if not handed_over:
@@ -251,6 +251,9 @@ class Intake:
         records, decided = earlier.records(), earlier.decided()
         if len(message.all("received")) > self._rules.received_headers:
             return Judgement(Reject(LOOP), "", envelope, message, {}, (), records)
+        refused = self._rules.listeners[session.listener].author(session, message)
+        if refused is not None:
+            return Judgement(Reject(refused), "", envelope, message, {}, (), records)
         if decided is not None:
             return Judgement(*decided, envelope, message, {}, (), records)
         judged = await self._chain.judge(session, envelope, message, findings=earlier.findings())
@@ -331,8 +334,11 @@ class Intake:
         await self._spool.record([Event(stored.id, now, "judged-again", data)])
         return judged.verdict
 
-    async def submit(self, envelope: Envelope, raw: bytes) -> str:
-        """Signs and spools a message of the relay's own, such as a bounce; returns its ID."""
+    async def submit(self, envelope: Envelope, raw: bytes, *, about: str = "") -> str:
+        """Signs and spools a message of the relay's own, such as a bounce; returns its ID.
+
+        about: the message that it reports on, for the trace.
+        """
         session = Session(new_id(self._clock.now()), "", "report", "", trusted=True)
         message = Message(new_id(self._clock.now()), raw)
         with bound_contextvars(message_id=message.id):
@@ -340,8 +346,9 @@ class Intake:
             judged = Judgement(Pass(), "", envelope, message, {}, (), steps)
             queued = Reply(250, "2.0.0", f"OK, queued as {message.id}")
             outcome = self._outcome(session, message, judged, queued)
-            await self._spool.commit(replace(deposit_of(outcome, message), own=True))
-            log.info("report_queued", recipients=len(envelope.recipients))
+            deposit = replace(deposit_of(outcome, message, about=about), own=True)
+            await self._spool.commit(deposit)
+            log.info("report_queued", about=about, recipients=len(envelope.recipients))
         return message.id
 
     def _outcome(
@@ -359,10 +366,10 @@ class Intake:
             steps=judged.steps,
         )
 
-    def _report(self, outcome: Outcome, *, durable: bool) -> None:
+    def _report(self, outcome: Outcome, message: Message, *, durable: bool) -> None:
         """Counts, logs and tells; what went into no spool gets its trace here."""
         try:
-            self._count(outcome)
+            self._count(outcome, message)
             if not durable:
                 self._background(self._record([received_event(outcome)]))
             if self._chain.observed("on_outcome"):
@@ -370,24 +377,11 @@ class Intake:
         except Exception:  # the seam: the outcome stands, and the client must hear of it
             log.exception("outcome_not_told")
 
-    def _count(self, outcome: Outcome) -> None:
+    def _count(self, outcome: Outcome, message: Message) -> None:
         session, verdict = outcome.session, name_of(outcome.verdict)
         self._metrics.messages.labels(session.listener, verdict).inc()
         self._metrics.message_bytes.labels(session.listener, verdict).inc(outcome.size)
-        log.info(
-            "message",
-            message_id=outcome.id,
-            verdict=verdict,
-            by=outcome.by,
-            sender=outcome.envelope.return_path,
-            recipients=len(outcome.envelope.recipients),
-            size=outcome.size,
-            session=session.id,
-            client=session.client_ip,
-            login=session.login,
-            listener=session.listener,
-            reply=str(outcome.reply),
-        )
+        log.info("message", **logged(outcome, message))
 
     async def _record(self, events: Sequence[Event]) -> None:
         try:
@@ -408,7 +402,7 @@ class Intake:
         judged = Judgement(verdict, "", envelope, message, {}, (), earlier.records())
         told = _naming(message, reply)
         outcome = replace(self._outcome(session, message, judged, told), size=size)
-        self._report(outcome, durable=False)
+        self._report(outcome, message, durable=False)
         return told
 
 

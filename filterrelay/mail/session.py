@@ -10,12 +10,14 @@ class Identity:
     """Who logged in, and what the login may do.
 
     login: the name that was authenticated. senders: address patterns that it
-    may send as beside itself. source: the plugin that vouched for it.
+    may send as beside itself. source: the plugin that vouched for it. frozen:
+    the password is right, but the account is shut and may not log in.
     """
 
     login: str
     senders: tuple[str, ...] = ()
     source: str = ""
+    frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True)

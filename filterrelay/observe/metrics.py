@@ -10,7 +10,7 @@ VERDICTS = ("pass", "reject", "defer", "quarantine", "discard")
 FAILURES = ("error", "timeout", "skipped")
 STEP_RESULTS = (*VERDICTS, *FAILURES)
 MODES = ("enforce", "shadow")
-LOGIN_RESULTS = ("ok", "bad", "locked", "unavailable")
+LOGIN_RESULTS = ("ok", "bad", "locked", "frozen", "unavailable")
 COMMANDS = (
     *("ehlo", "helo", "mail", "rcpt", "data", "bdat", "rset", "noop", "quit", "vrfy", "expn"),
     *("help", "auth", "starttls", "xclient", "xforward", "other"),

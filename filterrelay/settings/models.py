@@ -67,9 +67,9 @@ class Limits(Section):
     received_headers: int = Field(50, ge=10)
     """Received fields before a message counts as looping (RFC 5321 section 6.3)."""
     login_failures: int = Field(5, ge=1)
-    """Failed logins from one address or for one login before it is locked out."""
+    """Failed logins from one address with one name before that pair is locked out."""
     lockout: Annotated[Duration, at_least("1s")] = timedelta(minutes=15)
-    """How long a lock-out lasts."""
+    """How long a lock-out lasts after the last failure."""
 
 
 class TlsFiles(Section):
@@ -111,6 +111,8 @@ class Listener(Section):
     """Recipients that everybody may send to, without AUTH."""
     senders: Literal["own", "any"] = "own"
     """Whether a login sends as itself and its listed senders only."""
+    from_header: Literal["own", "any"] = "any"
+    """own: with senders = own, From and Sender must name the login or its listed senders, too."""
     proxy_protocol: bool = False
     """Whether each connection begins with a PROXY header (v1 or v2) of a load balancer."""
     proxy_from: tuple[Network, ...] = ()

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.spool.statements import Row
 from filterrelay.spool.store import (
@@ -19,6 +18,7 @@ from filterrelay.spool.store import (
     State,
     StoredMessage,
     StoredRecipient,
+    address_of,
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -171,7 +171,7 @@ def _stored_recipient(row: Sequence[Any]) -> StoredRecipient:
     idx, address, notify, orcpt, state, attempts, following, last_reply, upstream, warned = row
     return StoredRecipient(
         index=idx,
-        recipient=Recipient(_address(address), tuple(notify.split()), orcpt),
+        recipient=Recipient(address_of(address), tuple(notify.split()), orcpt),
         state=RecipientState(state),
         attempts=attempts,
         next_attempt=None if following is None else moment(following),
@@ -188,7 +188,7 @@ def _stored_message(row: Row, recipients: tuple[StoredRecipient, ...]) -> Stored
         id=id_,
         received=moment(received),
         envelope=Envelope(
-            sender=None if sender is None else _address(sender),
+            sender=None if sender is None else address_of(sender),
             recipients=tuple(stored.recipient for stored in recipients),
             **json.loads(envelope),
         ),
@@ -202,12 +202,6 @@ def _stored_message(row: Row, recipients: tuple[StoredRecipient, ...]) -> Stored
         passed=tuple(passed.split("\n")) if passed else (),
         released=None if released is None else moment(released),
     )
-
-
-def _address(text: str) -> Address:
-    """The address that str() made this of; only the bare `postmaster` has no @."""
-    local, at, domain = text.rpartition("@")
-    return Address(local, domain) if at else Address(text, "")
 
 
 def stored_event(message_id: str, row: Row) -> Event:

@@ -15,6 +15,7 @@ from filterrelay.spool.store import (
     NoSuchMessage,
     NotQueued,
     RecipientState,
+    Search,
     Selection,
     Settlement,
     SpoolUnavailable,
@@ -220,6 +221,11 @@ class MemorySpool:
 
     async def probe(self) -> None:
         """Nothing keeps it from taking mail."""
+
+    async def search(self, search: Search) -> list[Event]:
+        """The `received` events of the messages meant, newest first."""
+        meant = [event for event in reversed(self._events) if search.means(event)]
+        return sorted(meant, key=lambda event: event.at, reverse=True)[: search.limit]
 
     async def depth(self) -> Depth:
         """How much lies here, and how old it is."""

@@ -15,11 +15,13 @@ from filterrelay.spool.store import (
     Depth,
     Event,
     NoSuchMessage,
+    Search,
     Selection,
     State,
     StoredMessage,
 )
 
+_LAST = 2**63 - 1  # beyond every time and number
 _PAGE = 500  # messages a query, so that no snapshot keeps the log from starting over
 _in_order = attrgetter("received", "id")
 
@@ -90,7 +92,7 @@ def _scan(
         "state": state.value,
         "after": -1,
         "after_id": "",
-        "until": codec.microseconds(until) if selection.older_than else 2**63 - 1,
+        "until": codec.microseconds(until) if selection.older_than else _LAST,
         "sender": _like(selection.sender),
         "recipient": _like(selection.recipient),
         "upstream": selection.upstream,
@@ -102,6 +104,37 @@ def _scan(
         if len(page) < _PAGE:
             return
         parameters["after"], parameters["after_id"] = page[-1]
+
+
+def search(search: Search, connection: Connection) -> list[Event]:
+    """The `received` events of the messages meant, newest first."""
+    meant = (event for event in _received(connection, search) if search.means(event))
+    return list(islice(meant, search.limit))
+
+
+def _received(connection: Connection, search: Search) -> Iterator[Event]:
+    """Received events from the newest on, narrowed by what SQL can tell, a page at a time."""
+    parameters = {
+        "since": codec.microseconds(search.since) if search.since else -1,
+        "before": codec.microseconds(search.until) if search.until else _LAST,
+        "before_seq": _LAST,
+        "sender": _like_quoted(search.sender),
+        "recipient": _like_quoted(search.recipient),
+        "limit": _PAGE,
+    }
+    while True:
+        page = connection.execute(SQL["received"], parameters).fetchall()
+        for _, message_id, *row in page:
+            yield codec.stored_event(message_id, tuple(row))
+        if len(page) < _PAGE:
+            return
+        parameters["before_seq"], _, parameters["before"], *_ = page[-1]
+
+
+def _like_quoted(pattern: str) -> str:
+    """As _like, for an address that is a JSON string."""
+    narrowed = _like(pattern)
+    return f'%{narrowed.lstrip("%")}"%' if narrowed and narrowed.isprintable() else ""
 
 
 def _like(pattern: str) -> str:

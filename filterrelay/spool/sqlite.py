@@ -23,6 +23,7 @@ from filterrelay.spool.store import (
     Deposit,
     Depth,
     Event,
+    Search,
     Selection,
     Settlement,
     SpoolUnavailable,
@@ -244,6 +245,10 @@ class SqliteSpool:
         """Writes something and takes it back, with a commit as mail has it."""
         self._space.require()
         await self._writer.submit(operations.Probe())
+
+    async def search(self, search: Search) -> list[Event]:
+        """The `received` events of the messages meant, newest first."""
+        return await self._listings.ask(partial(questions.search, search))
 
     async def depth(self) -> Depth:
         """How much lies here, and how old it is."""

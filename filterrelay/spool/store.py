@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from filterrelay.errors import FilterRelayError
-from filterrelay.mail.address import AddressPattern
+from filterrelay.mail.address import Address, AddressPattern
 from filterrelay.mail.envelope import Envelope, Recipient
 
 
@@ -219,6 +219,44 @@ class Selection:
         )
 
 
+def address_of(text: str) -> Address:
+    """The address that str() made this of; only the bare `postmaster` has no @."""
+    local, at, domain = text.rpartition("@")
+    return Address(local, domain) if at else Address(text, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Which messages an operator looks for by how they came in; empty fields don't restrict.
+
+    sender, recipient: address patterns. since, until: when the message was
+    received, both included. limit: at most so many, newest first.
+    """
+
+    sender: str = ""
+    recipient: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int | None = None
+
+    def means(self, event: Event) -> bool:
+        """Whether the event opens the trace of a message meant, the limit left aside."""
+        if event.kind != "received":
+            return False
+        sender, recipients = event.data["sender"], event.data["recipients"]
+        return (
+            (self.since is None or event.at >= self.since)
+            and (self.until is None or event.at <= self.until)
+            and (not self.sender or _any_is([sender] if sender else [], self.sender))
+            and (not self.recipient or _any_is(recipients, self.recipient))
+        )
+
+
+def _any_is(addresses: Sequence[str], pattern: str) -> bool:
+    meant = AddressPattern(pattern)
+    return any(meant.matches(address_of(text)) for text in addresses)
+
+
 @dataclass(frozen=True, slots=True)
 class Depth:
     """How much lies in the spool: messages by state, and when the oldest came."""
@@ -358,6 +396,10 @@ class Spool(Protocol):
 
         Raises SpoolFull as commit does.
         """
+        ...
+
+    async def search(self, search: Search) -> list[Event]:
+        """The `received` events of the messages meant, newest first; of those gone, too."""
         ...
 
     async def depth(self) -> Depth:

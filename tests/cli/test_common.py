@@ -1,7 +1,6 @@
 """What the commands share."""
 
 import grp
-import io
 import json
 import os
 import pwd
@@ -11,8 +10,6 @@ from pathlib import Path
 
 import pytest
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from filterrelay.cli.common import (
     Exit,
@@ -24,7 +21,6 @@ from filterrelay.cli.common import (
     give_to,
     iso,
     print_json,
-    print_table,
     program,
     refuse,
     run,
@@ -91,9 +87,16 @@ def test_a_failure_is_told_where_it_is_looked_for(
     assert capsys.readouterr() == (out, err)
 
 
-def test_what_the_system_refuses_is_told_with_the_files_name() -> None:
-    """Not with the number that the system gives it."""
-    assert told(PermissionError(13, "Permission denied", "/x")) == "/x: Permission denied"
+@pytest.mark.parametrize(
+    ("user", "more"),
+    [(0, ""), (65534, "; run it as root, or as the user that the relay runs as (filterrelay)")],
+)
+def test_what_the_system_refuses_is_told_with_the_files_name(
+    monkeypatch: pytest.MonkeyPatch, user: int, more: str
+) -> None:
+    """Not with the number that the system gives it; who is somebody else hears who may."""
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    assert told(PermissionError(13, "Permission denied", "/x")) == f"/x: Permission denied{more}"
 
 
 def test_without_any_configuration_the_places_are_named(
@@ -167,40 +170,3 @@ def test_piped_output_is_not_wrapped(capsys: pytest.CaptureFixture[str]) -> None
     """What reads it has no width."""
     console().print("word " * 100)
     assert capsys.readouterr().out.count("\n") == 1
-
-
-ROWS = (
-    (
-        "warning",
-        "certificate",
-        "/etc/filterrelay/tls/fullchain.pem",
-        "clients warn of it",
-    ),
-    ("ok", "plugin", "auth-file", "1 accounts"),
-)
-
-
-def table(width: int) -> list[str]:
-    """The lines of a table on a terminal so wide."""
-    written = io.StringIO()
-    rows = [[Text(cell) for cell in row] for row in ROWS]
-    print_table(("", "part", "name", "found"), rows, Console(width=width, file=written))
-    return [line.rstrip() for line in written.getvalue().splitlines()]
-
-
-def test_a_tables_last_column_is_wrapped_between_words() -> None:
-    """The others stand whole."""
-    lines = table(70)
-    assert lines[1].endswith("/etc/filterrelay/tls/fullchain.pem  clients warn")
-    assert lines[2].split() == ["of", "it"]
-
-
-def test_a_table_too_wide_has_its_text_below() -> None:
-    """A path must not be broken: who copies it would get another one."""
-    assert table(60) == [
-        "warning  certificate  /etc/filterrelay/tls/fullchain.pem",
-        "    clients warn of it",
-        "ok  plugin  auth-file",
-        "    1 accounts",
-    ]
-    assert table(30)[0] == "warning  certificate  /etc/filterrelay/tls/fullchain.pem"

@@ -57,6 +57,12 @@ def test_a_key_is_made_for_its_owner_alone(tmp_path: Path) -> None:
     assert f"{NAME}. IN TXT (" in done.stdout
 
 
+def test_a_key_without_a_domain_is_told_where_it_goes(tmp_path: Path) -> None:
+    """What isn't known stands in capitals."""
+    done = dkim("keygen", tmp_path / "s1.pem", "--type", "ed25519", "--selector", "s1")
+    assert "publish this as the TXT record s1._domainkey.DOMAIN:" in done.stdout
+
+
 def test_an_ed25519_key_can_be_had(tmp_path: Path) -> None:
     """`--type ed25519`."""
     path = tmp_path / "s1.pem"

@@ -4,9 +4,11 @@ import mailbox
 from pathlib import Path
 
 import pytest
+import typer
 
 from filterrelay.cli import mail_files as mail_files_module
-from filterrelay.cli.mail_files import mail_files, stored_messages
+from filterrelay.cli.mail_files import is_message, mail_files, must_be_files, stored_messages
+from filterrelay.mail.message import Message
 
 FIRST = b"Subject: one\n\nHello\n"
 SECOND = b"Subject: two\n\nFrom here on it is text.\n"
@@ -75,3 +77,25 @@ def test_a_huge_message_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "huge.eml").write_bytes(b"Subject: huge\n\n" + b"x\n" * 100_000)
     (stored,) = stored_messages(mail_files([tmp_path]))
     assert len(stored.message.raw) <= 2000
+
+
+@pytest.mark.parametrize(
+    ("content", "is_one"),
+    [
+        (b"Subject: x\r\n\r\nHello\r\n", True),
+        (b"From: a@b.example\r\n", True),
+        (b"relay.office.example\r\n", False),
+        (b"root:x:0:0:root:/root:/bin/bash\r\n", False),
+        (b"\r\nSubject: x\r\n", False),
+    ],
+)
+def test_a_message_is_known_by_its_header(content: bytes, is_one: bool) -> None:
+    """Nobody wants to learn from a file that went astray among the mail."""
+    assert is_message(Message("ID", content)) is is_one
+
+
+@pytest.mark.parametrize(("name", "why"), [("missing", "there is no file"), (".", "is a folder")])
+def test_what_can_be_no_message_is_wrong_usage(tmp_path: Path, name: str, why: str) -> None:
+    """A hyphen is standard input, though no such file is there."""
+    with pytest.raises(typer.BadParameter, match=why):
+        must_be_files([Path("-"), tmp_path / name])

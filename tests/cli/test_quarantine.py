@@ -4,6 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from filterrelay.cli import quarantine
+from filterrelay.cli.common import run
+from filterrelay.cli.stored import Choice
+from filterrelay.settings.file import load
+from filterrelay.spool.sqlite import SqliteSpool
+from filterrelay.spool.store import NoSuchMessage
+
 from .conftest import Run
 from .stored_mail import ALICE, SPAM, fill, state_of
 
@@ -59,6 +66,57 @@ def test_deleted_mail_is_gone(filterrelay: Run, filled: Path) -> None:
     """And nobody is told."""
     assert filterrelay("quarantine", "delete", "--all").out == "deleted: 1 message\n"
     assert [state_of(filled, id_) for id_ in (ALICE, SPAM)] == ["queued", ""]
+
+
+LEARNS = '[[filter]]\nuse = "spam"\nmode = "shadow"\n'
+
+
+def test_released_mail_can_be_learned_as_wanted(filterrelay: Run, filled: Path) -> None:
+    """So that the same mistake isn't made twice."""
+    filled.write_text(filled.read_text() + LEARNS)
+    ran = filterrelay("quarantine", "release", SPAM, "--learn-ham")
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("released: 1 message\nspam: learned 1 message as ham; ")
+
+
+def test_deleted_mail_can_be_learned_as_spam(filterrelay: Run, filled: Path) -> None:
+    """In one command, before it is gone."""
+    filled.write_text(filled.read_text() + LEARNS)
+    ran = filterrelay("quarantine", "delete", "--all", "--learn-spam", "--json")
+    assert ran.code == 0, ran.err
+    assert (ran.json["deleted"], ran.json["learned"]["spam"]["learned"]) == (1, 1)
+    assert state_of(filled, SPAM) == ""
+
+
+def test_without_a_filter_that_learns_nothing_is_deleted(filterrelay: Run, filled: Path) -> None:
+    """What was asked for can't be done, so nothing is."""
+    ran = filterrelay("quarantine", "delete", "--all", "--learn-spam")
+    assert (ran.code, "learns" in ran.err) == (1, True)
+    assert state_of(filled, SPAM) == "quarantined"
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_message_that_is_gone_is_said_to_be_so(filterrelay: Run) -> None:
+    """In the words of every other command."""
+    assert filterrelay("quarantine", "delete", SPAM).code == 0
+    ran = filterrelay("quarantine", "show", SPAM)
+    assert (ran.code, ran.err.partition(";")[0]) == (
+        1,
+        f"filterrelay: there is no message {SPAM} here",
+    )
+
+
+def test_a_message_that_somebody_else_released_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch, filled: Path
+) -> None:
+    """Two postmasters at work at once."""
+
+    async def gone(_: SqliteSpool, message_id: str) -> bytes:
+        raise NoSuchMessage(message_id)
+
+    monkeypatch.setattr(SqliteSpool, "body", gone)
+    released, kept = run(quarantine._release(load(filled, {}), Choice(every=True), None))
+    assert (released, kept) == ([], {SPAM: "somebody else has released or deleted it"})
 
 
 @pytest.mark.usefixtures("filled")

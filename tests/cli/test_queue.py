@@ -1,11 +1,13 @@
 """`filterrelay queue` shows what waits and acts on it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from .conftest import Run
-from .stored_mail import ALICE, BOB, SPAM, fill, state_of
+from .stored_mail import ALICE, BOB, BODY, GTUBE, SPAM, fill, state_of
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def test_the_list_as_json_has_every_figure(filterrelay: Run) -> None:
         (("--sender", "*@shop.example"), [BOB]),
         (("--older-than", "30m"), [ALICE]),
         (("--recipient", "partner.example", "--limit", "1"), [ALICE]),
-        (("--upstream", "elsewhere"), []),
+        (("--upstream", "provider", "--sender", "*@shop.example"), [BOB]),
     ],
 )
 def test_filters_restrict_the_list(
@@ -69,9 +71,9 @@ def test_one_message_is_shown_with_its_header(filterrelay: Run) -> None:
 def test_an_unknown_message_is_exit_code_1(filterrelay: Run, configuration: Path) -> None:
     """With a sentence, for every command that takes an ID."""
     for verb in ("show", "retry", "delete"):
-        ran = filterrelay("queue", verb, "NOSUCHMESSAGE")
+        ran = filterrelay("queue", verb, "NoSuchMessage")
         assert ran.code == 1
-        assert "NOSUCHMESSAGE" in ran.err
+        assert ran.err.startswith("filterrelay: there is no message NoSuchMessage here; ")
 
 
 def test_held_mail_waits_until_it_is_released(filterrelay: Run, filled: Path) -> None:
@@ -80,6 +82,59 @@ def test_held_mail_waits_until_it_is_released(filterrelay: Run, filled: Path) ->
     assert state_of(filled, ALICE) == "held"
     assert filterrelay("queue", "release", "--all", "--json").json == {"released": 1}
     assert state_of(filled, ALICE) == "queued"
+
+
+def test_what_stands_elsewhere_is_said_with_what_to_do(filterrelay: Run, filled: Path) -> None:
+    """Nobody has to guess which command frees it."""
+    assert filterrelay("queue", "hold", ALICE, "--reason", "ask Bob first").code == 0
+    for verb in ("retry", "hold"):
+        ran = filterrelay("queue", verb, BOB, ALICE)
+        assert (ran.code, ran.err) == (
+            1,
+            f"filterrelay: {ALICE} is held; `queue release` frees it\n",
+        )
+    assert "in quarantine; `quarantine release`" in filterrelay("queue", "retry", SPAM).err
+    assert "is queued; `queue retry`" in filterrelay("queue", "release", BOB).err
+    assert state_of(filled, BOB) == "queued"
+
+
+@pytest.mark.usefixtures("filled")
+def test_held_mail_is_listed_with_its_reason(filterrelay: Run) -> None:
+    """It has no next attempt while it is held."""
+    assert filterrelay("queue", "hold", ALICE, "--reason", "ask Bob first").code == 0
+    (line,) = [line for line in filterrelay("queue", "list").out.splitlines() if ALICE in line]
+    assert line.endswith("bob@partner.example                        ask Bob first")
+    assert filterrelay("queue", "list", "--json").json[0]["next_attempt"] is None
+
+
+@pytest.mark.usefixtures("filled")
+def test_the_message_itself_comes_out_whole(filterrelay: Run, configuration: Path) -> None:
+    """With `> x.eml`, to be scanned, learned or read elsewhere."""
+    with (configuration.parent / "x.eml").open("wb") as file:
+        subprocess.run(
+            [sys.executable, "-m", "filterrelay", "queue", "show", "--raw", ALICE],
+            cwd=configuration.parent,
+            stdout=file,
+            check=True,
+        )
+    assert (configuration.parent / "x.eml").read_bytes() == BODY + GTUBE
+
+
+@pytest.mark.usefixtures("filled")
+def test_an_upstream_that_is_none_is_wrong_usage(filterrelay: Run) -> None:
+    """It names those that there are; else a typing error would look like an empty queue."""
+    for verb in ("list", "retry"):
+        ran = filterrelay("queue", verb, "--upstream", "provder")
+        assert ran.code == 2
+        assert "there is no upstream provder; there is provider" in " ".join(ran.err.split())
+
+
+def test_the_queue_can_be_seen_without_the_certificates_key(filterrelay: Run, filled: Path) -> None:
+    """Who may read the spool need not be able to read keys and passwords."""
+    key = '[tls]\ncertificate = "no.pem"\nkey = "no.key"\n'
+    filled.write_text(f'{filled.read_text()}username = "x"\npassword_file = "no.password"\n{key}')
+    assert filterrelay("queue", "list", "--json").code == 0
+    assert filterrelay("check").code == 1
 
 
 def test_retry_makes_mail_due_now(filterrelay: Run, filled: Path) -> None:

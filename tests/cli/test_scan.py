@@ -10,6 +10,7 @@ from filterrelay.settings import Settings
 from filterrelay.settings.file import load
 
 from .conftest import Run
+from .stored_mail import GTUBE
 
 
 def a_dkim_only(configuration: Path) -> None:
@@ -41,6 +42,20 @@ def test_a_person_gets_a_table(configuration: Path, filterrelay: Run) -> None:
     ran = filterrelay("scan", "one.eml")
     assert "one.eml: pass" in ran.out
     assert "dkim" in ran.out
+
+
+def test_what_would_not_pass_is_exit_code_1(configuration: Path, filterrelay: Run) -> None:
+    """A script can ask whether the filters would take a message, also on standard input."""
+    text = configuration.read_text()
+    configuration.write_text(f'{text}[[filter]]\nuse = "spam"\n')
+    (configuration.parent / "good.eml").write_bytes(b"Subject: x\n\nHello\n")
+    ran = filterrelay("scan", "good.eml", "-", "--json", stdin=f"Subject: x\n\n{GTUBE.decode()}")
+    assert ran.code == 1
+    assert [(one["file"], one["verdict"]) for one in ran.json] == [
+        ("good.eml", "pass"),
+        ("-", "reject"),
+    ]
+    assert filterrelay("scan", "good.eml").code == 0
 
 
 def test_wrong_usage_is_said(configuration: Path, filterrelay: Run) -> None:
@@ -108,7 +123,7 @@ def test_nothing_foreign_commands_the_terminal(configuration: Path, filterrelay:
     )
     shown = filterrelay("scan", name).out
     assert "[bold] [31mred.eml: reject" in shown
-    assert "a [2J" in shown
+    assert "[2J?.exe" in shown
     assert all(c.isprintable() or c == "\n" for c in shown)
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 import typer
 
-from filterrelay.cli.stored import Choice, header_of, print_fields, report_change
+from filterrelay.cli.stored import Choice, header_of, report_change
 from filterrelay.spool.store import State
 
 
@@ -46,12 +46,6 @@ def test_what_is_named_is_enough(choice: Choice) -> None:
 def test_the_header_ends_at_the_empty_line() -> None:
     """The text of a letter is nobody's business here."""
     assert header_of(b"Subject: a\r\nTo: b\r\n\r\nsecret") == "Subject: a\nTo: b"
-
-
-def test_empty_fields_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
-    """And the others are aligned."""
-    print_fields({"id": "1", "reason": "", "sender": "a"})
-    assert capsys.readouterr().out == "id      1\nsender  a\n"
 
 
 @pytest.mark.parametrize(("count", "text"), [(1, "held: 1 message\n"), (2, "held: 2 messages\n")])

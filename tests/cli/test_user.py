@@ -43,26 +43,28 @@ def user(office: Path, *arguments: str, password: str = "") -> Result:
 
 def test_an_account_is_added_with_its_senders(office: Path) -> None:
     """The password comes from standard input and is kept as an argon2id hash."""
-    said = user(office, "add", "alice", "--senders", "a@b.example,*@c.example", password="sesame\n")
+    said = user(
+        office, "add", "alice", "--senders", "a@b.example,*@c.example", password="open sesame\n"
+    )
     assert said.exit_code == 0
     account = parse_user_file((office / "users").read_text()).users["alice"]
     assert account.senders == ("a@b.example", "*@c.example")
     scheme, _, hashed = account.password.partition("}")
     assert scheme == "{ARGON2ID"
     assert hashed.startswith("$argon2id$")
-    assert argon2.PasswordHasher().verify(hashed, "sesame")
+    assert argon2.PasswordHasher().verify(hashed, "open sesame")
 
 
 def test_only_the_owner_reads_the_file(office: Path) -> None:
     """Hashes are guessed at offline by whoever has them."""
-    user(office, "add", "alice", password="sesame\n")
+    user(office, "add", "alice", password="open sesame\n")
     assert (office / "users").stat().st_mode & 0o777 == 0o600
 
 
 def test_adding_again_changes_the_password_alone(office: Path) -> None:
     """Senders and a freeze stay as they were."""
     (office / "users").write_text("alice:{PLAIN}old:senders=a@b.example:frozen\n")
-    assert "changed alice" in user(office, "add", "alice", password="new\n").output
+    assert "changed alice" in user(office, "add", "alice", password="new words\n").output
     account = parse_user_file((office / "users").read_text()).users["alice"]
     assert (account.senders, account.frozen) == (("a@b.example",), True)
     assert account.password.startswith("{ARGON2ID}")
@@ -74,6 +76,19 @@ def test_no_password_is_wrong_usage(office: Path) -> None:
     assert isinstance(refused, Refused)
     assert refused.code is Exit.USAGE
     assert not (office / "users").exists()
+
+
+def test_a_short_password_is_warned_of(office: Path) -> None:
+    """It is soon guessed, but whose it is has to know."""
+    made = user(office, "add", "alice", password="1234567\n")
+    assert made.exit_code == 0
+    assert "fewer than 8 characters" in made.stderr
+    assert "fewer" not in made.stdout
+
+
+def test_help_says_where_the_password_comes_from(office: Path) -> None:
+    """For scripts; -h is enough."""
+    assert "standard input" in user(office, "add", "-h").output
 
 
 def test_a_login_that_cannot_be_one_is_refused(office: Path) -> None:
@@ -139,7 +154,7 @@ def test_two_editors_wait_for_each_other(office: Path) -> None:
             adding, cwd=office, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert other.stdin is not None
-        other.stdin.write("sesame\n")
+        other.stdin.write("open sesame\n")
         other.stdin.close()
         with pytest.raises(subprocess.TimeoutExpired):
             other.wait(1)
@@ -165,7 +180,7 @@ def test_a_new_file_belongs_to_the_relay(office: Path) -> None:
     """root makes it, and the user of the configuration has to read it."""
     file = office / "filterrelay.toml"
     file.write_text(f'user = "nobody"\n{file.read_text()}')
-    assert user(office, "add", "alice", password="sesame\n").exit_code == 0
+    assert user(office, "add", "alice", password="open sesame\n").exit_code == 0
     assert (office / "users").owner() == "nobody"
     assert (office / "users").stat().st_mode & 0o777 == 0o600
 
@@ -177,5 +192,5 @@ def test_a_new_file_belongs_to_the_relay(office: Path) -> None:
 def test_what_was_done_is_told_as_json_too(office: Path, verb: str, done: str) -> None:
     """One document for each subcommand."""
     (office / "users").write_text("alice:{PLAIN}x\n")
-    said = user(office, verb, "alice", "--json", password="sesame\n")
+    said = user(office, verb, "alice", "--json", password="open sesame\n")
     assert json.loads(said.output) == {done: "alice", "file": str(office / "users")}

@@ -170,7 +170,7 @@ async def delivering(
     rules: Sequence[RouteRule] = (),
     pace: Pace | None = None,
     octets: int = 10_000,
-    submit: Callable[[Envelope, bytes], Any] | None = None,
+    submit: Callable[[Envelope, bytes, str], Any] | None = None,
     hook: RouteHook | None = None,
 ) -> AsyncIterator[Site]:
     """A scheduler over these next hops, the first the default; drained in the end."""
@@ -179,8 +179,9 @@ async def delivering(
     reports: list[tuple[Envelope, bytes]] = []
     attempts: list[Attempt] = []
 
-    async def note(envelope: Envelope, raw: bytes) -> None:
+    async def note(envelope: Envelope, raw: bytes, about: str) -> str:
         reports.append((envelope, raw))
+        return f"REPORT-ON-{about}"
 
     upstreams: Mapping[str, Hop] = {hop.name: hop for hop in hops}
     scheduler = Scheduler(

@@ -30,8 +30,9 @@ async def written(
     """The one report on all recipients."""
     sent: list[tuple[Envelope, bytes]] = []
 
-    async def submit(envelope: Envelope, raw: bytes) -> None:
+    async def submit(envelope: Envelope, raw: bytes, about: str) -> str:
         sent.append((envelope, raw))
+        return f"REPORT-ON-{about}"
 
     told = [Told(stored.recipient, reply, host) for stored in message.recipients]
     until = SOME_TIME + timedelta(days=5) if action is Action.DELAYED else None
@@ -199,13 +200,43 @@ async def test_every_line_ends_with_crlf() -> None:
     assert raw.replace(b"\r\n", b"").count(b"\n") == raw.replace(b"\r\n", b"").count(b"\r") == 0
 
 
+LONG = [
+    b"References: " + b" ".join(b"<%d@office.example>" % n for n in range(200)),
+    b"X-Token: " + b"a" * 3000,
+    b"X-Blanks: " + b" " * 3000,
+    b"X-Cut-Off: " + b"b" * 20_000,
+]
+
+
+@pytest.mark.parametrize("field", LONG, ids=lambda field: field[:9].decode())
+async def test_no_line_of_a_report_is_too_long_for_a_strict_server(field: bytes) -> None:
+    """Else it would refuse the bounce, and the sender would hear nothing (RFC 5322 2.1.1)."""
+    words = Reply(550, "5.1.1", "Kein Anschluß ☃ " * 100)
+    original = b"Subject: Lunch\r\n" + field + b"\r\nTo: bob@partner.example\r\n\r\n" + BODY
+    for ret in ("HDRS", "FULL"):
+        message = a_stored_message(orcpt="utf-8;" + "☃" * 400)
+        message = replace(message, envelope=replace(message.envelope, ret=ret, envid="☃" * 400))
+        _, raw = await written(message, reply=words, body=original)
+        assert max(map(len, raw.split(b"\r\n"))) <= 998
+        assert b"\r\nSubject: Lunch\r\n" in raw
+
+
+async def test_a_folded_field_reads_as_it_did() -> None:
+    """Folds go where blanks are."""
+    report = await parsed(a_stored_message(), body=LONG[0] + b"\r\n\r\nHello\r\n")
+    returned = report.get_payload(2).get_payload(decode=True)  # type: ignore[union-attr]  # the third part
+    assert isinstance(returned, bytes)
+    assert returned.replace(b"\r\n", b"").replace(b"\n", b"") == LONG[0]
+
+
 async def test_nobody_is_told_of_what_nobody_wants_to_hear() -> None:
     """A null sender, or NOTIFY=NEVER: nothing is handed over."""
     message = a_stored_message(notify=("NEVER",))
     calls: list[bytes] = []
 
-    async def submit(envelope: Envelope, raw: bytes) -> None:
+    async def submit(envelope: Envelope, raw: bytes, about: str) -> str:
         calls.append(raw)
+        return about
 
     reports = Reports("relay.office.example", submit, FakeClock())
     told = [Told(message.recipients[0].recipient, REFUSED)]

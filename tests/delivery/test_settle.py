@@ -38,7 +38,7 @@ async def test_a_refused_recipient_bounces_to_the_sender() -> None:
     """The report is there before the recipient is forgotten."""
     seen: list[str] = []
 
-    async def submit(envelope: Envelope, raw: bytes) -> None:
+    async def submit(envelope: Envelope, raw: bytes, about: str) -> None:
         seen.append(str((await site.spool.get("ID")).recipients[0].state))
 
     async with delivering(Hop(lambda *_: UNKNOWN), submit=submit) as site:
@@ -56,6 +56,14 @@ async def test_a_bounce_goes_from_nobody_to_the_sender() -> None:
         assert envelope.sender is None
         assert [str(r) for r in envelope.recipients] == ["alice@office.example"]
         assert envelope.recipients[0].notify == ("NEVER",)
+
+
+async def test_the_trace_says_which_message_the_bounce_is() -> None:
+    """So that one finds whether the sender has got it."""
+    async with delivering(Hop(lambda *_: UNKNOWN)) as site:
+        await site.submitted()
+        (bounce,) = [event for event in await site.spool.events("ID") if event.kind == "bounce"]
+        assert bounce.data == {"recipients": ["bob@partner.example"], "report": "REPORT-ON-ID"}
 
 
 async def test_two_refused_recipients_make_one_bounce() -> None:
@@ -152,7 +160,7 @@ async def test_a_bounce_that_cannot_be_kept_keeps_its_message() -> None:
     """On a full disk nothing is forgotten without a word: it is tried once more."""
     full = [True, False]
 
-    async def submit(envelope: Envelope, raw: bytes) -> None:
+    async def submit(envelope: Envelope, raw: bytes, about: str) -> None:
         if full.pop(0):
             raise SpoolFull(0)
 
@@ -223,7 +231,7 @@ async def test_a_result_outlasts_a_long_trouble(
 async def test_a_report_that_cant_be_written_repeats_no_delivery() -> None:
     """A fault of ours in the report of success leaves the recipient delivered."""
 
-    async def submit(envelope: Envelope, raw: bytes) -> None:
+    async def submit(envelope: Envelope, raw: bytes, about: str) -> None:
         raise ZeroDivisionError
 
     async with delivering(Hop(), submit=submit) as site:

@@ -2,9 +2,13 @@
 
 from datetime import timedelta
 
-import pytest
-
-from filterrelay.doors.admission import Admission, Refusal
+from filterrelay.doors.admission import (
+    ALL_CLIENTS,
+    OTHER_LOGINS,
+    Admission,
+    Refusal,
+    WorkerAdmission,
+)
 from filterrelay.settings import Limits
 
 LIMITS = Limits(
@@ -62,19 +66,50 @@ def test_leaving_more_often_than_entering_breaks_nothing() -> None:
     assert worker.enter("192.0.2.1", LIMITS) is None
 
 
-@pytest.mark.parametrize(("client", "login"), [("192.0.2.1", "other"), ("192.0.2.9", "ANNA")])
-def test_failures_lock_out_the_client_and_the_login(client: str, login: str) -> None:
-    """Failures seen by different workers add up, by address and by login."""
+HOME, CAFE = "192.0.2.1", "192.0.2.9"
+
+
+def fail(worker: WorkerAdmission, times: int, client: str, login: str) -> list[int]:
+    """That many failed logins."""
+    return [worker.login_failed(client, login, LIMITS, 1000.0) for _ in range(times)]
+
+
+def test_failures_lock_out_the_login_from_that_client() -> None:
+    """Those seen by different workers add up; others behind the address go on working."""
     table = Admission(2)
     workers = table.for_worker(0), table.for_worker(1)
-    counts = [
-        worker.login_failed("192.0.2.1", "anna", LIMITS, 1000.0)
-        for worker in (workers[0], workers[1], workers[1])
-    ]
-    assert counts == [1, 2, 3]
+    assert fail(workers[0], 1, HOME, "anna") + fail(workers[1], 2, HOME, "anna") == [1, 2, 3]
     for worker in workers:
-        assert worker.locked(client, login, LIMITS, 1000.0)
-    assert not workers[0].locked("192.0.2.9", "other", LIMITS, 1000.0)
+        assert worker.locked(HOME, "ANNA", LIMITS, 1000.0)
+        assert not worker.locked(HOME, "bert", LIMITS, 1000.0)
+        assert not worker.locked(CAFE, "anna", LIMITS, 1000.0)
+
+
+def test_a_login_that_many_clients_guess_is_locked_but_where_it_is_known() -> None:
+    """A swarm can't go on guessing, and can't shut out the login's own office either."""
+    worker = Admission(1).for_worker(0)
+    worker.login_succeeded(HOME, "anna", LIMITS, 1000.0)
+    for number in range(ALL_CLIENTS):
+        assert not worker.locked(CAFE, "anna", LIMITS, 1000.0)
+        fail(worker, LIMITS.login_failures, f"198.51.100.{number}", "anna")
+    assert worker.locked(CAFE, "anna", LIMITS, 1000.0)
+    assert not worker.locked(HOME, "anna", LIMITS, 1000.0)
+    assert not worker.locked(CAFE, "bert", LIMITS, 1000.0)
+
+
+def test_a_client_that_tries_many_logins_is_locked_out_with_all_but_known_ones() -> None:
+    """One phone that fails for ever with one login is no guesser."""
+    worker = Admission(1).for_worker(0)
+    worker.login_succeeded(HOME, "anna", LIMITS, 1000.0)
+    fail(worker, 30, HOME, "phone")
+    most = LIMITS.login_failures * OTHER_LOGINS
+    for number in range(most - 2):
+        fail(worker, 1, HOME, f"user{number}")
+    assert not worker.locked(HOME, "bert", LIMITS, 1000.0)
+    fail(worker, 1, HOME, "root")
+    assert worker.locked(HOME, "bert", LIMITS, 1000.0)
+    assert not worker.locked(HOME, "anna", LIMITS, 1000.0)
+    assert not worker.locked(CAFE, "bert", LIMITS, 1000.0)
 
 
 def test_a_lock_out_ends() -> None:
@@ -87,14 +122,19 @@ def test_a_lock_out_ends() -> None:
     assert worker.login_failed("192.0.2.1", "anna", LIMITS, 1000.0 + LOCKOUT) == 1
 
 
-def test_a_good_login_forgives_the_login_not_the_client() -> None:
-    """Who knows one password may not use it to go on guessing others."""
+def test_a_good_login_forgives_itself_and_no_others() -> None:
+    """A mistyped password is forgotten; who knows one may not use it to go on guessing others."""
     worker = Admission(1).for_worker(0)
-    for _ in range(3):
-        worker.login_failed("192.0.2.1", "anna", LIMITS, 1000.0)
-    worker.login_succeeded("anna")
-    assert not worker.locked("192.0.2.9", "anna", LIMITS, 1000.0)
-    assert worker.locked("192.0.2.1", "bert", LIMITS, 1000.0)
+    most = LIMITS.login_failures * OTHER_LOGINS
+    for number in range(most):
+        fail(worker, 1, HOME, f"user{number}")
+    worker.login_succeeded(HOME, "user0", LIMITS, 1000.0)
+    assert not worker.locked(HOME, "bert", LIMITS, 1000.0)
+    for _ in range(9):
+        worker.login_succeeded(HOME, "user0", LIMITS, 1000.0)
+    fail(worker, 1, HOME, "root")
+    assert worker.locked(HOME, "bert", LIMITS, 1000.0)
+    assert fail(worker, 1, HOME, "user1") == [most]
 
 
 def test_places_can_t_be_foreseen() -> None:
@@ -128,8 +168,8 @@ def test_workers_of_several_bands_share_the_limits() -> None:
     for _ in range(3):
         before.login_failed("192.0.2.1", "anna", LIMITS, 0.0)
     assert after.locked("192.0.2.1", "anna", LIMITS, 1.0)
-    after.login_succeeded("anna")
-    assert not after.locked("192.0.2.9", "anna", LIMITS, 1.0)
+    after.login_succeeded("192.0.2.1", "anna", LIMITS, 1.0)
+    assert not after.locked("192.0.2.1", "anna", LIMITS, 1.0)
 
 
 def test_a_worker_is_ahead_of_its_own_band_only() -> None:

@@ -139,6 +139,28 @@ async def test_too_many_failures_lock_out(open_door: OpenDoor) -> None:
     assert running.count("filterrelay_logins_total", listener="submission", result="locked") == 2
 
 
+async def test_a_frozen_account_s_phone_locks_nobody_out(open_door: OpenDoor) -> None:
+    """Its right password isn't guessing: it is refused, logged and counted by its own name."""
+    running, client = await over_tls(open_door, {"login_failures": 2})
+    running.intake.answers["authenticate"] = Identity("anna", frozen=True)
+    for _ in range(3):
+        assert (await client.say(GOOD)).startswith("525 5.7.13 ")
+    running.intake.answers.clear()
+    assert (await client.say(GOOD)).startswith("235 ")
+    logins = [entry["result"] for entry in running.logs if entry["event"] == "login"]
+    assert logins == ["frozen"] * 3 + ["ok"]
+    assert running.count("filterrelay_logins_total", listener="submission", result="frozen") == 3
+
+
+async def test_a_neighbours_wrong_password_shuts_nobody_else_out(open_door: OpenDoor) -> None:
+    """One phone with an old password doesn't stop the mail of a whole office behind one address."""
+    _, client = await over_tls(open_door, {"login_failures": 2})
+    for _ in range(2):
+        assert (await client.say("AUTH PLAIN " + b64("\0bert\0old"))).startswith("535 ")
+    assert (await client.say("AUTH PLAIN " + b64("\0bert\0old"))).startswith("454 ")
+    assert (await client.say(GOOD)).startswith("235 ")
+
+
 async def test_a_failing_authenticator_is_our_fault(open_door: OpenDoor) -> None:
     """A directory that is down makes nobody's password wrong, and locks nobody out."""
     running, client = await over_tls(open_door, {"login_failures": 1})

@@ -56,7 +56,7 @@ class Bench:
             filters=tuple(self._step(f) for f in filters),
             signers=tuple(self._step(s) for s in signers),
         )
-        listener = Listener(kind="smtp", address="127.0.0.1:25", name="smtp")
+        listener = Listener(kind="smtp", address="127.0.0.1:25", name="smtp", from_header="own")
         rules = {"smtp": RelayRules(listener, "relay.office.example")}
         self.intake = Intake(
             IntakeRules("relay.office.example", rules, received_headers=10),
@@ -189,6 +189,28 @@ async def test_a_message_that_goes_in_circles_is_refused() -> None:
     looping = b"Received: by a\r\n" * 11 + RAW
     reply = await Bench().send(looping)
     assert (reply.code, reply.enhanced) == (554, "5.4.6")
+
+
+async def test_mail_in_another_persons_name_is_refused_before_a_filter_sees_it() -> None:
+    """At the end of data, with the ID, and nothing of it is kept but the trace."""
+    bench = Bench(says(None))
+    reply = await bench.send(a_message("Hello", **{"from": "ceo@office.example"}).raw)
+    assert (reply.code, reply.enhanced) == (550, "5.7.1")
+    assert "alice@office.example may not write as ceo@office.example" in reply.text
+    message_id = reply.text.partition("[")[2].rstrip("]")
+    (event,) = await bench.spool.events(message_id)
+    assert (event.data["verdict"], event.data["steps"]) == ("reject", [])
+
+
+async def test_the_log_says_to_whom_a_message_went_and_what_its_writer_calls_it() -> None:
+    """A search for an address or a Message-ID finds the ID; a long list shows its beginning."""
+    many = [f"user{number}@partner.example" for number in range(9)]
+    with capture_logs() as logs:
+        await Bench().send(envelope=an_envelope("alice@office.example", *many))
+    (line,) = [line for line in logs if line["event"] == "message"]
+    assert line["recipients"] == many[:5]
+    assert line["recipient_count"] == 9
+    assert line["header_message_id"] == "<1@office.example>"
 
 
 class DiscardsFor:
@@ -398,10 +420,12 @@ async def test_a_login_that_nobody_can_check_is_said_to_be_so() -> None:
 async def test_a_report_of_our_own_is_signed_and_due_at_once() -> None:
     """Bounces pass no filter."""
     bench = Bench(REJECTS, signers=(Signs,))
-    message_id = await bench.intake.submit(an_envelope(""), RAW)
+    message_id = await bench.intake.submit(an_envelope(""), RAW, about="LOST")
     (stored,) = await bench.spool.lease("x", bench.clock.now(), bench.clock.now(), 10)
     assert stored.id == message_id
     assert (await bench.spool.body(message_id)).startswith(b"X-Signature")
+    (event,) = await bench.spool.events(message_id)
+    assert event.data["about"] == "LOST"
 
 
 async def test_messages_are_counted_by_listener_and_verdict() -> None:

@@ -85,10 +85,13 @@ async def test_a_wrong_password_or_login_lets_nobody_in(
 
 
 async def test_a_frozen_account_stays_out(accounts: Accounts) -> None:
-    """Even with the right password."""
+    """The right password tells that it is frozen, and a wrong one nothing."""
     accounts.write({"alice": stored("sesame") + ":frozen"})
     async with running("auth-file", path=str(accounts.path)) as plugin:
-        assert await plugin.authenticate(credentials("alice", "sesame")) is None
+        found = await plugin.authenticate(credentials("alice", "sesame"))
+        assert await plugin.authenticate(credentials("alice", "guess")) is None
+    assert found is not None
+    assert found.frozen
 
 
 async def test_an_unknown_login_costs_a_hashing_too(

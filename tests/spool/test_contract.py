@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ from filterrelay.spool.store import (
     NoSuchMessage,
     NotQueued,
     RecipientState,
+    Search,
     Selection,
     Settlement,
     Spool,
@@ -634,3 +636,56 @@ async def test_a_probe_leaves_nothing_behind(spool: Spool) -> None:
     await spool.probe()
     assert dict((await spool.depth()).messages) == dict.fromkeys(State, 0)
     assert await spool.events("") == []
+
+
+def came(id_: str, sender: str, *to: str, at: datetime = NOON) -> Event:
+    """How a message came in, as the trace begins."""
+    return Event(id_, at, "received", {"session": {}, "sender": sender, "recipients": list(to)})
+
+
+async def found(spool: Spool, **search: Any) -> str:
+    """The IDs of the messages that a search finds, in its order."""
+    return " ".join(event.message_id for event in await spool.search(Search(**search)))
+
+
+@pytest.mark.parametrize(
+    ("search", "ids"),
+    [
+        ({}, "M4 M3 M2 M1"),
+        ({"sender": "ANNA@office.example"}, "M2 M1"),
+        ({"sender": "*@office.example"}, "M3 M2 M1"),
+        ({"sender": "office.example", "limit": 2}, "M3 M2"),
+        ({"sender": "a_na@office.example"}, ""),
+        ({"sender": "*"}, "M3 M2 M1"),
+        ({"recipient": "bert@partner.example"}, "M4 M1"),
+        ({"recipient": "*.partner.example"}, "M2"),
+        ({"recipient": "jörg@büro.example"}, "M3"),
+        ({"recipient": "anna@office.example"}, ""),
+        ({"sender": "anna@office.example", "recipient": "carl@partner.example"}, "M1"),
+        ({"since": NOON + HOUR}, "M4 M3 M2"),
+        ({"until": NOON + HOUR}, "M2 M1"),
+        ({"since": NOON + HOUR, "until": NOON + HOUR}, "M2"),
+    ],
+)
+async def test_a_message_is_found_without_its_id(
+    spool: Spool, search: dict[str, Any], ids: str
+) -> None:
+    """By sender, recipient and time, newest first, long after it has gone."""
+    await spool.record(
+        [
+            came("M1", "anna@office.example", "carl@partner.example", "bert@partner.example"),
+            came("M2", '"Anna"@office.example', "x@sub.partner.example", at=NOON + HOUR),
+            came("M3", "carl@office.example", "jörg@büro.example", at=NOON + 2 * HOUR),
+            came("M4", "", '"bert"@partner.example', at=NOON + 3 * HOUR),
+            Event("M1", LATER, "attempt", {}),
+        ]
+    )
+    assert await found(spool, **search) == ids
+
+
+async def test_a_search_reads_as_far_as_it_must(spool: Spool) -> None:
+    """One message among thousands that came at the same moment, and in one go."""
+    many = [came(f"N{n}", "carl@office.example", "x@partner.example") for n in range(1200)]
+    await spool.record([came("M1", "anna@office.example", "x@partner.example"), *many])
+    assert await found(spool, sender="anna@office.example") == "M1"
+    assert len((await found(spool)).split()) == 1201

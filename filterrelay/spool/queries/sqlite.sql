@@ -175,6 +175,16 @@ SELECT 1 FROM message WHERE id = ? AND file = ?
 -- :name events
 SELECT at, kind, data FROM event WHERE message_id = ? ORDER BY at, seq
 
+-- :name received
+-- Events that open a trace, newest first, before a place in that order; a superset of what the
+-- patterns mean: quoted local parts, which have many spellings, all pass.
+SELECT seq, message_id, at, kind, data FROM event INDEXED BY event_received
+WHERE kind = 'received' AND at >= :since AND (at, seq) < (:before, :before_seq)
+  AND (:sender = '' OR data LIKE '%"sender":"' || :sender OR data LIKE '%"sender":"\"%')
+  AND (:recipient = '' OR data LIKE '%"recipients":[' || :recipient
+       OR data LIKE '%"recipients":[%\"%')
+ORDER BY at DESC, seq DESC LIMIT :limit
+
 -- :name depth
 -- Counting a whole table is many times as fast as counting by group; most mail is queued.
 WITH total(messages) AS (SELECT count(*) FROM message),

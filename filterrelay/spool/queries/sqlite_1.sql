@@ -64,3 +64,6 @@ CREATE TABLE event (
 ) STRICT;
 
 CREATE INDEX event_by_message ON event (message_id);
+
+-- For those who look for a message without its ID. It grows at its end only.
+CREATE INDEX event_received ON event (at) WHERE kind = 'received';

@@ -188,6 +188,7 @@ def test_it_looks_with_the_eyes_of_the_user_that_serves(
     privileges = "filterrelay.supervisor.privileges"
     monkeypatch.setattr(f"{privileges}.account_of", lambda _: account)
     monkeypatch.setattr("filterrelay.cli.servable.can_run", lambda *_: True)
+    monkeypatch.setattr("filterrelay.cli.servable.account_of", lambda _: account)
     monkeypatch.setattr(f"{privileges}.hand_over", lambda settings, account: None)
     monkeypatch.setattr(f"{privileges}.drop_to", became.append)
     check(tmp_path, CONFIGURATION.replace(getpass.getuser(), "postmaster", 1))

@@ -17,6 +17,7 @@ from filterrelay.mail.words import as_text
 MAX_DEPTH = 20  # nested multiparts; real mail stays below 8
 MAX_PARTS = 500  # leaves
 MAX_DECODED = 64 * 1024 * 1024  # bytes of one part
+KEPT = 1024 * 1024  # octets of a part up to which its decoded content is kept
 MAX_BOUNDARY = 200  # octets; RFC 2046 section 5.1.1 allows 70
 MAX_LIKENESSES = 100_000  # lines that begin as a boundary and are none
 
@@ -35,8 +36,9 @@ class Part:
     content_type: lower case, without parameters. filename: as declared, decoded,
     or empty. names: all that mail programs may read as its name. disposition:
     `attachment`, `inline` or empty. depth: 0 when the message is no multipart.
-    broken: what is wrong with it, or empty. A container (a multipart, a message)
-    that has a name or is broken stands before its leaves, without content.
+    raw, start, end: where it stands, as it came; copying it would double what a large
+    message takes. broken: what is wrong with it, or empty. A container (a multipart, a
+    message) that has a name or is broken stands before its leaves, without content.
     """
 
     content_type: str
@@ -45,23 +47,39 @@ class Part:
     charset: str
     encoding: str
     depth: int
-    encoded: bytes = field(repr=False)
+    raw: bytes = field(repr=False)
+    start: int
+    end: int
     broken: str = ""
     names: tuple[str, ...] = ()
 
-    @cached_property
+    @property
+    def size(self) -> int:
+        """How many octets it has as it came."""
+        return self.end - self.start
+
+    @property
     def content(self) -> bytes:
-        """The decoded bytes, at most MAX_DECODED of them."""
-        return decoded(self.encoded[: MAX_DECODED * 2], self.encoding)[:MAX_DECODED]
+        """The decoded bytes, at most MAX_DECODED; those of a large part are decoded at each use."""
+        return self._kept if self.size <= KEPT else self._decoded()
 
     @cached_property
+    def _kept(self) -> bytes:
+        return self._decoded()
+
+    def _decoded(self) -> bytes:
+        encoded = self.raw[self.start : min(self.end, self.start + MAX_DECODED * 2)]
+        return decoded(encoded, self.encoding)[:MAX_DECODED]
+
+    @property
     def text(self) -> str:
         """The content as text by its charset, else as UTF-8, else as Latin-1."""
         return as_text(self.content, self.charset)
 
     def beginning(self, octets: int) -> str:
         """The text of about the first so many octets, without decoding the rest."""
-        content = decoded_beginning(self.encoded, self.encoding, octets)
+        encoded = self.raw[self.start : min(self.end, self.start + 2 * octets)]
+        content = decoded_beginning(encoded, self.encoding, octets)
         return as_text(content, self.charset, final=len(content) < octets)
 
     @property
@@ -163,7 +181,7 @@ class _Tree:
 
     def _note_container(self, entity: Entity, depth: int) -> None:
         if entity.fault or entity.names:
-            self._leaves.append(_part(entity, b"", depth, ""))
+            self._leaves.append(_part(entity, self._raw, entity.body, depth, ""))
 
     def _next_delimiter(self, at: int) -> _Delimiter | None:
         """The next line that delimits parts of an open multipart."""
@@ -186,8 +204,8 @@ class _Tree:
     def _end_leaf(self, end: int) -> None:
         if self._leaf is not None:
             entity, depth, broken = self._leaf
-            encoded = self._raw[entity.body : max(entity.body, end)]
-            self._leaves.append(_part(entity, encoded, depth, broken))
+            end = max(entity.body, end)
+            self._leaves.append(_part(entity, self._raw, end, depth, broken))
             self._leaf = None
 
     def _close(self, level: int, end: int) -> None:
@@ -218,10 +236,10 @@ def _mark(boundaries: Iterable[bytes]) -> bytes:
     return b"\r\n--" + least[:same]
 
 
-def _part(entity: Entity, encoded: bytes, depth: int, broken: str) -> Part:
+def _part(entity: Entity, raw: bytes, end: int, depth: int, broken: str) -> Part:
     names = entity.names
     if entity.encoding in UUENCODE:
-        packed = uuencoded_names(encoded, MAX_PARTS + 1)
+        packed = uuencoded_names(raw[entity.body : end], MAX_PARTS + 1)
         broken = broken or (TOO_MANY_PARTS if len(packed) > MAX_PARTS else "")
         names = tuple(dict.fromkeys((*names, *packed)))
     return Part(
@@ -231,7 +249,9 @@ def _part(entity: Entity, encoded: bytes, depth: int, broken: str) -> Part:
         charset=entity.charset,
         encoding=entity.encoding,
         depth=depth,
-        encoded=encoded,
+        raw=raw,
+        start=entity.body,
+        end=end,
         broken=broken or entity.fault,
         names=names,
     )

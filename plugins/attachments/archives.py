@@ -88,7 +88,7 @@ def is_plain_reading(part: Part) -> bool:
     """Whether nothing in the part can be a file: text that is shown, not saved."""
     if part.names or part.broken or not part.is_text:
         return False
-    return len(part.encoded) > 3 * EICAR_MOST or not is_eicar(part.content)
+    return part.size > 3 * EICAR_MOST or not is_eicar(part.content)
 
 
 def is_message(part: Part) -> bool:
@@ -177,7 +177,7 @@ class Inspection:
         for part in parse_parts(lines):
             self._count_member()
             if not is_plain_reading(part):
-                self._spend(len(part.encoded))
+                self._spend(part.size)
                 self._part(f"{path}/", part, depth)
 
     def _zip(self, path: str, content: bytes, depth: int, *, certain: bool) -> None:

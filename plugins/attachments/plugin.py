@@ -186,7 +186,7 @@ class Attachments:
 
 def _needs_thread(part: Part) -> bool:
     """Whether looking at it may take longer than other sessions should wait."""
-    if len(part.encoded) > _INLINE_OCTETS or is_message(part):
+    if part.size > _INLINE_OCTETS or is_message(part):
         return True
     content = part.content
     return kind_of(content) in CONTAINERS or holds_zip(content)

@@ -62,7 +62,9 @@ def objections(
 ) -> list[Objection]:
     """What there is to object to in a file."""
     inspection = Inspection(rules, lambda: time_left)
-    part = Part("application/octet-stream", name, "", "", "", 0, content, names=(name,))
+    part = Part(
+        "application/octet-stream", name, "", "", "", 0, content, 0, len(content), names=(name,)
+    )
     inspection.inspect(part)
     return inspection.objections
 

@@ -38,7 +38,7 @@ Action = Literal["allow", "tag", "quarantine", "reject"]
 
 _SEVERITY: dict[Action, int] = {"allow": 0, "tag": 1, "quarantine": 2, "reject": 3}
 _MOST_DETAILS = 20  # objections that the trace shows
-_INLINE_OCTETS = 64 * 1024  # files up to there are looked at without a thread
+_INLINE_OCTETS = 256 * 1024  # files up to there are looked at without a thread
 _AT_ONCE = 2  # inspections in threads a process: each may hold archive_size octets
 _CLEAN = Pass(Finding("clean"))
 

@@ -90,14 +90,15 @@ class Scheduler:
         self._routing: set[asyncio.Task[None]] = set()
         self._running: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self._ending = asyncio.Event()  # nothing more is begun
+        self._leaving = asyncio.Event()  # nothing more is begun that isn't under way
+        self._ending = False  # no sender goes on
         self._stopped = self._ended = False  # nothing more is leased; no lease is kept
         self._behind = False  # the spool may have more for a lane that is full
         settler = Settler(spool, schedule, reports, clock, metrics, on_attempt=on_attempt)
         self._returns = Returns(spool, self.nudge)
         self._bodies = Bodies(spool, memory, pace.memory_wait)
         self._sending = Sending(
-            spool, self._bodies, self._returns, settler, schedule, clock, self._ending
+            spool, self._bodies, self._returns, settler, schedule, clock, self._leaving
         )
 
     def submit(self, deposit: Deposit, reservation: Reservation) -> None:
@@ -122,6 +123,17 @@ class Scheduler:
         """Takes no more due mail. What is in hand goes on, and its leases are kept."""
         self._stopped = True
         self.nudge()
+
+    def retire(self) -> None:
+        """Leaves the mail to a successor, which has other next hops perhaps.
+
+        What is under way is finished. What waits, and what still comes in, goes back.
+        """
+        self.stop()
+        self._leaving.set()
+        for lane in self._lanes.values():
+            while lane.waiting:
+                self._return(lane.waiting.popleft(), self._clock.now())
 
     def nudge(self) -> None:
         """Has the spool looked at for due mail now."""
@@ -160,7 +172,7 @@ class Scheduler:
         known = self._flights.get(message.id)
         if known is not None:  # our own lease had run out, and is ours again
             known.until = until
-        elif self._ending.is_set():  # the end came during the look
+        elif self._leaving.is_set():  # the end came during the look
             self._returns.message(message.id)
         else:
             self._launch(
@@ -192,11 +204,9 @@ class Scheduler:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace
-        self.stop()
-        self._ending.set()
+        self.retire()
+        self._ending = True
         for lane in self._lanes.values():
-            while lane.waiting:
-                self._return(lane.waiting.popleft(), self._clock.now())
             lane.wake_all()
         await _ended({*self._senders, *self._routing}, grace * (1 - _LAST_WORDS))
         await self._cut_off(grace * _LAST_WORDS / 2)
@@ -257,7 +267,7 @@ class Scheduler:
             full = len(lane.waiting) >= self._pace.backlog if flight.fresh else not lane.room
             part = Part(flight, lane, recipients, since)
             lane.spooled += not flight.fresh
-            if full or self._ending.is_set():
+            if full or self._leaving.is_set():
                 self._return(part, now)  # of a full lane's mail no more is leased than it has room
             elif lane.put(part):
                 sender = Sender(lane)
@@ -269,7 +279,7 @@ class Scheduler:
     async def _send(self, sender: Sender) -> None:
         """Takes one part after the other."""
         lane = sender.lane
-        while not self._ending.is_set():
+        while not self._ending:
             if not lane.waiting:
                 await lane.sleep()
                 continue

@@ -28,7 +28,7 @@ _log: Any = structlog.get_logger("filterrelay.delivery")
 class Sending:
     """Takes parts to their end: a result that is recorded, or back to the spool.
 
-    ending: is set when delivery ends, and nothing is waited for any more.
+    leaving: is set when delivery ends, and nothing is waited for any more.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Sending:
         settler: Settler,
         schedule: RetrySchedule,
         clock: Clock,
-        ending: asyncio.Event,
+        leaving: asyncio.Event,
     ) -> None:
         self._spool = spool
         self._bodies = bodies
@@ -47,7 +47,7 @@ class Sending:
         self._settler = settler
         self._schedule = schedule
         self._clock = clock
-        self._ending = ending
+        self._leaving = leaving
 
     async def deliver(self, part: Part) -> None:
         """Has the part's recipients tried, or waits or gives up what stands against it."""
@@ -136,12 +136,12 @@ class Sending:
         """Waits until a host may be tried again; whether that came before the end of delivery."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(outage.left):
-                await self._ending.wait()
-        return not self._ending.is_set()
+                await self._leaving.wait()
+        return not self._leaving.is_set()
 
     def _sit_out(self, outage: Outage, part: Part) -> None:
         """Lets the part wait on disk, not in memory, until a host may be tried again."""
-        wait = 0.0 if self._ending.is_set() else outage.left
+        wait = 0.0 if self._leaving.is_set() else outage.left
         due = self._clock.now() + timedelta(seconds=wait)
         self._returns.untried(part, due, str(outage.reply))
 

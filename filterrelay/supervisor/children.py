@@ -147,7 +147,7 @@ async def work(child: Child) -> None:
         child.board.mark(child.slot, Standing.READY)
         child.say_ready()
         beside = {
-            asyncio.create_task(retire(doors, orders)),
+            asyncio.create_task(retire(core, doors, orders)),
             asyncio.create_task(watch_spool(core.spool, child.board, child.slot)),
         }
         try:
@@ -159,9 +159,13 @@ async def work(child: Child) -> None:
             await drain(core, doors, orders.grace)
 
 
-async def retire(doors: Sequence[SmtpDoor], orders: Orders) -> None:
-    """Once told to, takes no more clients, and stops when the last one has left."""
+async def retire(core: Core, doors: Sequence[SmtpDoor], orders: Orders) -> None:
+    """Once told to, takes no more clients, and stops when the last one has left.
+
+    Their mail is the successor's to deliver: its file may name other next hops.
+    """
     await orders.retire.wait()
+    core.scheduler.retire()
     await asyncio.gather(*(door.retire() for door in doors))
     orders.stop.set()
 

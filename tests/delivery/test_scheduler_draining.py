@@ -42,6 +42,41 @@ async def test_the_end_of_delivery_ends_the_wait_too() -> None:
         assert len(await site.spool.lease("worker-2", now, now + LEASE, 10)) == 1
 
 
+async def test_who_retires_leaves_all_mail_to_the_successor() -> None:
+    """What waits and what still comes in, at once; what is under way is finished."""
+    hop = Hop()
+    hop.gate.clear()
+    hop.connections = -15  # one sender in all
+    async with delivering(hop) as site:
+        await site.submit("FIRST")
+        await hop.reached.wait()
+        await site.submit("SECOND")
+        site.scheduler.retire()
+        await site.submit("THIRD")
+        hop.gate.set()
+        await a_while()
+        now = site.clock.now()
+        taken = await site.spool.lease("worker-2", now, now + LEASE, 10)
+        assert sorted(message.id for message in taken) == ["SECOND", "THIRD"]
+        assert await gone(site, "FIRST")
+        assert len(hop.asked) == 1
+
+
+async def test_who_retires_waits_for_no_outage() -> None:
+    """The successor may know of another next hop."""
+    hop = Hop(lambda *_: LATER)
+    async with delivering(hop) as site:
+        await site.submitted()
+        hop.outages = [an_outage(age=3, left=3600)]
+        await site.spool.retry(["ID"], site.clock.now())
+        site.scheduler.nudge()
+        await a_while()
+        site.scheduler.retire()
+        await a_while()
+        now = site.clock.now()
+        assert len(await site.spool.lease("worker-2", now, now + LEASE, 10)) == 1
+
+
 async def test_at_the_end_attempts_under_way_finish() -> None:
     """What is being sent is sent to its end."""
     hop = Hop()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.peers.process import free_port, listens
+from tests.acceptance.peers.sink import run_sink
 
 from .conftest import Relay, begin, greeted, say, wait_until
 
@@ -170,6 +171,20 @@ def test_a_generation_that_dies_changes_nothing(relay: Relay) -> None:
     wait_until(lambda: "reload_refused" in relay.log())
     wait_until(lambda: relay.children() == before)
     assert relay.greeting().startswith(b"220 ")
+
+
+def test_mail_goes_where_the_new_file_says(relay: Relay) -> None:
+    """Also what a session of before sends: it keeps its worker, not the old way out."""
+    relay.start()
+    with greeted(relay) as before, run_sink() as sink:
+        text = relay.configuration.read_text()
+        old = text.partition('hosts = ["')[2].partition('"')[0]
+        relay.change(old, f"127.0.0.1:{sink.port}")
+        relay.reload()
+        begin(before)
+        assert say(before, "Subject: late\n\nText.\n.").startswith("250")
+        sink.wait_for("Subject: late")
+        assert "generation_ended" not in relay.log()
 
 
 def test_the_mail_of_a_replaced_worker_that_crashes_is_freed(relay: Relay) -> None:

@@ -41,6 +41,7 @@ from filterrelay.cli.stored import (
     print_raw,
     report_change,
 )
+from filterrelay.errors import FilterRelayError
 
 if TYPE_CHECKING:
     from filterrelay.app import Core
@@ -249,16 +250,15 @@ async def _release(
 
 async def _why_kept(core: "Core", message: "StoredMessage") -> str:
     """Sends the message on, or says why it stays."""
-    from filterrelay.chain.chain import NotAnswered
     from filterrelay.mail.verdict import Pass, name_of
     from filterrelay.spool.store import NoSuchMessage
 
     try:
         verdict = await core.intake.release(message, await core.spool.body(message.id))
-    except NotAnswered as silent:
-        return str(silent)
     except NoSuchMessage:
         return "somebody else has released or deleted it"
+    except FilterRelayError as trouble:  # a plugin's or the spool's: the others may go yet
+        return str(trouble)
     return "" if isinstance(verdict, Pass) else f"{name_of(verdict)}: {_why(verdict)}"
 
 

@@ -108,6 +108,9 @@ class Sink:
 
     async def _close(self) -> None:
         if self._server is not None:
+            for listening in self._server.sockets:
+                asyncio.get_running_loop().remove_reader(listening)
+            await asyncio.sleep(0.01)  # a closed server leaves half made who was just accepted
             self._server.close()
             await self._server.wait_closed()
             self._server = None

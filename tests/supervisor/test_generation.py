@@ -19,12 +19,12 @@ from filterrelay.supervisor.board import Board, Standing
 from filterrelay.supervisor.generation import CONTROL, LONGEST_PAUSE, PAUSE, Generation
 
 TELLING = """
-import signal, sys
-for number in (signal.SIGUSR1, signal.SIGTERM):
-    signal.signal(number, lambda n, _: print(signal.Signals(n).name, flush=True))
-print("ready", flush=True)
+import os, signal
+told = {signal.SIGUSR1, signal.SIGTERM}
+signal.pthread_sigmask(signal.SIG_BLOCK, told)
+os.write(1, b"ready\\n")
 while True:
-    signal.pause()
+    os.write(1, f"{signal.Signals(signal.sigwait(told)).name}\\n".encode())
 """
 
 

@@ -163,14 +163,15 @@ class Supervisor:
         forget_gauges(self._metrics_dir, child.process)
         if code and child.slot != CONTROL:
             self._clean_at = time.monotonic()
+        if code or generation is self._present:
+            log.error(
+                "process_died", process=child.process, lived_seconds=round(lived, 1), exit_code=code
+            )
         if generation is self._coming:
             self._give_up(CantStart(child.process))
         elif generation is self._present:
-            log.error("process_died", process=child.process, lived_seconds=round(lived, 1))
             self._restarts.inc()
             generation.wants(child.slot, time.monotonic() + generation.pause_after(lived))
-        elif code:
-            log.error("process_died", process=child.process, lived_seconds=round(lived, 1))
 
     def _clean_up(self) -> None:
         """Has the spool opened at the start, and the mail of a dead worker freed."""

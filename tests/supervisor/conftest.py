@@ -72,6 +72,11 @@ class Relay:
         """What it has logged."""
         return (self.directory / "log").read_text()
 
+    def starts(self) -> int:
+        """How often its supervisor has said that it serves; until then one death ends it."""
+        log = self.directory / "log"
+        return log.read_text().count('"serving"') if log.exists() else 0
+
     def change(self, old: str, new: str) -> None:
         """Changes the configuration file."""
         text = self.configuration.read_text()
@@ -79,7 +84,8 @@ class Relay:
         self.configuration.write_text(text.replace(old, new))
 
     def start(self, trouble: str = "") -> None:
-        """Starts it and waits until it is ready. trouble: Python that spoils something before."""
+        """Starts it and waits until it serves. trouble: Python that spoils something before."""
+        starts = self.starts()
         program = f"{trouble}\nfrom filterrelay.cli.main import main\nmain()"
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -88,8 +94,9 @@ class Relay:
                 stderr=log,
                 cwd=self.directory,
             )
-        wait_until(lambda: self.ask("/readyz")[0] == 200 or self.exited())
+        wait_until(lambda: self.starts() > starts or self.exited())
         assert not self.exited(), self.log()
+        wait_until(lambda: self.ask("/readyz")[0] == 200)
 
     def exited(self) -> bool:
         """Whether it is gone."""

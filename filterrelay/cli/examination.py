@@ -204,7 +204,7 @@ async def _host(upstream: Upstream, host: str, hostname: str) -> Check:
     except HostUnavailable as unavailable:
         return Check("upstream", name, "warning", unavailable.reply.text)
     tls = conversation.peer.tls
-    conversation.quit()
+    await conversation.leave()
     login = f", logged in as {upstream.username}" if upstream.username else ""
     return Check("upstream", name, "ok", f"answers, TLS: {tls}{login}")
 

@@ -81,6 +81,7 @@ class Conversation(asyncio.Protocol):
         self._heard = False
         self._after_dot = False
         self._ended = ""
+        self._gone = asyncio.Event()
         self.opened = self._loop.time()
         transport.set_protocol(self)
         if transport.is_closing():
@@ -263,6 +264,7 @@ class Conversation(asyncio.Protocol):
             self._timer = None
         if self.on_lost is not None:
             self.on_lost(self)
+        self._gone.set()
 
     def _fail(self, reason: str) -> None:
         waiter = self._waiter
@@ -304,3 +306,8 @@ class Conversation(asyncio.Protocol):
         with contextlib.suppress(OSError, RuntimeError):
             self._transport.write(b"QUIT\r\n")
         self._loop.call_later(_FAREWELL, self._transport.abort)
+
+    async def leave(self) -> None:
+        """The same, returning when the connection is gone; for who ends the event loop then."""
+        self.quit()
+        await self._gone.wait()

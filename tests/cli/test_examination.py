@@ -194,12 +194,16 @@ async def test_bad_options_are_problems_of_the_file(tmp_path: Path) -> None:
 
 
 @asynccontextmanager
-async def smart_host(login: bytes = b"235 ok") -> AsyncIterator[int]:
-    """An SMTP server that offers PLAIN without TLS; gives its port."""
+async def smart_host(
+    login: bytes = b"235 ok", heard: list[bytes] | None = None
+) -> AsyncIterator[int]:
+    """An SMTP server that offers PLAIN without TLS; gives its port. heard: takes the verbs."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 provider.example ESMTP\r\n")
         while line := await reader.readline():
+            if heard is not None:
+                heard.append(line[:4])
             match line[:4].upper():
                 case b"EHLO":
                     writer.write(b"250-provider.example\r\n250 AUTH PLAIN\r\n")
@@ -224,10 +228,12 @@ def upstream(*hosts: str, more: str = "") -> str:
 
 
 async def test_an_upstream_that_answers_is_good(tmp_path: Path) -> None:
-    """It is greeted, and left."""
-    async with smart_host() as port:
+    """It is greeted, and left before the command ends."""
+    heard: list[bytes] = []
+    async with smart_host(heard=heard) as port:
         settings = configured(tmp_path, upstream(f"127.0.0.1:{port}"))
         (check,) = await examination.next_hops(settings)
+        assert heard == [b"EHLO", b"QUIT"]
     assert (check.state, check.name) == ("ok", f"provider 127.0.0.1:{port}")
 
 

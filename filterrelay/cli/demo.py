@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import signal
 import socket
 import ssl
 import sys
@@ -59,6 +60,8 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Show the whole appliance: mail accepted, caught, signed and delivered."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background ignores it
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         good = run(_demo(stay=stay, as_json=as_json))
     except KeyboardInterrupt:

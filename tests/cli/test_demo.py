@@ -9,6 +9,8 @@ import subprocess
 import sys
 import urllib.request
 
+import pytest
+
 
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs `filterrelay demo` to its end."""
@@ -47,8 +49,9 @@ def test_a_person_reads_a_table_and_where_to_look_next() -> None:
     assert not result.stderr
 
 
-def test_while_it_stays_it_can_be_looked_at_and_sent_mail() -> None:
-    """The addresses that it prints answer, and Ctrl-C ends it."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_while_it_stays_it_can_be_looked_at_and_sent_mail(number: signal.Signals) -> None:
+    """The addresses that it prints answer, and Ctrl-C or `kill` ends it, all of it."""
     command = [sys.executable, "-P", "-m", "filterrelay", "demo", "--stay"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
@@ -69,6 +72,9 @@ def test_while_it_stays_it_can_be_looked_at_and_sent_mail() -> None:
                 client.sendmail(
                     found[3], ["bob@partner.example"], "Subject: Hello\r\n\r\nHello.\r\n"
                 )
+            running.send_signal(number)
+            assert running.wait(timeout=30) == 0
+            with pytest.raises(OSError, match="refused"):
+                urllib.request.urlopen(metrics, timeout=10)
         finally:
-            running.send_signal(signal.SIGINT)
-        assert running.wait(timeout=30) == 0
+            running.kill()

@@ -14,11 +14,11 @@ from filterrelay.chain.chain import Chain
 from filterrelay.chain.loader import load_plugins
 from filterrelay.chain.step import Step
 from filterrelay.chain.threads import PluginThreads
+from filterrelay.delivery.hops import Hops
 from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
-from filterrelay.delivery.route import Routes
+from filterrelay.delivery.route import RouteHook, Routes
 from filterrelay.delivery.scheduler import Scheduler
-from filterrelay.delivery.upstream import upstreams
 from filterrelay.doors.admission import WorkerAdmission
 from filterrelay.doors.policy import DoorPolicy
 from filterrelay.doors.server import SmtpDoor
@@ -183,13 +183,12 @@ def _core(
         background(chain.tell_attempt(attempt))
 
     budget = MemoryBudget(settings.limits.in_flight_memory // processes, metrics.memory)
-    hops = upstreams(settings.upstream, settings.hostname, metrics, processes)
-    default = settings.upstream[0].name if settings.upstream else ""
+    hops = Hops(settings.upstream, settings.route, settings.hostname, metrics, processes)
     scheduler = Scheduler(
         spool=spool,
         owner=owner,
-        routes=Routes(settings.route, hops, default, chain.route if chain.routes else None),
-        upstreams=hops,
+        routes=routes_of(settings, chain.route if chain.routes else None),
+        open_hop=hops.open,
         schedule=RetrySchedule(
             first=settings.delivery.retry,
             longest=settings.delivery.retry_max,
@@ -214,6 +213,17 @@ def _core(
         background,
     )
     return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget)
+
+
+def routes_of(settings: Settings, hook: RouteHook | None) -> Routes:
+    """The way of each recipient. hook: asked before the file."""
+    return Routes(
+        settings.route,
+        [each.name for each in settings.upstream],
+        settings.upstream[0].name if settings.upstream else "",
+        hook,
+        destinations=settings.destination,
+    )
 
 
 def server_tls(files: TlsFiles) -> ssl.SSLContext | None:

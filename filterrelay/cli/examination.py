@@ -17,10 +17,9 @@ from filterrelay.chain.threads import PluginThreads
 from filterrelay.cli.addresses import State, addresses, bindable
 from filterrelay.cli.common import told
 from filterrelay.cli.dkim import signing_keys
-from filterrelay.delivery.connect import Dialing, HostUnavailable, Login, connect
+from filterrelay.delivery.connect import Dialing, HostUnavailable, connect
 from filterrelay.delivery.conversation import Conversation
-from filterrelay.delivery.tls import tls_policy
-from filterrelay.delivery.upstream import upstreams
+from filterrelay.delivery.hops import Hops, dialing_of
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.observe.clock import Clock
@@ -172,7 +171,7 @@ def _said(error: Exception) -> str:
 async def next_hops(settings: Settings) -> list[Check]:
     """Whether each host of each upstream takes a connection, TLS and the login."""
     try:
-        upstreams(settings.upstream, settings.hostname, Metrics())
+        Hops(settings.upstream, settings.route, settings.hostname, Metrics())
     except FilterRelayError as error:
         return [Check("upstream", "", "failed", str(error))]
     tried = await asyncio.gather(
@@ -191,14 +190,7 @@ async def _upstream(upstream: Upstream, hostname: str) -> list[Check]:
 
 async def _host(upstream: Upstream, host: str, hostname: str) -> Check:
     name = f"{upstream.name} {host}"
-    password = upstream.password.get_secret_value() if upstream.password else ""
-    dialing = Dialing(
-        hostname=hostname,
-        tls=tls_policy(upstream.name, upstream.tls, upstream.ca_file),
-        login=Login(upstream.username, password) if upstream.username else None,
-        connect_timeout=PATIENCE,
-        timeout=PATIENCE,
-    )
+    dialing = replace(dialing_of(upstream, hostname), connect_timeout=PATIENCE, timeout=PATIENCE)
     try:
         conversation = await _connected(host, dialing)
     except HostUnavailable as unavailable:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from filterrelay.delivery.upstream import UpstreamLike
+from filterrelay.delivery.upstream import Sent, UpstreamLike
+from filterrelay.mail.hop import Hop
 from filterrelay.observe.budget import MemoryBudget, Reservation
 from filterrelay.spool.store import StoredMessage, StoredRecipient
 
@@ -45,15 +46,18 @@ class Flight:
 class Part:
     """The recipients of one message that go to one next hop.
 
-    since: when it was put there, by the clock's monotonic time. counted: the spool
+    since: when it was put there, by the clock's monotonic time. answer: what becomes of
+    it without an attempt, None when there is to be one. counted: the spool
     knows of the attempt. trying: the far side may have seen something of it. settling:
     the far side has answered, and the result is on its way to disk.
     """
 
     flight: Flight
     lane: "Lane"
+    hop: Hop
     recipients: Sequence[StoredRecipient]
     since: float
+    answer: Sent | None = None
     counted: bool = False
     trying: bool = False
     settling: bool = False
@@ -71,8 +75,9 @@ class Lane:
     """The parts that wait for one next hop, first come, first served.
 
     memory: what their bodies may take, so that a next hop that hangs leaves the rest to
-    others. spooled: how many parts of messages from the spool are held here, of
-    most_spooled at a time; the rest of a long queue waits on disk, in nobody's way.
+    others. parts: how many are held here. spooled: how many of them are of messages from
+    the spool, most_spooled at a time; the rest of a long queue waits on disk, in nobody's
+    way.
     """
 
     def __init__(self, upstream: UpstreamLike, most_spooled: int, octets: int) -> None:
@@ -82,6 +87,9 @@ class Lane:
         self.most_spooled = max(upstream.connections, most_spooled)
         self.senders = 0
         self.spooled = 0
+        self.parts = 0
+        self.closed = False
+        self._last_used = 0.0
         self.waiting: deque[Part] = deque()
         self._idle: list[asyncio.Future[None]] = []
 
@@ -89,6 +97,22 @@ class Lane:
     def room(self) -> int:
         """How many more parts from the spool may come."""
         return max(0, self.most_spooled - self.spooled)
+
+    def let_go(self, part: Part, now: float) -> None:
+        """A part is done with. now: monotonic seconds."""
+        self.parts -= 1
+        self.spooled -= not part.flight.fresh
+        self._last_used = now
+
+    def is_idle_since(self, moment: float) -> bool:
+        """Whether nothing has been here from then on. moment: monotonic seconds."""
+        return not self.parts and self._last_used <= moment
+
+    def close(self) -> None:
+        """Ends its senders and its connections; nothing more will come."""
+        self.closed = True
+        self.wake_all()
+        self.upstream.close()
 
     def put(self, part: Part) -> bool:
         """Adds a part; whether another sender is wanted for it."""

@@ -57,7 +57,7 @@ class Returns:
         return replace(
             stored,
             next_attempt=due,
-            upstream=part.lane.upstream.name,
+            upstream=str(part.hop),
             last_reply=last_reply or stored.last_reply,
         )
 

@@ -1,20 +1,25 @@
 """Which next hop a recipient's mail goes to."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
+from filterrelay.delivery.site import NoWay, Site, Sites
 from filterrelay.errors import FilterRelayError
-from filterrelay.mail.address import Address, AddressPattern, any_matches
+from filterrelay.mail.address import Address, any_matches
 from filterrelay.mail.envelope import Envelope, Recipient
+from filterrelay.mail.hop import Hop
 from filterrelay.mail.outcome import Route
-from filterrelay.settings import RouteRule
-from filterrelay.spool.store import StoredRecipient
+from filterrelay.mail.reply import Reply
+from filterrelay.settings import Destination, RouteRule
+from filterrelay.settings.routes import DISCARD, REJECT, refusal_of
+from filterrelay.spool.store import StoredMessage, StoredRecipient
 
 RouteHook = Callable[[Envelope, Recipient, str], Awaitable[Route | None]]  # and the listener
-NOWHERE = ""  # the upstream of a recipient that no route can be found for now
+NO_ROUTE = Reply(451, "4.3.5", "No route to this recipient now")  # RFC 3463 section 3.4
+DISCARDED = Reply(250, "2.0.0", "Discarded, as the route says")
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
 
@@ -26,10 +31,25 @@ class BadRoute(FilterRelayError):
     upstream: str
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Where one recipient's mail goes.
+
+    answer: what becomes of it instead of an attempt; None when there is one. site: the
+    servers of a hop of direct delivery. reason: why, for people.
+    """
+
+    hop: Hop
+    answer: Reply | None = None
+    site: Site | None = field(default=None, compare=False)
+    reason: str = field(default="", compare=False)
+
+
 class Routes:
     """The file's routes: first match wins, the default when none does.
 
-    hook: asked first, for each recipient; what it doesn't know goes by the file.
+    direct: who knows the servers of direct delivery, by the names of its upstreams.
+    hook: asked before the file, for each recipient; what it doesn't know goes by the file.
     """
 
     def __init__(
@@ -38,61 +58,149 @@ class Routes:
         upstreams: Collection[str],
         default: str,
         hook: RouteHook | None = None,
+        *,
+        direct: Mapping[str, Sites] | None = None,
+        destinations: Sequence[Destination] = (),
     ) -> None:
         """Raises BadRoute for a rule, or a default, that leads nowhere."""
+        self._direct = direct or {}
+        self._upstreams = {*upstreams, *self._direct, DISCARD, REJECT}
         for name in (*(rule.upstream for rule in rules), *([default] if default else [])):
-            if name not in upstreams:
+            if name not in self._upstreams:
                 raise BadRoute(name)
-        self._rules: list[tuple[tuple[AddressPattern, ...], str]] = [
-            (rule.recipients, rule.upstream) for rule in rules
-        ]
-        self._upstreams = frozenset(upstreams)
-        self._default = default
+        self._rules = rules
+        self._default = Way(Hop(default), reason="no route matches: the default upstream")
         self._hook = hook
+        self._destinations = destinations
+        self._is_plain = not (rules or destinations or default in self._direct)
+        self._asks = hook is not None or any(
+            name in self._direct for name in (default, *(rule.upstream for rule in rules))
+        )
 
     @property
     def asks(self) -> bool:
-        """Whether a plugin is asked, so that `split` must be used in place of `split_by_file`."""
-        return self._hook is not None
+        """Whether plugins or the DNS are asked, so that `split` must be used."""
+        return self._asks
 
-    def by_file(self, address: Address) -> str:
-        """The upstream that the file names for the address."""
-        for patterns, upstream in self._rules:
-            if any_matches(patterns, address):
-                return upstream
-        return self._default
+    def by_file(self, sender: Address | None, recipient: Address, login: str) -> Way:
+        """What the file says; for direct delivery without the servers, which DNS knows."""
+        for number, rule in enumerate(self._rules, 1):
+            if _matches(rule, sender, recipient, login):
+                reason = f"route {number}: {_words(rule)}"
+                if rule.upstream == REJECT:
+                    return Way(Hop(REJECT), refusal_of(rule), reason=reason)
+                if rule.upstream == DISCARD:
+                    return Way(Hop(DISCARD), DISCARDED, reason=reason)
+                return Way(
+                    self._shaped(Hop(rule.upstream, rule.tls or ""), recipient), reason=reason
+                )
+        if not self._default.hop.upstream:
+            return replace(self._default, answer=NO_ROUTE)
+        return replace(self._default, hop=self._shaped(self._default.hop, recipient))
 
     def split_by_file(
-        self, recipients: Sequence[StoredRecipient]
-    ) -> Mapping[str, Sequence[StoredRecipient]]:
-        """The recipients by upstream, as the file has it."""
-        if not self._rules:
+        self, message: StoredMessage, recipients: Sequence[StoredRecipient]
+    ) -> Mapping[Way, Sequence[StoredRecipient]]:
+        """The recipients by the way they go, as the file and the operator have it."""
+        if self._is_plain and not any(stored.redirect for stored in recipients):
             return {self._default: recipients}
-        parts: dict[str, list[StoredRecipient]] = {}
+        login = _login_of(message)
+        parts: dict[Way, list[StoredRecipient]] = {}
         for stored in recipients:
-            parts.setdefault(self.by_file(stored.recipient.address), []).append(stored)
+            way = self._redirected(stored) or self.by_file(
+                message.envelope.sender, stored.recipient.address, login
+            )
+            parts.setdefault(way, []).append(stored)
         return parts
 
     async def split(
-        self, envelope: Envelope, recipients: Sequence[StoredRecipient], listener: str
-    ) -> Mapping[str, Sequence[StoredRecipient]]:
-        """The recipients by upstream, the hook asked first; NOWHERE for those to be deferred."""
-        parts: dict[str, list[StoredRecipient]] = {}
+        self, message: StoredMessage, recipients: Sequence[StoredRecipient]
+    ) -> Mapping[Way, Sequence[StoredRecipient]]:
+        """The recipients by the way they go: operator, hook, file and DNS."""
+        listener, login = message.session.get("listener", ""), _login_of(message)
+        parts: dict[Way, list[StoredRecipient]] = {}
         for stored in recipients:
-            upstream = await self._ask(envelope, stored.recipient, listener)
-            parts.setdefault(upstream, []).append(stored)
+            way = self._redirected(stored) or await self.choose(
+                message.envelope, stored.recipient, login, listener
+            )
+            parts.setdefault(await self.located(way, stored.recipient), []).append(stored)
         return parts
 
-    async def _ask(self, envelope: Envelope, recipient: Recipient, listener: str) -> str:
-        assert self._hook is not None
+    async def choose(
+        self, envelope: Envelope, recipient: Recipient, login: str, listener: str
+    ) -> Way:
+        """The hook's way, or else the file's; the servers of direct delivery are still unknown."""
+        if self._hook is not None:
+            try:
+                route = await self._hook(envelope, recipient, listener)
+            except Exception:  # noqa: BLE001  # the seam to plugins: mail waits until it is repaired
+                _log.exception("routing_failed", recipient=str(recipient))
+                return Way(Hop(""), NO_ROUTE, reason="the plugin that routes failed")
+            if route is not None:
+                return self._named(route.upstream, recipient, route.reason or "by a plugin")
+        return self.by_file(envelope.sender, recipient.address, login)
+
+    async def located(self, way: Way, recipient: Recipient) -> Way:
+        """The way with the servers that DNS names, when it is one of direct delivery."""
+        sites = self._direct.get(way.hop.upstream)
+        if sites is None or way.answer is not None:
+            return way
         try:
-            route = await self._hook(envelope, recipient, listener)
-        except Exception:  # noqa: BLE001  # the seam to plugins: mail waits until it is repaired
+            site = await sites.site(recipient.address.domain)
+        except NoWay as no_way:
+            return replace(way, answer=no_way.reply)
+        except Exception:  # noqa: BLE001  # a seam: the mail waits until it is repaired
             _log.exception("routing_failed", recipient=str(recipient))
-            return NOWHERE
-        if route is None:
-            return self.by_file(recipient.address)
-        if route.upstream not in self._upstreams:
-            _log.error("route_unknown", upstream=route.upstream)
-            return NOWHERE
-        return route.upstream
+            return replace(way, answer=NO_ROUTE)
+        return replace(
+            way, hop=replace(way.hop, tls=way.hop.tls or site.tls, site=site.name), site=site
+        )
+
+    def _redirected(self, stored: StoredRecipient) -> Way | None:
+        if not stored.redirect:
+            return None
+        return self._named(stored.redirect, stored.recipient, "redirected by an operator")
+
+    def _named(self, upstream: str, recipient: Recipient, reason: str) -> Way:
+        """The way to the upstream of that name; mail for an unknown one waits."""
+        if upstream == REJECT:
+            return Way(Hop(REJECT), refusal_of(None), reason=reason)
+        if upstream == DISCARD:
+            return Way(Hop(DISCARD), DISCARDED, reason=reason)
+        if upstream not in self._upstreams:
+            _log.error("route_unknown", upstream=upstream)
+            return Way(Hop(""), NO_ROUTE, reason=f"{reason}: there is no upstream {upstream}")
+        return Way(self._shaped(Hop(upstream), recipient.address), reason=reason)
+
+    def _shaped(self, hop: Hop, recipient: Address) -> Hop:
+        for destination in self._destinations:
+            if any_matches(destination.domains, recipient):
+                return replace(hop, shape=destination.name)
+        return hop
+
+
+def _matches(rule: RouteRule, sender: Address | None, recipient: Address, login: str) -> bool:
+    return (
+        (not rule.recipients or any_matches(rule.recipients, recipient))
+        and (not rule.senders or (sender is not None and any_matches(rule.senders, sender)))
+        and (not rule.logins or login in rule.logins or bool(login and "*" in rule.logins))
+    )
+
+
+def _words(rule: RouteRule) -> str:
+    """What the rule asks for, as people read it."""
+    parts = [
+        f"{key} {', '.join(str(each) for each in values)}"
+        for key, values in (
+            ("recipients", [pattern.text for pattern in rule.recipients]),
+            ("senders", [pattern.text for pattern in rule.senders]),
+            ("logins", rule.logins),
+        )
+        if values
+    ]
+    return "; ".join(parts) or "everybody"
+
+
+def _login_of(message: StoredMessage) -> str:
+    identity = message.session.get("identity")
+    return identity["login"] if identity else ""

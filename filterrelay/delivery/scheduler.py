@@ -10,13 +10,14 @@ import structlog
 
 from filterrelay.delivery.bodies import Bodies
 from filterrelay.delivery.lane import Flight, Lane, Part, Sender
+from filterrelay.delivery.lanes import Lanes
 from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.returns import Returns
-from filterrelay.delivery.route import NOWHERE, Routes
+from filterrelay.delivery.route import Routes, Way
 from filterrelay.delivery.sending import Sending
 from filterrelay.delivery.settle import Settler
-from filterrelay.delivery.upstream import Nowhere, UpstreamLike
+from filterrelay.delivery.upstream import Sent, UpstreamLike
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.outcome import Attempt
 from filterrelay.observe.budget import MemoryBudget, Reservation
@@ -42,14 +43,16 @@ class Pace:
 
     poll: seconds between looks for due mail. lease: how long a message is taken
     for; renewed at half of it. backlog: messages waiting for one next hop, beyond
-    which they wait on disk. batch: due messages taken at one look, a quarter of
-    which, or as many as it has connections, one next hop may have in hand.
-    memory_wait: seconds that a due message waits for memory.
+    which they wait on disk. flights: messages held at all, beyond which fresh ones
+    do, too. batch: due messages taken at one look, a quarter of which, or as many as
+    it has connections, one next hop may have in hand. memory_wait: seconds that a due
+    message waits for memory.
     """
 
     poll: float = 5.0
     lease: timedelta = timedelta(minutes=10)
     backlog: int = 1000
+    flights: int = 10_000
     batch: int = 200
     memory_wait: float = 60.0
 
@@ -57,8 +60,9 @@ class Pace:
 class Scheduler:
     """Delivers what `submit` brings and, from `start` to `stop`, what falls due in the spool.
 
-    owner: the name in this process's leases. memory: the budget that bodies read
-    from the spool count against. on_attempt: is told of each recipient's attempt.
+    owner: the name in this process's leases. open_hop: makes the connections to a next
+    hop. memory: the budget that bodies read from the spool count against. on_attempt: is
+    told of each recipient's attempt.
     """
 
     def __init__(
@@ -67,7 +71,7 @@ class Scheduler:
         spool: Spool,
         owner: str,
         routes: Routes,
-        upstreams: Mapping[str, UpstreamLike],
+        open_hop: Callable[[Way], UpstreamLike],
         schedule: RetrySchedule,
         reports: Reports,
         clock: Clock,
@@ -82,9 +86,7 @@ class Scheduler:
         self._clock = clock
         self._memory = memory
         self._pace = pace = pace or Pace()
-        most, octets = pace.batch // 4, memory.total // 2 // max(1, len(upstreams))
-        self._lanes = {name: Lane(hop, most, octets) for name, hop in upstreams.items()}
-        self._lanes[NOWHERE] = Lane(Nowhere(), pace.batch, 0)  # it holds nothing up
+        self._lanes = Lanes(open_hop, pace.batch // 4, memory.total // 2, pace.batch)
         self._flights: dict[str, Flight] = {}
         self._senders: dict[asyncio.Task[None], Sender] = {}
         self._routing: set[asyncio.Task[None]] = set()
@@ -131,7 +133,7 @@ class Scheduler:
         """
         self.stop()
         self._leaving.set()
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             while lane.waiting:
                 self._return(lane.waiting.popleft(), self._clock.now())
 
@@ -154,17 +156,17 @@ class Scheduler:
     async def _poll(self) -> bool:
         """One look into the spool; whether there may be more that is due."""
         await self._returns.flush()
+        self._lanes.forget_idle(self._clock.monotonic())
         now = self._clock.now()
         until = now + self._pace.lease
         await self._keep_leases(now, until)
         batch = self._pace.batch
         if self._stopped or len(self._routing) >= batch:
             return False
-        rooms = {name: lane.room for name, lane in self._lanes.items() if name != NOWHERE}
-        due = await self._spool.lease(self._owner, now, until, batch, rooms)
+        due = await self._spool.lease(self._owner, now, until, batch, self._lanes.rooms())
         for message in due:
             self._take(message, now, until)
-        self._behind = any(not lane.room for lane in self._lanes.values())
+        self._behind = any(not lane.room for lane in self._lanes)
         return len(due) >= batch
 
     def _take(self, message: StoredMessage, now: datetime, until: datetime) -> None:
@@ -206,7 +208,7 @@ class Scheduler:
         deadline = loop.time() + grace
         self.retire()
         self._ending = True
-        for lane in self._lanes.values():
+        for lane in self._lanes:
             lane.wake_all()
         await _ended({*self._senders, *self._routing}, grace * (1 - _LAST_WORDS))
         await self._cut_off(grace * _LAST_WORDS / 2)
@@ -220,8 +222,8 @@ class Scheduler:
         except TimeoutError:
             _log.warning("leases_not_returned")
         await _ended(self._senders, deadline - loop.time())
-        for lane in self._lanes.values():
-            lane.upstream.close()
+        for lane in self._lanes:
+            lane.close()
 
     async def _cut_off(self, patience: float) -> None:
         """Ends what has no answer yet; what has one may still have its result written down."""
@@ -250,22 +252,22 @@ class Scheduler:
             self._routing.add(task)
             task.add_done_callback(self._routing.discard)
         else:
-            self._place(flight, self._routes.split_by_file(recipients))
+            self._place(flight, self._routes.split_by_file(flight.message, recipients))
 
     async def _ask(self, flight: Flight, recipients: Sequence[StoredRecipient]) -> None:
-        envelope, listener = flight.message.envelope, flight.message.session.get("listener", "")
-        self._place(flight, await self._routes.split(envelope, recipients, listener))
+        self._place(flight, await self._routes.split(flight.message, recipients))
 
-    def _place(self, flight: Flight, parts: Mapping[str, Sequence[StoredRecipient]]) -> None:
+    def _place(self, flight: Flight, parts: Mapping[Way, Sequence[StoredRecipient]]) -> None:
         """Puts each part into its lane; where that is full, or at the end, it waits on disk."""
         flight.parts = flight.unsettled = len(parts)
         if flight.fresh:
-            self._bodies.keep(flight, self._lanes[next(iter(parts))])
+            self._bodies.keep(flight, self._lanes.of(next(iter(parts))))
         now, since = self._clock.now(), self._clock.monotonic()
-        for name, recipients in parts.items():
-            lane = self._lanes[name]
-            full = len(lane.waiting) >= self._pace.backlog if flight.fresh else not lane.room
-            part = Part(flight, lane, recipients, since)
+        for way, recipients in parts.items():
+            lane = self._lanes.of(way)
+            full = self._is_full(lane, flight)
+            part = Part(flight, lane, way.hop, recipients, since, _answer(way, recipients))
+            lane.parts += 1
             lane.spooled += not flight.fresh
             if full or self._leaving.is_set():
                 self._return(part, now)  # of a full lane's mail no more is leased than it has room
@@ -276,10 +278,16 @@ class Scheduler:
                 self._senders[task] = sender
                 task.add_done_callback(self._senders.pop)
 
+    def _is_full(self, lane: Lane, flight: Flight) -> bool:
+        """Whether what comes for the lane now has to wait on disk."""
+        if not flight.fresh:
+            return not lane.room
+        return len(lane.waiting) >= self._pace.backlog or len(self._flights) > self._pace.flights
+
     async def _send(self, sender: Sender) -> None:
         """Takes one part after the other."""
         lane = sender.lane
-        while not self._ending:
+        while not (self._ending or lane.closed):
             if not lane.waiting:
                 await lane.sleep()
                 continue
@@ -297,10 +305,9 @@ class Scheduler:
     def _forget(self, part: Part) -> None:
         """Lets go of a part, and of the message with its last one."""
         flight, lane = part.flight, part.lane
-        if not flight.fresh:
-            lane.spooled -= 1
-            if self._behind and lane.spooled < lane.most_spooled // 2:
-                self.nudge()
+        lane.let_go(part, self._clock.monotonic())
+        if not flight.fresh and self._behind and lane.spooled < lane.most_spooled // 2:
+            self.nudge()
         flight.parts -= 1
         if not flight.parts:
             self._flights.pop(flight.message.id, None)
@@ -310,6 +317,13 @@ class Scheduler:
         """Hands a part back that nobody has begun with."""
         self._returns.untried(part, due)
         self._forget(part)
+
+
+def _answer(way: Way, recipients: Sequence[StoredRecipient]) -> Sent | None:
+    """What becomes of them without an attempt, if that is known already."""
+    if way.answer is None:
+        return None
+    return Sent([way.answer] * len(recipients), "", answered=False)
 
 
 async def _ended(tasks: Iterable[asyncio.Task[None]], seconds: float) -> None:

@@ -81,7 +81,7 @@ class Sending:
         part.settling = True
         await self._settler.settle(
             flight.message,
-            upstream.name,
+            part.hop,
             tried,
             self._clock.monotonic() - began,
             body=flight.body,
@@ -92,9 +92,12 @@ class Sending:
         self, upstream: UpstreamLike, part: Part, outage: Outage | None
     ) -> Sequence[Tried] | None:
         """The attempt's result; None for want of memory. Raises NoSuchMessage, NotQueued."""
+        known = part.answer
         if outage is not None:
+            known = outage.sent(len(part.recipients))
+        if known is not None:
             await self._ask_whether_queued(part)
-            return _all(part, outage.sent(len(part.recipients)))
+            return _all(part, known)
         body = await self._bodies.of(part)
         if body is None:
             return None

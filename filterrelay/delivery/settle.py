@@ -14,6 +14,7 @@ from filterrelay.delivery.attempt import Result, Tried, result_of
 from filterrelay.delivery.report import Action, Reports, Told, wants
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.errors import FilterRelayError
+from filterrelay.mail.hop import Hop
 from filterrelay.mail.outcome import Attempt
 from filterrelay.mail.reply import Reply
 from filterrelay.observe.clock import Clock
@@ -91,7 +92,7 @@ class Settler:
     async def settle(
         self,
         message: StoredMessage,
-        upstream: str,
+        hop: Hop,
         tried: Sequence[Tried],
         seconds: float,
         *,
@@ -108,11 +109,11 @@ class Settler:
         events: list[Event] = []
         judged: list[Judged] = []
         for each in tried:
-            seen = self._judge(message, upstream, each, now)
+            seen = self._judge(message, hop, each, now)
             judged += seen
             recipients += [j.stored for j in seen]
-            events.append(_event(message.id, upstream, each, seen, now, seconds))
-            self._note(message, upstream, each, seen, now, seconds)
+            events.append(_event(message.id, hop, each, seen, now, seconds))
+            self._note(message, hop, each, seen, now, seconds)
         if any(j.result != "delivered" or j.stored.recipient.notify for j in judged):
             recipients, more = await self._report(message, tried, judged, now, body)
             events += more
@@ -137,11 +138,9 @@ class Settler:
             else:
                 return
 
-    def _judge(
-        self, message: StoredMessage, upstream: str, tried: Tried, now: datetime
-    ) -> list[Judged]:
+    def _judge(self, message: StoredMessage, hop: Hop, tried: Tried, now: datetime) -> list[Judged]:
         host = tried.sent.host if tried.sent.answered else ""
-        judged = []
+        judged, waits_for = [], str(hop)
         for stored, reply in zip(tried.recipients, tried.sent.replies, strict=True):
             result = result_of(reply)
             attempts = stored.attempts + 1
@@ -157,8 +156,9 @@ class Settler:
                 attempts,
                 following,
                 str(reply),
-                upstream,
+                waits_for,
                 stored.warned,
+                stored.redirect,
             )
             judged.append(Judged(after, result, reply, host))
         return judged
@@ -249,7 +249,7 @@ class Settler:
     def _note(
         self,
         message: StoredMessage,
-        upstream: str,
+        hop: Hop,
         tried: Tried,
         judged: Sequence[Judged],
         now: datetime,
@@ -258,14 +258,15 @@ class Settler:
         """Counts and logs one transaction, and tells the observers."""
         sent = tried.sent
         delay = (now - message.received).total_seconds()
-        attempt_seconds, delivery_seconds = self._timed(upstream)
+        upstream = str(hop)
+        attempt_seconds, delivery_seconds = self._timed(hop.upstream)
         attempt_seconds.observe(seconds)
         groups: dict[tuple[Result, str], list[Judged]] = {}
         for each in judged:
             groups.setdefault((each.result, each.stored.last_reply), []).append(each)
         for (result, words), members in groups.items():
             kind = reply_class(members[0].reply.code) if sent.answered else "none"
-            self._counted(upstream, result, kind).inc(len(members))
+            self._counted(hop.upstream, result, kind).inc(len(members))
             if result == "delivered":
                 delivery_seconds.observe(delay)
             _log.info(
@@ -314,14 +315,14 @@ class Settler:
 
 def _event(
     message_id: str,
-    upstream: str,
+    hop: Hop,
     tried: Tried,
     judged: Sequence[Judged],
     now: datetime,
     seconds: float,
 ) -> Event:
     data = {
-        "upstream": upstream,
+        "upstream": str(hop),
         "host": tried.sent.host,
         "tls": tried.sent.tls,
         "recipients": [

@@ -4,11 +4,8 @@ import ssl
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Literal
 
 from filterrelay.errors import FilterRelayError
-
-Policy = Literal["none", "opportunistic", "required", "implicit", "dane"]
 
 
 @dataclass
@@ -28,7 +25,7 @@ class Rung(Enum):
     PLAIN = "no TLS"
 
 
-_LADDERS: dict[Policy, tuple[Rung, ...]] = {
+_LADDERS: dict[str, tuple[Rung, ...]] = {
     "none": (Rung.PLAIN,),
     "opportunistic": (Rung.VERIFIED, Rung.UNVERIFIED, Rung.PLAIN),
     "required": (Rung.VERIFIED,),
@@ -45,7 +42,7 @@ class TlsPolicy:
     that encrypt, with the certificates read once.
     """
 
-    name: Policy
+    name: str
     ladder: tuple[Rung, ...]
     contexts: dict[Rung, ssl.SSLContext]
 
@@ -55,7 +52,7 @@ class TlsPolicy:
         return Rung.PLAIN in self.ladder
 
 
-def tls_policy(upstream: str, policy: Policy, ca_file: Path | None) -> TlsPolicy:
+def tls_policy(upstream: str, policy: str, ca_file: Path | None) -> TlsPolicy:
     """The policy of that name. Raises UnsupportedTls, and OSError for an unreadable ca_file.
 
     ca_file: authorities to trust instead of the system's.

@@ -1,33 +1,21 @@
 """A next hop: its hosts, its connections, and one transaction after another through them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from filterrelay import settings
 from filterrelay.delivery.capabilities import mail_command, rcpt_command, refusal
-from filterrelay.delivery.connect import Dialing, HostUnavailable, Login, Stage
+from filterrelay.delivery.connect import Dialing, HostUnavailable, Stage
 from filterrelay.delivery.conversation import Conversation, ConversationLost, Peer
 from filterrelay.delivery.failover import Hosts, Unreachable
 from filterrelay.delivery.pool import Pool
 from filterrelay.delivery.rate import RateLimit
-from filterrelay.delivery.tls import tls_policy
-from filterrelay.errors import FilterRelayError
-from filterrelay.mail.endpoint import parse_endpoint
+from filterrelay.mail.endpoint import Endpoint
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.reply import Reply
 from filterrelay.observe.metrics import Metrics
 from filterrelay.settings.rate import parse_rate
-
-_SMTP_PORT = 25
-
-
-@dataclass
-class BadUpstream(FilterRelayError):
-    """This next hop can't be used as it is configured."""
-
-    upstream: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +57,6 @@ class UpstreamLike(Protocol):
     """What the scheduler asks of a next hop."""
 
     @property
-    def name(self) -> str:
-        """Its name in the configuration file."""
-        ...
-
-    @property
     def connections(self) -> int:
         """How many transactions it takes at once."""
         ...
@@ -92,38 +75,24 @@ class UpstreamLike(Protocol):
 
 
 class Upstream:
-    """A next hop over SMTP."""
+    """A next hop over SMTP.
+
+    config: its limits and its name for the metrics. dialing: how its hosts are spoken to;
+    several next hops may share it. processes: how many share the rate, a part for each.
+    """
 
     def __init__(
-        self, config: settings.Upstream, hostname: str, metrics: Metrics, processes: int = 1
+        self,
+        config: settings.Upstream,
+        hosts: Sequence[Endpoint],
+        dialing: Dialing,
+        metrics: Metrics,
+        processes: int = 1,
     ) -> None:
-        """Reads certificates and names. Raises BadUpstream, UnsupportedTls.
-
-        processes: how many share the rate, a part for each.
-        """
-        self.name = config.name
         self.connections = config.connections
-        if config.protocol != "smtp":
-            raise BadUpstream(config.name, f"the protocol {config.protocol} can't be spoken")
-        try:
-            endpoints = [parse_endpoint(host, _SMTP_PORT) for host in config.hosts]
-            rate = parse_rate(config.rate) / processes if config.rate else 0.0
-            policy = tls_policy(config.name, config.tls, config.ca_file)
-        except (ValueError, OSError) as bad:
-            raise BadUpstream(config.name, str(bad)) from bad
-        if any(endpoint.is_unix for endpoint in endpoints):
-            raise BadUpstream(config.name, "SMTP goes over TCP, not over a Unix socket")
-        password = config.password.get_secret_value() if config.password else ""
-        dialing = Dialing(
-            hostname=hostname,
-            tls=policy,
-            login=Login(config.username, password) if config.username else None,
-            connect_timeout=config.connect_timeout.total_seconds(),
-            timeout=config.timeout.total_seconds(),
-        )
-        self._rate = RateLimit(rate) if rate else None
-        self._host_count = len(endpoints)
-        self._hosts = Hosts(config.name, endpoints, dialing)
+        self._rate = RateLimit(parse_rate(config.rate) / processes) if config.rate else None
+        self._host_count = len(hosts)
+        self._hosts = Hosts(config.name, hosts, dialing)
         self._pool = Pool(
             config.connections,
             self._hosts.open,
@@ -213,26 +182,17 @@ def _no_service(conversation: Conversation, lost: ConversationLost) -> HostUnava
 
 
 class Nowhere:
-    """The next hop of recipients that no route is known for: they wait."""
+    """The next hop of mail that is answered without an attempt."""
 
-    name = ""
     connections = 1
 
     def outage(self) -> Outage | None:
-        """Always: there is nothing to try."""
-        reply = Reply(451, "4.3.5", "No route to this recipient now")  # RFC 3463 section 3.4
-        return Outage(reply, "", answered=False, age=0.0, left=0.0)
+        """Never one."""
+        return None
 
     async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
-        """Never called, because of the outage."""
+        """Never called: what is here has its answer."""
         raise AssertionError("there is no way to nowhere")
 
     def close(self) -> None:
         """Has nothing to close."""
-
-
-def upstreams(
-    configured: Sequence[settings.Upstream], hostname: str, metrics: Metrics, processes: int = 1
-) -> Mapping[str, Upstream]:
-    """The next hops by name, in the file's order. Raises BadUpstream, UnsupportedTls."""
-    return {config.name: Upstream(config, hostname, metrics, processes) for config in configured}

@@ -3,6 +3,7 @@
 from filterrelay.settings.models import (
     ConsoleSettings,
     Delivery,
+    Destination,
     Dns,
     Filter,
     Limits,
@@ -24,6 +25,7 @@ from filterrelay.settings.models import (
 __all__ = [
     "ConsoleSettings",
     "Delivery",
+    "Destination",
     "Dns",
     "Filter",
     "Limits",

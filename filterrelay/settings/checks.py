@@ -14,13 +14,16 @@ from cryptography.x509 import load_pem_x509_certificates
 from filterrelay.errors import why_unreadable
 from filterrelay.mail.address import BadAddress, parse_mailbox
 from filterrelay.mail.endpoint import Endpoint, parse_endpoint
-from filterrelay.settings.models import Listener, Network, PluginUse, Settings, Upstream
-from filterrelay.settings.rate import parse_rate
+from filterrelay.settings.complaints import Complaint, no_such, repeated
+from filterrelay.settings.delivery_checks import destinations, routes, upstreams
+from filterrelay.settings.models import (
+    Listener,
+    Network,
+    PluginUse,
+    Settings,
+)
 from filterrelay.settings.toml_lines import Path as KeyPath
 
-Complaint = tuple[KeyPath, str]
-
-_DIRECT = "mx"  # the route that means direct delivery
 _BROAD_V4 = 16  # bits: a public network with fewer is more than one organisation's
 _BROAD_V6 = 32
 
@@ -50,13 +53,13 @@ def _plugins(settings: Settings) -> Iterator[tuple[KeyPath, PluginUse]]:
 
 
 def _unique_names(settings: Settings) -> Iterator[Complaint]:
-    yield from _repeated(
+    yield from repeated(
         "listener", ((("listener", i), one.name) for i, one in enumerate(settings.listener))
     )
-    yield from _repeated(
+    yield from repeated(
         "upstream", ((("upstream", i), one.name) for i, one in enumerate(settings.upstream))
     )
-    yield from _repeated("plugin", ((path, use.name) for path, use in _plugins(settings)))
+    yield from repeated("plugin", ((path, use.name) for path, use in _plugins(settings)))
     addresses = Counter(one.address for one in settings.listener)
     for index, listener in enumerate(settings.listener):
         if addresses[listener.address] > 1 and not listener.address.endswith(":0"):
@@ -64,22 +67,6 @@ def _unique_names(settings: Settings) -> Iterator[Complaint]:
                 ("listener", index, "address"),
                 f"several listeners have the address {listener.address}",
             )
-
-
-def _repeated(kind: str, named: Iterable[tuple[KeyPath, str]]) -> Iterator[Complaint]:
-    seen: set[str] = set()
-    for path, name in named:
-        if name in seen:
-            yield (
-                (*path, "name"),
-                f"there is another {kind} called {name!r}; give one of them a name of its own",
-            )
-        seen.add(name)
-
-
-def _no_such(kind: str, name: str, known: Iterable[str]) -> str:
-    names = sorted(known)
-    return f"there is no {kind} called {name!r}; there is {', '.join(names) or 'none'}"
 
 
 def _tls_files(settings: Settings) -> Iterator[Complaint]:
@@ -181,7 +168,7 @@ def _listener_kind(
 ) -> Iterator[tuple[str, str]]:
     match listener.kind:
         case "smtp":
-            if not settings.upstream:
+            if not (settings.upstream or settings.route):
                 yield "kind", "smtp needs an [[upstream]]: where accepted mail goes"
             if listener.upstream:
                 yield "upstream", "only a proxy listener has one; use a [[route]] instead"
@@ -189,48 +176,11 @@ def _listener_kind(
             if not listener.upstream:
                 yield "upstream", "a proxy listener needs the name of its upstream"
             elif listener.upstream not in upstreams:
-                yield "upstream", _no_such("upstream", listener.upstream, upstreams)
+                yield "upstream", no_such("upstream", listener.upstream, upstreams)
         case "milter":
             for key in ("tls", "auth", "upstream"):
                 if key in listener.model_fields_set and getattr(listener, key) not in ("", "none"):
                     yield key, "a milter listener has none: that is the mail server's part"
-
-
-def _upstreams(settings: Settings) -> Iterator[Complaint]:
-    for index, upstream in enumerate(settings.upstream):
-        for key, why in _upstream(upstream):
-            yield ("upstream", index, key), why
-
-
-def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
-    if not upstream.name or upstream.name == _DIRECT:
-        yield "name", f"{upstream.name!r} can't be an upstream's name"
-    for host in upstream.hosts:
-        try:
-            parse_endpoint(host, default_port=25)
-        except ValueError as error:
-            yield "hosts", str(error)
-    if upstream.rate:
-        try:
-            parse_rate(upstream.rate)
-        except ValueError as error:
-            yield "rate", str(error)
-    has_password = upstream.password is not None or upstream.password_file is not None
-    if has_password and not upstream.username:
-        yield "username", "the password needs a username beside it"
-    if upstream.username and not has_password:
-        yield "username", "a username needs password_file or password beside it"
-    if upstream.username and upstream.tls == "opportunistic":
-        yield "tls", 'anybody could have the password: a login needs "required" or "implicit"'
-    if upstream.ca_file is not None and not upstream.ca_file.is_file():
-        yield "ca_file", f"there is no file {upstream.ca_file}"
-
-
-def _routes(settings: Settings) -> Iterator[Complaint]:
-    upstreams = {upstream.name for upstream in settings.upstream}
-    for index, rule in enumerate(settings.route):
-        if rule.upstream not in (_DIRECT, *upstreams):
-            yield ("route", index, "upstream"), _no_such("upstream", rule.upstream, upstreams)
 
 
 def _filters(settings: Settings) -> Iterator[Complaint]:
@@ -238,7 +188,7 @@ def _filters(settings: Settings) -> Iterator[Complaint]:
     for index, one in enumerate(settings.filter):
         for place, name in enumerate(one.applies_to):
             if name not in listeners:
-                yield ("filter", index, "applies_to", place), _no_such("listener", name, listeners)
+                yield ("filter", index, "applies_to", place), no_such("listener", name, listeners)
 
 
 def _addresses(settings: Settings) -> Iterator[Complaint]:
@@ -295,8 +245,9 @@ _CHECKS: tuple[tuple[Callable[[Settings], Iterator[Complaint]], tuple[str, ...]]
     (_tls_files, ()),
     (_addresses, ()),
     (_listeners, ("tls", "auth", "upstream")),
-    (_upstreams, ()),
-    (_routes, ("upstream",)),
+    (upstreams, ()),
+    (routes, ("upstream",)),
+    (destinations, ()),
     (_filters, ("listener",)),
     (_spool, ()),
     (_schedule, ()),

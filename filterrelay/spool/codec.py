@@ -116,6 +116,7 @@ def _standing(stored: StoredRecipient) -> Row:
         storable(stored.last_reply),
         stored.upstream,
         int(stored.warned),
+        stored.redirect,
     )
 
 
@@ -168,7 +169,8 @@ def _readable(row: Row, recipients: Iterable[Sequence[Any]]) -> StoredMessage:
 
 
 def _stored_recipient(row: Sequence[Any]) -> StoredRecipient:
-    idx, address, notify, orcpt, state, attempts, following, last_reply, upstream, warned = row
+    idx, address, notify, orcpt, state, attempts, following, last_reply, *rest = row
+    upstream, warned, redirect = rest
     return StoredRecipient(
         index=idx,
         recipient=Recipient(address_of(address), tuple(notify.split()), orcpt),
@@ -178,6 +180,7 @@ def _stored_recipient(row: Sequence[Any]) -> StoredRecipient:
         last_reply=last_reply,
         upstream=upstream,
         warned=bool(warned),
+        redirect=redirect,
     )
 
 

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.address import Address, AddressPattern
 from filterrelay.mail.envelope import Envelope, Recipient
+from filterrelay.mail.hop import is_of
 
 
 @dataclass
@@ -99,7 +100,9 @@ class StoredRecipient:
     """One recipient with its delivery state.
 
     index: its place in the envelope. attempts: those begun. warned: whether the
-    sender got the delay notice. last_reply and upstream: of the last attempt.
+    sender got the delay notice. last_reply: of the last attempt. upstream: the hop that it
+    went to then, or waits for, as its text. redirect: the upstream that an operator has
+    chosen in place of the routes' one.
     """
 
     index: int
@@ -110,6 +113,7 @@ class StoredRecipient:
     last_reply: str = ""
     upstream: str = ""
     warned: bool = False
+    redirect: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +195,7 @@ class Selection:
     """Which messages an operator means; empty fields don't restrict.
 
     ids: these messages. sender, recipient: address patterns (`*@office.example`).
+    upstream: a hop's whole text, or only its upstream's name.
     recipient and upstream are asked of those that have not ended: who has the
     message already is no reason to hold or to delete the others' copy.
     older_than: received at least that long ago. limit: at most so many, oldest first.
@@ -213,7 +218,7 @@ class Selection:
             message.state in self.states
             and (not self.ids or message.id in self.ids)
             and (not self.older_than or message.received <= now - self.older_than)
-            and (not self.upstream or any(r.upstream == self.upstream for r in pending))
+            and (not self.upstream or any(is_of(r.upstream, self.upstream) for r in pending))
             and (not self.sender or bool(envelope.sender and sender.matches(envelope.sender)))
             and (not self.recipient or any(recipient.matches(r.recipient.address) for r in pending))
         )
@@ -297,7 +302,7 @@ class Spool(Protocol):
     ) -> list[StoredMessage]:
         """Takes due messages, earliest first, for owner until then.
 
-        rooms: how many at most of those that wait for an upstream, by its name; of all
+        rooms: how many at most of those that wait for a hop, by its text; of all
         that wait for another one, and of those that never waited for any, `limit`. So a
         long queue for one next hop neither hides another's mail nor has to be read. A
         message waits for the upstream of that recipient who is due first.

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
-from filterrelay.delivery.upstream import Sent, Upstream
+from filterrelay.delivery.hops import Hops
+from filterrelay.delivery.route import Way
+from filterrelay.delivery.upstream import Sent, UpstreamLike
+from filterrelay.mail import hop as mail_hop
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.testing import an_envelope
 from filterrelay.settings import Upstream as UpstreamSettings
@@ -18,7 +21,7 @@ from .peers.postfix import Postfix, run_postfix
 from .peers.process import LOOPBACK, Process, free_port, wait_until, workplace
 
 MESSAGE = b"From: <office@office.example>\r\nSubject: Lunch\r\n\r\n.Hello.\r\n..\r\n"
-Hop = Callable[..., Upstream]
+Hop = Callable[..., UpstreamLike]
 
 pytestmark = pytest.mark.peer("postfix")
 
@@ -26,12 +29,13 @@ pytestmark = pytest.mark.peer("postfix")
 @pytest.fixture
 async def hop() -> AsyncIterator[Hop]:
     """Makes a next hop on that port, closed in the end."""
-    made: list[Upstream] = []
+    made: list[UpstreamLike] = []
 
-    def make(port: int, **changes: Any) -> Upstream:
+    def make(port: int, **changes: Any) -> UpstreamLike:
         values: dict[str, Any] = {"name": "provider", "hosts": (f"localhost:{port}",)}
         settings = UpstreamSettings(**(values | {"tls": "none", "timeout": "5s"} | changes))
-        made.append(Upstream(settings, "relay.office.example", Metrics()))
+        hops = Hops([settings], [], "relay.office.example", Metrics())
+        made.append(hops.open(Way(mail_hop.Hop(settings.name))))
         return made[-1]
 
     yield make
@@ -39,7 +43,7 @@ async def hop() -> AsyncIterator[Hop]:
         upstream.close()
 
 
-async def send(upstream: Upstream, *to: str, body: bytes = MESSAGE) -> Sent:
+async def send(upstream: UpstreamLike, *to: str, body: bytes = MESSAGE) -> Sent:
     """One message."""
     envelope = an_envelope("office@office.example", *to)
     return await upstream.send(envelope, envelope.recipients, body)

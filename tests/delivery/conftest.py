@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 import uvloop
 
-from filterrelay.delivery.upstream import Upstream
+from filterrelay.delivery.hops import Hops
+from filterrelay.delivery.route import Way
+from filterrelay.delivery.upstream import UpstreamLike
+from filterrelay.mail.hop import Hop
 from filterrelay.observe.metrics import Metrics
 from filterrelay.settings import Upstream as UpstreamSettings
 
@@ -18,12 +21,13 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 
 
 @pytest.fixture
-async def open_upstream() -> AsyncIterator[Callable[[UpstreamSettings], Upstream]]:
+async def open_upstream() -> AsyncIterator[Callable[[UpstreamSettings], UpstreamLike]]:
     """Makes upstreams of their settings, and closes them in the end."""
-    made: list[Upstream] = []
+    made: list[UpstreamLike] = []
 
-    def make(settings: UpstreamSettings, **_: Any) -> Upstream:
-        upstream = Upstream(settings, "relay.office.example", Metrics())
+    def make(settings: UpstreamSettings, **_: Any) -> UpstreamLike:
+        hops = Hops([settings], [], "relay.office.example", Metrics())
+        upstream = hops.open(Way(Hop(settings.name)))
         made.append(upstream)
         return upstream
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from filterrelay.delivery.upstream import Sent, Upstream
+from filterrelay.delivery.upstream import Sent, UpstreamLike
 from filterrelay.plugin.testing import an_envelope
 from filterrelay.settings import Upstream as UpstreamSettings
 
@@ -214,10 +214,10 @@ def upstream_settings(*sides: FarSide, **changes: Any) -> UpstreamSettings:
 
 
 BODY = b"Subject: Lunch\r\n\r\nHello.\r\n"
-Opener = Callable[[UpstreamSettings], Upstream]
+Opener = Callable[[UpstreamSettings], UpstreamLike]
 
 
-async def send(upstream: Upstream, *to: str, body: bytes = BODY) -> Sent:
+async def send(upstream: UpstreamLike, *to: str, body: bytes = BODY) -> Sent:
     """One message from alice to these, bob if nobody is named."""
     envelope = an_envelope("alice@office.example", *(to or ("bob@partner.example",)))
     return await upstream.send(envelope, envelope.recipients, body)

@@ -13,6 +13,7 @@ from filterrelay.delivery.route import RouteHook, Routes
 from filterrelay.delivery.scheduler import Pace, Scheduler
 from filterrelay.delivery.upstream import Outage, Sent
 from filterrelay.mail.envelope import Envelope, Recipient
+from filterrelay.mail.hop import Hop
 from filterrelay.mail.outcome import Attempt
 from filterrelay.mail.reply import Reply
 from filterrelay.observe.budget import MemoryBudget, Reservation
@@ -34,11 +35,12 @@ LATER = Reply(450, "4.2.0", "Greylisted")
 UNKNOWN = Reply(550, "5.1.1", "No such user")
 BODY = b"Subject: Lunch\r\nMessage-ID: <1@office.example>\r\n\r\nHello.\r\n"
 REFUSED = Reply(451, "4.4.1", "connect to mx:25: refused")
+TO_PROVIDER = Hop("provider")
 LEASE = timedelta(minutes=10)
 QUARTER = timedelta(minutes=17)  # the first interval with its jitter
 
 
-class Hop:
+class FakeHop:
     """A next hop that notes what it is asked.
 
     answer: for the recipient at that place of a transaction. gate: while it is
@@ -166,7 +168,7 @@ def a_stored_message(
 
 @asynccontextmanager
 async def delivering(
-    *hops: Hop,
+    *hops: FakeHop,
     rules: Sequence[RouteRule] = (),
     pace: Pace | None = None,
     octets: int = 10_000,
@@ -183,12 +185,12 @@ async def delivering(
         reports.append((envelope, raw))
         return f"REPORT-ON-{about}"
 
-    upstreams: Mapping[str, Hop] = {hop.name: hop for hop in hops}
+    upstreams: Mapping[str, FakeHop] = {hop.name: hop for hop in hops}
     scheduler = Scheduler(
         spool=spool,
         owner="worker-1",
         routes=Routes(rules, upstreams, hops[0].name, hook),
-        upstreams=upstreams,
+        open_hop=lambda way: upstreams[way.hop.upstream],
         schedule=RetrySchedule(),
         reports=Reports("relay.office.example", submit or note, clock),
         clock=clock,

@@ -7,13 +7,13 @@ from filterrelay.mail.reply import Reply
 from filterrelay.plugin.testing import an_envelope
 from filterrelay.spool.store import StoredRecipient
 
-from .hop import TAKEN, Hop
+from .hop import TAKEN, FakeHop
 
 TOO_MANY = Reply(452, "4.5.3", "Too many recipients")
 FULL = Reply(552, "5.2.2", "Mailbox full")
 
 
-async def results(hop: Hop, count: int) -> dict[str, str]:
+async def results(hop: FakeHop, count: int) -> dict[str, str]:
     """An attempt for so many recipients: each one's result."""
     envelope = an_envelope("a@office.example", *(f"r{i}@p.example" for i in range(count)))
     stored = [StoredRecipient(i, r) for i, r in enumerate(envelope.recipients)]
@@ -27,7 +27,7 @@ async def results(hop: Hop, count: int) -> dict[str, str]:
 
 async def test_many_recipients_go_in_transactions_of_a_hundred() -> None:
     """No server must take more at once (RFC 5321 section 4.5.3.1.8)."""
-    hop = Hop(lambda *_: TAKEN)
+    hop = FakeHop(lambda *_: TAKEN)
     assert set((await results(hop, 250)).values()) == {"delivered"}
     assert [len(names) for names in hop.asked] == [100, 100, 50]
 
@@ -37,14 +37,14 @@ async def test_many_recipients_go_in_transactions_of_a_hundred() -> None:
 )
 async def test_recipients_beyond_the_far_sides_limit_follow_at_once(too_many: Reply) -> None:
     """452 4.5.3 is no deferral but the next transaction; nor is an older server's 552 a bounce."""
-    hop = Hop(lambda place, _: TAKEN if place < 2 else too_many)
+    hop = FakeHop(lambda place, _: TAKEN if place < 2 else too_many)
     assert set((await results(hop, 5)).values()) == {"delivered"}
     assert [len(names) for names in hop.asked] == [5, 3, 1]
 
 
 async def test_452_for_everybody_is_a_deferral() -> None:
     """It ends, rather than go round in a circle."""
-    hop = Hop(lambda *_: TOO_MANY)
+    hop = FakeHop(lambda *_: TOO_MANY)
     assert set((await results(hop, 3)).values()) == {"deferred"}
     assert len(hop.asked) == 1
 
@@ -53,13 +53,13 @@ async def test_452_for_everybody_is_a_deferral() -> None:
 async def test_552_for_other_reasons_is_a_bounce(answers: list[Reply]) -> None:
     """A full mailbox beside one that takes mail, and a refusal of everybody."""
     replies = iter(answers)
-    assert "bounced" in (await results(Hop(lambda *_: next(replies)), len(answers))).values()
+    assert "bounced" in (await results(FakeHop(lambda *_: next(replies)), len(answers))).values()
 
 
 async def test_recipients_keep_their_own_replies_beside_a_surplus() -> None:
     """One taken, one unknown, one too many: the last goes again, the others are settled."""
     answers = iter([TAKEN, Reply(550, "5.1.1", "Unknown"), TOO_MANY, TAKEN])
-    hop = Hop(lambda *_: next(answers))
+    hop = FakeHop(lambda *_: next(answers))
     assert await results(hop, 3) == {
         "r0@p.example": "delivered",
         "r1@p.example": "bounced",

@@ -9,7 +9,7 @@ from filterrelay.plugin.testing import FakeClock
 from filterrelay.spool.memory import MemorySpool
 from filterrelay.spool.store import Deposit
 
-from .hop import BODY, LEASE, Hop, a_stored_message
+from .hop import BODY, LEASE, TO_PROVIDER, FakeHop, a_stored_message
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def bodies(spool: MemorySpool, memory: MemoryBudget) -> Bodies:
 @pytest.fixture
 def lane() -> Lane:
     """One that may hold two bodies, and one beyond."""
-    return Lane(Hop(), 10, 2 * len(BODY))
+    return Lane(FakeHop(), 10, 2 * len(BODY))
 
 
 async def a_flight(spool: MemorySpool, memory: MemoryBudget, id_: str) -> Flight:
@@ -55,7 +55,7 @@ async def test_what_waits_last_is_given_up_first_and_read_again(
     bodies.relieve(1)
     assert (first.body, last.body) == (BODY, None)
     assert memory.used == len(BODY)
-    assert await bodies.of(Part(last, lane, (), 0.0)) == BODY
+    assert await bodies.of(Part(last, lane, TO_PROVIDER, (), 0.0)) == BODY
     assert memory.used == 2 * len(BODY)
 
 
@@ -91,9 +91,9 @@ async def test_one_next_hop_holds_no_more_than_its_share(
         bodies.keep(flight, lane)
         flight.in_hand = 1
     assert [flight.body for flight in flights] == [BODY, BODY, BODY, None]
-    assert await bodies.of(Part(flights[3], lane, (), 0.0)) is None
+    assert await bodies.of(Part(flights[3], lane, TO_PROVIDER, (), 0.0)) is None
     bodies.drop(flights[0])
-    assert await bodies.of(Part(flights[3], lane, (), 0.0)) == BODY
+    assert await bodies.of(Part(flights[3], lane, TO_PROVIDER, (), 0.0)) == BODY
 
 
 async def test_without_memory_there_is_no_body(
@@ -104,5 +104,5 @@ async def test_without_memory_there_is_no_body(
     bodies.drop(flight)
     for _ in range(2):
         await memory.reservation().grow(memory.total, 0)
-    assert await bodies.of(Part(flight, lane, (), 0.0)) is None
+    assert await bodies.of(Part(flight, lane, TO_PROVIDER, (), 0.0)) is None
     assert memory.used == 2 * memory.total

@@ -4,6 +4,7 @@ import asyncio
 
 from filterrelay.delivery.lane import SETTLING, Flight, Lane, Part
 from filterrelay.delivery.upstream import Nowhere
+from filterrelay.mail.hop import Hop
 from filterrelay.observe.budget import MemoryBudget
 from filterrelay.plugin.testing import SOME_TIME, an_envelope
 from filterrelay.spool.store import StoredMessage
@@ -13,7 +14,7 @@ def a_part() -> Part:
     """A part of a message without recipients."""
     message = StoredMessage("ID", SOME_TIME, an_envelope(), {}, 0, ())
     flight = Flight(message, SOME_TIME, True, MemoryBudget(1).reservation())
-    return Part(flight, Lane(Nowhere(), 50, 1000), (), 0.0)
+    return Part(flight, Lane(Nowhere(), 50, 1000), Hop("provider"), (), 0.0)
 
 
 async def test_a_sleeping_sender_is_woken_before_another_is_wanted() -> None:

@@ -13,7 +13,7 @@ from filterrelay.plugin.testing import FakeClock
 from filterrelay.spool.memory import MemorySpool
 from filterrelay.spool.store import Deposit, Settlement, SpoolUnavailable, StoredRecipient
 
-from .hop import BODY, LEASE, Hop, a_stored_message
+from .hop import BODY, LEASE, TO_PROVIDER, FakeHop, a_stored_message
 
 SOON = FakeClock().now() + LEASE / 2
 
@@ -33,7 +33,9 @@ async def a_part(spool: MemorySpool, *, counted: bool = False) -> Part:
     if counted:
         await spool.begin_attempt("ID", [0], SOON)
     flight = Flight(message, SOON, False, MemoryBudget(1).reservation(), unsettled=1, parts=1)
-    return Part(flight, Lane(Hop(), 1, 1000), message.recipients, 0.0, counted)
+    return Part(
+        flight, Lane(FakeHop(), 1, 1000), TO_PROVIDER, message.recipients, 0.0, counted=counted
+    )
 
 
 async def after(spool: MemorySpool, returns: Returns) -> StoredRecipient:

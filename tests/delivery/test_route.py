@@ -1,53 +1,130 @@
 """Which next hop a recipient's mail goes to."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
-from filterrelay.delivery.route import NOWHERE, BadRoute, RouteHook, Routes
+from filterrelay.delivery.route import DISCARDED, NO_ROUTE, BadRoute, RouteHook, Routes, Way
+from filterrelay.delivery.site import NoWay, Site
 from filterrelay.mail.address import AddressPattern
 from filterrelay.mail.envelope import Envelope, Recipient
+from filterrelay.mail.hop import Hop
 from filterrelay.mail.outcome import Route
-from filterrelay.plugin.testing import an_envelope
-from filterrelay.settings import RouteRule
-from filterrelay.spool.store import StoredRecipient
+from filterrelay.mail.reply import Reply
+from filterrelay.settings import Destination, RouteRule
+from filterrelay.spool.store import StoredMessage, StoredRecipient
+
+from .hop import a_stored_message
 
 NAMES = ("provider", "partner", "archive")
-ENVELOPE = an_envelope("alice@office.example", "bob@partner.example", "eve@mail.partner.example")
+MESSAGE = a_stored_message("ID", "bob@partner.example", "eve@mail.partner.example")
+BOB, EVE = MESSAGE.recipients
+PROVIDER = Way(Hop("provider"))
 
 
-def stored(envelope: Envelope = ENVELOPE) -> list[StoredRecipient]:
-    """The envelope's recipients, none of them tried."""
-    return [StoredRecipient(i, r) for i, r in enumerate(envelope.recipients)]
-
-
-def rule(pattern: str, upstream: str) -> RouteRule:
+def rule(upstream: str, *recipients: str, **more: Any) -> RouteRule:
     """A [[route]] of the file."""
-    return RouteRule(recipients=(AddressPattern(pattern),), upstream=upstream)
+    return RouteRule(recipients=tuple(map(AddressPattern, recipients)), upstream=upstream, **more)
+
+
+def split(
+    *rules: RouteRule, message: StoredMessage = MESSAGE, **more: Any
+) -> Mapping[Way, Sequence[StoredRecipient]]:
+    """The message's recipients by the way the file has them go."""
+    return Routes(rules, NAMES, "provider", **more).split_by_file(message, message.recipients)
 
 
 def test_without_routes_all_goes_to_the_first_upstream() -> None:
     """In one transaction."""
-    assert Routes([], NAMES, "provider").split_by_file(stored()) == {"provider": stored()}
+    assert split() == {PROVIDER: MESSAGE.recipients}
 
 
 def test_the_first_matching_route_wins() -> None:
     """In the file's order; what matches none goes the default way."""
-    rules = [rule("*.partner.example", "archive"), rule("eve@mail.partner.example", "partner")]
-    bob, eve = stored()
-    routes = Routes(rules, NAMES, "provider")
-    assert routes.split_by_file([bob, eve]) == {"provider": [bob], "archive": [eve]}
+    rules = [
+        rule("archive", "*.partner.example"),
+        rule("partner", "eve@mail.partner.example"),
+    ]
+    assert split(*rules) == {PROVIDER: [BOB], Way(Hop("archive")): [EVE]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "matches"),
+    [
+        ({"senders": (AddressPattern("*@office.example"),)}, True),
+        ({"senders": (AddressPattern("*@shop.example"),)}, False),
+        ({"logins": ("alice",)}, True),
+        ({"logins": ("*",)}, True),
+        ({"logins": ("bob",)}, False),
+        ({"logins": ("alice",), "senders": (AddressPattern("*@shop.example"),)}, False),
+    ],
+)
+def test_sender_and_login_count_too(asked: dict[str, Any], matches: bool) -> None:
+    """All that a route says must match."""
+    message = replace(MESSAGE, session={"identity": {"login": "alice"}})
+    found = split(rule("archive", **asked), message=message)
+    assert list(found) == [Way(Hop("archive")) if matches else PROVIDER]
+
+
+def test_nobody_logged_in_is_no_login() -> None:
+    """Nor is a null sender anybody's."""
+    assert list(split(rule("archive", logins=("*",)))) == [PROVIDER]
+    bounce = replace(MESSAGE, envelope=replace(MESSAGE.envelope, sender=None))
+    any_sender = rule("archive", senders=(AddressPattern("*"),))
+    assert list(split(any_sender, message=bounce)) == [PROVIDER]
+
+
+def test_a_closed_domain_is_refused_and_another_thrown_away() -> None:
+    """Without an attempt; in the words that the file has for it."""
+    rules = [
+        rule("reject", "*@partner.example", reply="550 5.1.1 Closed since 2024"),
+        rule("discard", "*.partner.example"),
+    ]
+    assert split(*rules) == {
+        Way(Hop("reject"), Reply(550, "5.1.1", "Closed since 2024")): [BOB],
+        Way(Hop("discard"), DISCARDED): [EVE],
+    }
+
+
+def test_the_policy_of_a_route_is_part_of_the_hop() -> None:
+    """What is sent under another policy uses other connections."""
+    found = split(rule("partner", "*@partner.example", tls="required"))
+    assert list(found) == [Way(Hop("partner", "required")), PROVIDER]
+
+
+def test_the_limits_of_a_destination_are_part_of_the_hop() -> None:
+    """Its mail waits beside the other mail for the same upstream."""
+    slow = Destination(name="slow", domains=(AddressPattern("partner.example"),))
+    found = split(destinations=[slow])
+    assert list(found) == [Way(Hop("provider", shape="slow")), PROVIDER]
+
+
+def test_an_operators_word_goes_before_the_file() -> None:
+    """A redirected recipient goes where it was redirected to; an unknown place makes it wait."""
+    redirected = replace(BOB, redirect="archive"), replace(EVE, redirect="gone")
+    message = replace(MESSAGE, recipients=redirected)
+    found = split(message=message)
+    assert list(found) == [Way(Hop("archive")), Way(Hop(""), NO_ROUTE)]
 
 
 @pytest.mark.parametrize("upstream", ["nobody", "mx"])
 def test_a_route_to_an_unknown_upstream_is_refused_at_the_start(upstream: str) -> None:
     """A typo is no surprise at the first message."""
     with pytest.raises(BadRoute):
-        Routes([rule("*", upstream)], NAMES, "provider")
+        Routes([rule(upstream)], NAMES, "provider")
 
 
 async def ask(hook: RouteHook) -> dict[str, list[str]]:
     """Where a plugin's routing sends the two recipients."""
-    parts = await Routes([], NAMES, "provider", hook).split(ENVELOPE, stored(), "smtp")
-    return {name: [str(r.recipient) for r in members] for name, members in parts.items()}
+    parts = await Routes([], NAMES, "provider", hook).split(MESSAGE, MESSAGE.recipients)
+    return {
+        str(way.hop) if way.answer is None else str(way.answer): [
+            str(stored.recipient) for stored in members
+        ]
+        for way, members in parts.items()
+    }
 
 
 async def test_a_plugin_is_asked_before_the_file() -> None:
@@ -68,7 +145,7 @@ async def test_a_plugin_that_fails_makes_the_mail_wait() -> None:
     async def hook(_: Envelope, recipient: Recipient, listener: str) -> Route | None:
         raise RuntimeError("directory down")
 
-    assert list(await ask(hook)) == [NOWHERE]
+    assert list(await ask(hook)) == [str(NO_ROUTE)]
 
 
 async def test_a_plugin_that_names_an_unknown_upstream_makes_the_mail_wait() -> None:
@@ -77,4 +154,27 @@ async def test_a_plugin_that_names_an_unknown_upstream_makes_the_mail_wait() -> 
     async def hook(_: Envelope, recipient: Recipient, listener: str) -> Route | None:
         return Route("nobody")
 
-    assert list(await ask(hook)) == [NOWHERE]
+    assert list(await ask(hook)) == [str(NO_ROUTE)]
+
+
+class Dns:
+    """Servers of destinations: one site for all, but for those that have none."""
+
+    async def site(self, domain: str) -> Site:
+        """As DNS has it."""
+        if domain == "partner.example":
+            raise NoWay(Reply(556, "5.1.10", "The domain takes no mail"))
+        return Site("mx.host.example", (("mx.host.example",),), "required")
+
+
+async def test_direct_delivery_is_grouped_by_the_servers_that_dns_names() -> None:
+    """Two domains with the same servers share a transaction; one without has its answer."""
+    message = a_stored_message("ID", "a@x.example", "b@y.example", "c@partner.example")
+    routes = Routes([rule("mx")], NAMES, "provider", direct={"mx": Dns()})
+    assert routes.asks
+    first, second, third = message.recipients
+    site = Way(Hop("mx", "required", "mx.host.example"))
+    assert await routes.split(message, message.recipients) == {
+        site: [first, second],
+        Way(Hop("mx"), Reply(556, "5.1.10", "The domain takes no mail")): [third],
+    }

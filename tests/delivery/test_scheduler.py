@@ -22,7 +22,7 @@ from .hop import (
     LEASE,
     QUARTER,
     TAKEN,
-    Hop,
+    FakeHop,
     a_while,
     delivering,
     due,
@@ -33,7 +33,7 @@ from .hop import (
 
 async def test_a_fresh_message_goes_out_from_memory() -> None:
     """Delivered, it leaves the spool, and its memory is free again."""
-    hop = Hop()
+    hop = FakeHop()
     async with delivering(hop) as site:
         await site.submitted()
         assert hop.asked == [["bob@partner.example"]]
@@ -45,7 +45,7 @@ async def test_a_fresh_message_goes_out_from_memory() -> None:
 async def test_a_deferred_message_comes_again_after_15_minutes() -> None:
     """From the spool, with the bytes it had."""
     answers = iter([LATER, TAKEN])
-    hop = Hop(lambda *_: next(answers))
+    hop = FakeHop(lambda *_: next(answers))
     async with delivering(hop) as site:
         await site.submitted()
         (waiting,) = (await get(site)).recipients
@@ -61,7 +61,7 @@ async def test_a_deferred_message_comes_again_after_15_minutes() -> None:
 
 async def test_only_the_deferred_recipients_come_again() -> None:
     """Who has the message doesn't get it twice."""
-    hop = Hop(lambda place, _: TAKEN if place == 0 else LATER)
+    hop = FakeHop(lambda place, _: TAKEN if place == 0 else LATER)
     async with delivering(hop) as site:
         await site.submitted("ID", "a@p.example", "b@p.example")
         hop.answer = lambda *_: TAKEN
@@ -71,7 +71,7 @@ async def test_only_the_deferred_recipients_come_again() -> None:
 
 async def test_the_next_attempt_is_recorded_before_connecting() -> None:
     """A crash in the middle of an attempt can't have a peer hammered."""
-    hop = Hop(lambda *_: LATER)
+    hop = FakeHop(lambda *_: LATER)
     async with delivering(hop) as site:
         await site.submitted()
         hop.gate.clear()
@@ -90,7 +90,7 @@ async def test_the_next_attempt_is_recorded_before_connecting() -> None:
 
 async def test_recipients_go_where_the_routes_lead() -> None:
     """Each next hop gets its own, and the lease ends after the last."""
-    provider, partner = Hop(), Hop(lambda *_: LATER, name="partner")
+    provider, partner = FakeHop(), FakeHop(lambda *_: LATER, name="partner")
     rules = [RouteRule(recipients=(AddressPattern("partner.example"),), upstream="partner")]
     async with delivering(provider, partner, rules=rules) as site:
         await site.submit("ID", "bob@partner.example", "eve@elsewhere.example")
@@ -113,7 +113,7 @@ async def test_one_messages_trouble_stops_no_other() -> None:
             raise RuntimeError("a bug")
         return TAKEN
 
-    async with delivering(Hop(answer)) as site:
+    async with delivering(FakeHop(answer)) as site:
         await site.submit("BAD", "trouble@p.example")
         await site.submitted("GOOD")
         assert await gone(site, "GOOD")
@@ -122,7 +122,7 @@ async def test_one_messages_trouble_stops_no_other() -> None:
 
 async def test_mail_beyond_the_backlog_waits_on_disk() -> None:
     """Behind a slow next hop, memory holds so many messages and no more; none is lost."""
-    hop = Hop()
+    hop = FakeHop()
     hop.gate.clear()
     hop.connections = 0
     pace = Pace(poll=3600, backlog=2, batch=4)
@@ -141,7 +141,7 @@ async def test_mail_beyond_the_backlog_waits_on_disk() -> None:
 
 async def test_a_long_delivery_keeps_its_lease() -> None:
     """Nobody else takes a message that is still under way."""
-    hop = Hop()
+    hop = FakeHop()
     hop.gate.clear()
     async with delivering(hop) as site:
         await site.submit()
@@ -160,7 +160,7 @@ async def test_a_long_delivery_keeps_its_lease() -> None:
 
 async def test_a_message_whose_lease_ran_out_is_left_to_others() -> None:
     """After a long stall of this process it isn't sent a second time."""
-    hop = Hop()
+    hop = FakeHop()
     hop.connections = -15  # one sender in all
     hop.gate.clear()
     async with delivering(hop) as site:
@@ -177,7 +177,7 @@ async def test_a_message_whose_lease_ran_out_is_left_to_others() -> None:
 @pytest.mark.parametrize("kind", ["attempt", "bounce"])
 async def test_the_trace_tells_of_attempts_and_bounces(kind: str) -> None:
     """Also when the message is gone."""
-    hop = Hop(lambda *_: Reply(550, "5.1.1", "Unknown"))
+    hop = FakeHop(lambda *_: Reply(550, "5.1.1", "Unknown"))
     async with delivering(hop) as site:
         await site.submitted()
         assert kind in {event.kind for event in await site.spool.events("ID")}
@@ -185,7 +185,7 @@ async def test_the_trace_tells_of_attempts_and_bounces(kind: str) -> None:
 
 async def test_a_hanging_next_hop_keeps_no_other_mail_waiting() -> None:
     """However much is due for it, and was due first, the others' due mail goes out."""
-    hanging, healthy = Hop(name="hanging"), Hop(name="healthy")
+    hanging, healthy = FakeHop(name="hanging"), FakeHop(name="healthy")
     rules = [RouteRule(recipients=(AddressPattern("slow.example"),), upstream="hanging")]
     pace = Pace(poll=3600, batch=8)
     async with delivering(healthy, hanging, rules=rules, pace=pace) as site:
@@ -206,7 +206,7 @@ async def test_a_hanging_next_hop_keeps_no_other_mail_waiting() -> None:
 
 async def test_a_long_queue_for_a_dead_next_hop_is_left_alone() -> None:
     """Once it is known whom mail waits for, what a full lane can't take isn't leased at all."""
-    hop = Hop()
+    hop = FakeHop()
     hop.gate.clear()
     async with delivering(hop, pace=Pace(poll=3600, batch=8)) as site:
         for number in range(50):
@@ -225,7 +225,7 @@ async def test_a_long_queue_for_a_dead_next_hop_is_left_alone() -> None:
 
 async def test_mail_left_by_a_crash_is_sent_without_delay() -> None:
     """Nobody knows whom it waits for: more is leased than the lane takes, and it comes again."""
-    hop = Hop()
+    hop = FakeHop()
     async with delivering(hop, pace=Pace(poll=3600, batch=8)) as site:
         for number in range(50):
             deposit = site.deposit(f"ID{number}")
@@ -237,7 +237,7 @@ async def test_mail_left_by_a_crash_is_sent_without_delay() -> None:
 
 async def test_the_next_messages_follow_without_waiting_for_a_look() -> None:
     """A long queue for a next hop that takes mail is sent as fast as it takes it."""
-    hop = Hop()
+    hop = FakeHop()
     async with delivering(hop, pace=Pace(poll=3600, batch=8)) as site:
         for number in range(50):
             message = due(site.deposit(f"ID{number}").message)

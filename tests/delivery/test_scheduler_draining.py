@@ -18,7 +18,7 @@ from .hop import (
     LATER,
     LEASE,
     QUARTER,
-    Hop,
+    FakeHop,
     a_while,
     an_outage,
     delivering,
@@ -30,7 +30,7 @@ from .hop import (
 
 async def test_the_end_of_delivery_ends_the_wait_too() -> None:
     """Mail that waits for an outage to pass is another process's at once."""
-    hop = Hop(lambda *_: LATER)
+    hop = FakeHop(lambda *_: LATER)
     async with delivering(hop) as site:
         await site.submitted()
         hop.outages = [an_outage(age=3, left=3600)]
@@ -44,7 +44,7 @@ async def test_the_end_of_delivery_ends_the_wait_too() -> None:
 
 async def test_who_retires_leaves_all_mail_to_the_successor() -> None:
     """What waits and what still comes in, at once; what is under way is finished."""
-    hop = Hop()
+    hop = FakeHop()
     hop.gate.clear()
     hop.connections = -15  # one sender in all
     async with delivering(hop) as site:
@@ -64,7 +64,7 @@ async def test_who_retires_leaves_all_mail_to_the_successor() -> None:
 
 async def test_who_retires_waits_for_no_outage() -> None:
     """The successor may know of another next hop."""
-    hop = Hop(lambda *_: LATER)
+    hop = FakeHop(lambda *_: LATER)
     async with delivering(hop) as site:
         await site.submitted()
         hop.outages = [an_outage(age=3, left=3600)]
@@ -79,7 +79,7 @@ async def test_who_retires_waits_for_no_outage() -> None:
 
 async def test_at_the_end_attempts_under_way_finish() -> None:
     """What is being sent is sent to its end."""
-    hop = Hop()
+    hop = FakeHop()
     hop.gate.clear()
     async with delivering(hop) as site:
         await site.submit()
@@ -94,7 +94,7 @@ async def test_at_the_end_attempts_under_way_finish() -> None:
 
 async def test_at_the_end_waiting_mail_is_given_back_at_once() -> None:
     """Another process takes it over without waiting for a lease to run out."""
-    hop = Hop()
+    hop = FakeHop()
     hop.gate.clear()
     hop.connections = -15  # one sender in all
     async with delivering(hop) as site:
@@ -110,7 +110,7 @@ async def test_at_the_end_waiting_mail_is_given_back_at_once() -> None:
 
 async def test_an_attempt_cut_off_at_the_end_waits_for_the_schedule() -> None:
     """The far side may have it already: it is not repeated at once."""
-    hop = Hop()
+    hop = FakeHop()
     hop.gate.clear()
     async with delivering(hop) as site:
         await site.submit()
@@ -124,7 +124,7 @@ async def test_an_attempt_cut_off_at_the_end_waits_for_the_schedule() -> None:
 
 async def test_leases_are_kept_until_delivery_has_ended() -> None:
     """Asked to stop, the relay still sends what it holds: nobody else may send it, too."""
-    hop = Hop()
+    hop = FakeHop()
     hop.gate.clear()
     async with delivering(hop) as site:
         await site.submit()
@@ -146,7 +146,7 @@ async def test_leases_are_kept_until_delivery_has_ended() -> None:
 
 async def test_once_stopped_no_due_mail_is_taken() -> None:
     """It is the next process's."""
-    hop = Hop()
+    hop = FakeHop()
     async with delivering(hop) as site:
         site.scheduler.stop()
         deposit = site.deposit()
@@ -159,7 +159,7 @@ async def test_once_stopped_no_due_mail_is_taken() -> None:
 
 async def test_mail_leased_at_the_very_end_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end came while the spool was being asked: two hundred messages belong to nobody else."""
-    hop = Hop()
+    hop = FakeHop()
     async with delivering(hop) as site:
         asked, lease = asyncio.Event(), site.spool.lease
 
@@ -182,7 +182,7 @@ async def test_mail_leased_at_the_very_end_is_given_back(monkeypatch: pytest.Mon
 
 async def test_what_waits_for_memory_at_the_end_was_not_tried() -> None:
     """Another process, with memory, takes it at once."""
-    hop = Hop(lambda *_: LATER)
+    hop = FakeHop(lambda *_: LATER)
     async with delivering(hop) as site:
         await site.submitted()
         await asyncio.sleep(0)
@@ -205,7 +205,7 @@ async def test_mail_whose_route_is_asked_for_at_the_end_is_given_back() -> None:
         await asyncio.Event().wait()
         return None
 
-    async with delivering(Hop(), hook=hang) as site:
+    async with delivering(FakeHop(), hook=hang) as site:
         await site.submit()
         await asked.wait()
         await site.scheduler.drain(0.2)
@@ -214,7 +214,7 @@ async def test_mail_whose_route_is_asked_for_at_the_end_is_given_back() -> None:
 
 async def test_draining_keeps_to_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever hangs, a next hop or the spool, the process ends when it was told to."""
-    hop = Hop()
+    hop = FakeHop()
     hop.gate.clear()
     async with delivering(hop) as site:
         await site.submit()
@@ -240,7 +240,7 @@ async def test_a_spool_that_is_broken_for_good_ends_delivery(
         raise troubles.pop(0)
 
     async def deliver() -> None:
-        async with delivering(Hop()) as site:
+        async with delivering(FakeHop()) as site:
             monkeypatch.setattr(site.spool, "lease", lease)
             while troubles:
                 site.scheduler.nudge()

@@ -15,7 +15,7 @@ from .hop import (
     QUARTER,
     REFUSED,
     TAKEN,
-    Hop,
+    FakeHop,
     a_while,
     an_outage,
     delivering,
@@ -26,7 +26,7 @@ from .hop import (
 
 async def test_fresh_mail_sits_out_an_outage_on_disk() -> None:
     """It goes when the next hop may be tried again, not a quarter of an hour later."""
-    hop = Hop()
+    hop = FakeHop()
     hop.outages = [an_outage(age=3, left=30), None]
     async with delivering(hop) as site:
         reservation = await site.submit()
@@ -41,7 +41,7 @@ async def test_fresh_mail_sits_out_an_outage_on_disk() -> None:
 
 async def test_due_mail_waits_for_a_host_to_be_tried_again() -> None:
     """After `queue retry`, an outage from before doesn't count: the mail goes when it is over."""
-    hop = Hop(lambda *_: LATER)
+    hop = FakeHop(lambda *_: LATER)
     async with delivering(hop) as site:
         await site.submitted()
         hop.answer = lambda *_: TAKEN
@@ -54,7 +54,7 @@ async def test_due_mail_waits_for_a_host_to_be_tried_again() -> None:
 
 async def test_a_failure_since_the_mail_came_due_counts_for_all_that_wait() -> None:
     """A next hop that is down is not tried for each message; each is told the reason."""
-    hop = Hop(lambda *_: LATER)
+    hop = FakeHop(lambda *_: LATER)
     async with delivering(hop) as site:
         await site.submitted()
         hop.outages = [an_outage(age=0, left=30)]
@@ -66,7 +66,7 @@ async def test_a_failure_since_the_mail_came_due_counts_for_all_that_wait() -> N
 
 async def test_a_due_message_without_memory_comes_a_minute_later() -> None:
     """Bodies from the spool count against the same budget."""
-    hop = Hop(lambda *_: LATER)
+    hop = FakeHop(lambda *_: LATER)
     pace = Pace(poll=3600, memory_wait=0)
     async with delivering(hop, pace=pace, octets=len(BODY)) as site:
         await site.submitted()
@@ -84,7 +84,7 @@ async def test_a_due_message_without_memory_comes_a_minute_later() -> None:
 
 async def test_a_message_deleted_meanwhile_is_not_sent() -> None:
     """An operator's `queue delete` counts until the attempt begins."""
-    hop = Hop(lambda *_: LATER)
+    hop = FakeHop(lambda *_: LATER)
     async with delivering(hop) as site:
         await site.submitted()
         await asyncio.sleep(0)
@@ -100,7 +100,7 @@ async def test_a_message_deleted_meanwhile_is_not_sent() -> None:
 
 async def test_fresh_mail_behind_a_slow_next_hop_can_be_stopped() -> None:
     """`queue delete` and `queue hold` say that they did it; it isn't sent from memory then."""
-    hop = Hop()
+    hop = FakeHop()
     hop.connections = -15  # one sender in all
     hop.gate.clear()
     async with delivering(hop) as site:
@@ -122,7 +122,7 @@ async def test_fresh_mail_behind_a_slow_next_hop_can_be_stopped() -> None:
 
 async def test_due_mail_that_is_held_meanwhile_is_not_sent() -> None:
     """Held between lease and attempt, it keeps its state, and nobody's lease delays its release."""
-    hop = Hop(lambda *_: LATER)
+    hop = FakeHop(lambda *_: LATER)
     async with delivering(hop) as site:
         await site.submitted()
         await asyncio.sleep(0)
@@ -142,7 +142,7 @@ async def test_due_mail_that_is_held_meanwhile_is_not_sent() -> None:
 
 async def test_an_outage_is_no_attempt_at_held_mail() -> None:
     """What failed for all that waited doesn't count for what has been set aside."""
-    hop = Hop(lambda *_: LATER)
+    hop = FakeHop(lambda *_: LATER)
     async with delivering(hop) as site:
         await site.submitted()
         hop.outages = [an_outage(left=0)]
@@ -160,7 +160,7 @@ async def test_a_message_that_breaks_delivery_comes_to_an_end() -> None:
     def answer(*_: object) -> Reply:
         raise RuntimeError("a bug")
 
-    async with delivering(Hop(answer)) as site:
+    async with delivering(FakeHop(answer)) as site:
         await site.submitted()
         (waiting,) = (await get(site)).recipients
         assert waiting.attempts == 1
@@ -174,7 +174,7 @@ async def test_a_message_that_breaks_delivery_comes_to_an_end() -> None:
 
 async def test_a_body_that_cant_be_read_ends_in_a_bounce(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its sender hears of it in the end, without the header that is lost, too."""
-    async with delivering(Hop(lambda *_: LATER)) as site:
+    async with delivering(FakeHop(lambda *_: LATER)) as site:
         await site.submitted()
 
         async def lost(message_id: str) -> bytes:
@@ -195,7 +195,7 @@ async def test_mail_for_a_hanging_next_hop_leaves_memory_to_others(connections: 
 
     Whether it waits behind the connections, or hangs in one of them.
     """
-    hop = Hop()
+    hop = FakeHop()
     hop.connections = connections
     hop.gate.clear()
     async with delivering(hop, octets=10 * len(BODY)) as site:

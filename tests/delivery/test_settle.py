@@ -10,7 +10,7 @@ from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.reply import Reply
 from filterrelay.spool.store import NoSuchMessage, SpoolFull, SpoolUnavailable
 
-from .hop import LATER, TAKEN, UNKNOWN, Hop, Site, an_outage, delivering
+from .hop import LATER, TAKEN, UNKNOWN, FakeHop, Site, an_outage, delivering
 
 FOUR_HOURS = timedelta(hours=4)
 FIVE_DAYS = timedelta(days=5)
@@ -41,7 +41,7 @@ async def test_a_refused_recipient_bounces_to_the_sender() -> None:
     async def submit(envelope: Envelope, raw: bytes, about: str) -> None:
         seen.append(str((await site.spool.get("ID")).recipients[0].state))
 
-    async with delivering(Hop(lambda *_: UNKNOWN), submit=submit) as site:
+    async with delivering(FakeHop(lambda *_: UNKNOWN), submit=submit) as site:
         await site.submitted()
         assert seen == ["queued"]
         with pytest.raises(NoSuchMessage):
@@ -50,7 +50,7 @@ async def test_a_refused_recipient_bounces_to_the_sender() -> None:
 
 async def test_a_bounce_goes_from_nobody_to_the_sender() -> None:
     """With the null sender, and asking for no report on itself."""
-    async with delivering(Hop(lambda *_: UNKNOWN)) as site:
+    async with delivering(FakeHop(lambda *_: UNKNOWN)) as site:
         await site.submitted()
         ((envelope, _),) = site.reports
         assert envelope.sender is None
@@ -60,7 +60,7 @@ async def test_a_bounce_goes_from_nobody_to_the_sender() -> None:
 
 async def test_the_trace_says_which_message_the_bounce_is() -> None:
     """So that one finds whether the sender has got it."""
-    async with delivering(Hop(lambda *_: UNKNOWN)) as site:
+    async with delivering(FakeHop(lambda *_: UNKNOWN)) as site:
         await site.submitted()
         (bounce,) = [event for event in await site.spool.events("ID") if event.kind == "bounce"]
         assert bounce.data == {"recipients": ["bob@partner.example"], "report": "REPORT-ON-ID"}
@@ -68,7 +68,7 @@ async def test_the_trace_says_which_message_the_bounce_is() -> None:
 
 async def test_two_refused_recipients_make_one_bounce() -> None:
     """And the delivered third isn't in it."""
-    hop = Hop(lambda place, _: TAKEN if place == 2 else UNKNOWN)
+    hop = FakeHop(lambda place, _: TAKEN if place == 2 else UNKNOWN)
     async with delivering(hop) as site:
         await site.submitted("ID", "a@p.example", "b@p.example", "c@p.example")
         ((_, raw),) = site.reports
@@ -79,7 +79,7 @@ async def test_two_refused_recipients_make_one_bounce() -> None:
 
 async def test_a_bounce_never_bounces() -> None:
     """Nothing is sent for a null sender (RFC 5321 section 6.1); the message is gone."""
-    async with delivering(Hop(lambda *_: UNKNOWN)) as site:
+    async with delivering(FakeHop(lambda *_: UNKNOWN)) as site:
         await site.submitted(sender="")
         assert site.reports == []
         with pytest.raises(NoSuchMessage):
@@ -92,14 +92,14 @@ async def test_a_bounce_never_bounces() -> None:
 )
 async def test_notify_decides_about_bounces(notify: tuple[str, ...], reports: int) -> None:
     """RFC 3461 section 4.1: nothing said means failures."""
-    async with delivering(Hop(lambda *_: UNKNOWN)) as site:
+    async with delivering(FakeHop(lambda *_: UNKNOWN)) as site:
         await site.submitted(notify=notify)
         assert len(site.reports) == reports
 
 
 async def test_the_sender_hears_once_of_a_delay_after_4_hours() -> None:
     """Not before, and not again."""
-    async with delivering(Hop(lambda *_: LATER)) as site:
+    async with delivering(FakeHop(lambda *_: LATER)) as site:
         await site.submitted()
         await keep_trying(site, FOUR_HOURS - timedelta(minutes=1))
         assert kinds(site) == ["delayed"]
@@ -112,7 +112,7 @@ async def test_the_sender_hears_once_of_a_delay_after_4_hours() -> None:
 
 async def test_no_delay_notice_for_who_wants_failures_only() -> None:
     """NOTIFY=FAILURE says so."""
-    async with delivering(Hop(lambda *_: LATER)) as site:
+    async with delivering(FakeHop(lambda *_: LATER)) as site:
         await site.submitted(notify=("FAILURE",))
         await keep_trying(site, FOUR_HOURS)
         assert site.reports == []
@@ -120,7 +120,7 @@ async def test_no_delay_notice_for_who_wants_failures_only() -> None:
 
 async def test_after_5_days_the_message_bounces() -> None:
     """With the last reason."""
-    async with delivering(Hop(lambda *_: LATER)) as site:
+    async with delivering(FakeHop(lambda *_: LATER)) as site:
         await site.submitted()
         await keep_trying(site, FIVE_DAYS)
         with pytest.raises(NoSuchMessage):
@@ -132,7 +132,7 @@ async def test_after_5_days_the_message_bounces() -> None:
 
 async def test_after_a_week_in_quarantine_a_message_has_its_5_days_still() -> None:
     """Released, it is tried as long as any other; neither notice nor bounce comes at once."""
-    async with delivering(Hop(lambda *_: LATER)) as site:
+    async with delivering(FakeHop(lambda *_: LATER)) as site:
         await site.spool.commit(site.deposit())
         await site.spool.hold(["ID"], "look at it", site.clock.now())
         site.clock.advance(timedelta(days=7))
@@ -146,7 +146,7 @@ async def test_after_a_week_in_quarantine_a_message_has_its_5_days_still() -> No
 
 async def test_the_bounce_of_a_message_never_in_memory_shows_its_header() -> None:
     """A next hop down to the end: the bytes are read for the report alone."""
-    hop = Hop()
+    hop = FakeHop()
     hop.outages = [an_outage(left=0)]
     async with delivering(hop) as site:
         await site.submitted()
@@ -164,7 +164,7 @@ async def test_a_bounce_that_cannot_be_kept_keeps_its_message() -> None:
         if full.pop(0):
             raise SpoolFull(0)
 
-    async with delivering(Hop(lambda *_: UNKNOWN), submit=submit) as site:
+    async with delivering(FakeHop(lambda *_: UNKNOWN), submit=submit) as site:
         await site.submitted()
         assert len((await site.spool.get("ID")).pending()) == 1
         await site.later(timedelta(minutes=15))
@@ -177,7 +177,7 @@ async def test_success_is_reported_by_the_last_server_that_can(
     dsn: bool, reports: list[str]
 ) -> None:
     """By us as `relayed` when the next hop knows no DSN (RFC 3461 section 6.2.7)."""
-    hop = Hop()
+    hop = FakeHop()
     hop.dsn = dsn
     async with delivering(hop) as site:
         await site.submitted(notify=("SUCCESS",))
@@ -189,7 +189,7 @@ async def test_a_result_is_not_lost_when_the_spool_stumbles(
 ) -> None:
     """It is written when the spool works again; the message isn't sent twice."""
     monkeypatch.setattr("filterrelay.delivery.settle._PAUSES", (0.0, 0.0))
-    hop = Hop()
+    hop = FakeHop()
     async with delivering(hop) as site:
         record, stumbles = site.spool.settle, [1, 2]
 
@@ -212,7 +212,7 @@ async def test_a_result_outlasts_a_long_trouble(
 ) -> None:
     """On a full disk, too: as long as the lease is kept nobody sends the message again."""
     monkeypatch.setattr("filterrelay.delivery.settle._PAUSES", (0.0,))
-    hop = Hop()
+    hop = FakeHop()
     async with delivering(hop) as site:
         record, failures = site.spool.settle, [trouble] * 100
 
@@ -234,7 +234,7 @@ async def test_a_report_that_cant_be_written_repeats_no_delivery() -> None:
     async def submit(envelope: Envelope, raw: bytes, about: str) -> None:
         raise ZeroDivisionError
 
-    async with delivering(Hop(), submit=submit) as site:
+    async with delivering(FakeHop(), submit=submit) as site:
         await site.submitted(notify=("SUCCESS",))
         with pytest.raises(NoSuchMessage):
             await site.spool.get("ID")
@@ -242,7 +242,7 @@ async def test_a_report_that_cant_be_written_repeats_no_delivery() -> None:
 
 async def test_each_transaction_is_in_the_trace() -> None:
     """With next hop, host, encryption and each recipient's result."""
-    async with delivering(Hop(lambda place, _: UNKNOWN if place else TAKEN)) as site:
+    async with delivering(FakeHop(lambda place, _: UNKNOWN if place else TAKEN)) as site:
         await site.submitted("ID", "a@p.example", "b@p.example")
         event = next(e for e in await site.spool.events("ID") if e.kind == "attempt")
         assert event.data == {
@@ -259,7 +259,7 @@ async def test_each_transaction_is_in_the_trace() -> None:
 
 async def test_observers_hear_of_each_recipient() -> None:
     """One after the other, with the attempt's number."""
-    async with delivering(Hop(lambda *_: LATER)) as site:
+    async with delivering(FakeHop(lambda *_: LATER)) as site:
         await site.submitted("ID", "a@p.example", "b@p.example")
         assert [(str(a.recipient), a.result, a.number) for a in site.attempts] == [
             ("a@p.example", "deferred", 1),
@@ -274,7 +274,7 @@ async def test_observers_hear_of_each_recipient() -> None:
 async def test_results_are_counted_and_logged(reply: Reply, result: str, kind: str) -> None:
     """One line and one count a result."""
     with structlog.testing.capture_logs() as lines:
-        async with delivering(Hop(lambda *_: reply)) as site:
+        async with delivering(FakeHop(lambda *_: reply)) as site:
             await site.submitted()
             labels = {"upstream": "provider", "result": result, "reply": kind}
             registry = site.metrics.registry

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from filterrelay.delivery.tls import Policy, Rung, UnsupportedTls, tls_policy
+from filterrelay.delivery.tls import Rung, UnsupportedTls, tls_policy
 
 
 @pytest.mark.parametrize(
@@ -17,13 +17,13 @@ from filterrelay.delivery.tls import Policy, Rung, UnsupportedTls, tls_policy
         ("implicit", [Rung.IMPLICIT]),
     ],
 )
-def test_only_opportunistic_may_step_down(policy: Policy, ladder: list[Rung]) -> None:
+def test_only_opportunistic_may_step_down(policy: str, ladder: list[Rung]) -> None:
     """The others have one way to be."""
     assert list(tls_policy("provider", policy, None).ladder) == ladder
 
 
 @pytest.mark.parametrize("policy", ["required", "implicit"])
-def test_verifying_policies_check_chain_and_name(policy: Policy) -> None:
+def test_verifying_policies_check_chain_and_name(policy: str) -> None:
     """With TLS 1.2 at least."""
     (context,) = tls_policy("provider", policy, None).contexts.values()
     assert context.verify_mode is ssl.CERT_REQUIRED

@@ -4,7 +4,9 @@ import asyncio
 
 import pytest
 
-from filterrelay.delivery.upstream import BadUpstream, Upstream
+from filterrelay.delivery.hops import BadUpstream, Hops
+from filterrelay.delivery.route import Way
+from filterrelay.mail.hop import Hop
 from filterrelay.mail.reply import Reply
 from filterrelay.observe.metrics import Metrics
 
@@ -27,7 +29,8 @@ async def test_the_rate_is_shared_by_all_workers() -> None:
     """Of 20 a second each of ten workers has two: what the provider allows is kept to."""
     async with far_side() as side:
         config = upstream_settings(side, rate="20/s")
-        upstream = Upstream(config, "relay.office.example", Metrics(), processes=10)
+        hops = Hops([config], [], "relay.office.example", Metrics(), processes=10)
+        upstream = hops.open(Way(Hop(config.name)))
         began = asyncio.get_running_loop().time()
         for _ in range(3):
             await send(upstream)
@@ -89,4 +92,4 @@ async def test_a_kept_connection_that_ends_at_mail_is_replaced(
 def test_what_cannot_work_is_refused_at_the_start(change: dict[str, object]) -> None:
     """A configuration that can't deliver is no surprise at the first message."""
     with pytest.raises(BadUpstream):
-        Upstream(upstream_settings(FarSide(port=25), **change), "relay.example", Metrics())
+        Hops([upstream_settings(FarSide(port=25), **change)], [], "relay.example", Metrics())

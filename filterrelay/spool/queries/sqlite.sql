@@ -13,8 +13,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- :name insert_recipient
 INSERT INTO recipient (message_id, idx, address, notify, orcpt, state, attempts,
-                       next_attempt, last_reply, upstream, warned)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                       next_attempt, last_reply, upstream, warned, redirect)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- :name insert_event
 INSERT INTO event (message_id, at, kind, data) VALUES (?, ?, ?, ?)
@@ -31,7 +31,8 @@ SELECT id FROM message WHERE id IN (SELECT value FROM json_each(?))
 
 -- :name settle_recipient
 UPDATE recipient
-SET state = ?, attempts = ?, next_attempt = ?, last_reply = ?, upstream = ?, warned = ?
+SET state = ?, attempts = ?, next_attempt = ?, last_reply = ?, upstream = ?, warned = ?,
+    redirect = ?
 WHERE message_id = ? AND idx = ? AND state = 'queued'
 
 -- :name delete_if_ended
@@ -148,7 +149,7 @@ WHERE id IN (SELECT value FROM json_each(?))
 
 -- :name recipients
 SELECT message_id, idx, address, notify, orcpt, state, attempts, next_attempt, last_reply,
-       upstream, warned
+       upstream, warned, redirect
 FROM recipient WHERE message_id IN (SELECT value FROM json_each(?))
 ORDER BY message_id, idx
 
@@ -163,7 +164,10 @@ WHERE message.state = :state AND (received, id) > (:after, :after_id) AND receiv
         AND (address LIKE :recipient OR address LIKE '"%')))
   AND (:upstream = '' OR EXISTS (
       SELECT 1 FROM recipient
-      WHERE message_id = id AND recipient.state = 'queued' AND upstream = :upstream))
+      WHERE message_id = id AND recipient.state = 'queued'
+        AND (upstream = :upstream
+             OR substr(upstream, 1, length(:upstream) + 1)
+                IN (:upstream || '+', :upstream || ':', :upstream || '#'))))
 ORDER BY received, id LIMIT :limit
 
 -- :name body

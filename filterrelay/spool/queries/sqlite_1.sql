@@ -46,6 +46,7 @@ CREATE TABLE recipient (
     last_reply   TEXT NOT NULL,
     upstream     TEXT NOT NULL,
     warned       INTEGER NOT NULL,
+    redirect     TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (message_id, idx)
 ) WITHOUT ROWID, STRICT;
 

@@ -1,0 +1,125 @@
+"""From the ways that mail goes to the connections that it goes over."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from filterrelay import settings
+from filterrelay.delivery.connect import Dialing, Login
+from filterrelay.delivery.route import Way
+from filterrelay.delivery.tls import tls_policy
+from filterrelay.delivery.upstream import Upstream, UpstreamLike
+from filterrelay.errors import FilterRelayError
+from filterrelay.mail.endpoint import Endpoint, parse_endpoint
+from filterrelay.mail.hop import Hop
+from filterrelay.observe.metrics import Metrics
+from filterrelay.settings.routes import DIRECT
+
+_SMTP_PORT = 25
+
+
+@dataclass
+class BadUpstream(FilterRelayError):
+    """This next hop can't be used as it is configured."""
+
+    upstream: str
+    reason: str
+
+
+def direct_upstreams(configured: Sequence[settings.Upstream]) -> dict[str, settings.Upstream]:
+    """Those of direct delivery by name; `mx` is there also when the file doesn't have it."""
+    ours = settings.Upstream(name=DIRECT, protocol="mx")
+    return {DIRECT: ours} | {each.name: each for each in configured if each.protocol == "mx"}
+
+
+def dialing_of(config: settings.Upstream, hostname: str, tls: str = "") -> Dialing:
+    """How the upstream's hosts are spoken to. tls: the policy in place of its own.
+
+    Raises BadUpstream, UnsupportedTls.
+    """
+    password = config.password.get_secret_value() if config.password else ""
+    try:
+        policy = tls_policy(config.name, tls or config.tls, config.ca_file)
+    except (ValueError, OSError) as bad:
+        raise BadUpstream(config.name, str(bad)) from bad
+    return Dialing(
+        hostname=hostname,
+        tls=policy,
+        login=Login(config.username, password) if config.username else None,
+        connect_timeout=config.connect_timeout.total_seconds(),
+        timeout=config.timeout.total_seconds(),
+    )
+
+
+class Hops:
+    """Makes next hops as mail comes for them, and those of the file at the start.
+
+    processes: how many share the rates, a part for each. Raises BadUpstream,
+    UnsupportedTls.
+    """
+
+    def __init__(
+        self,
+        configured: Sequence[settings.Upstream],
+        routes: Sequence[settings.RouteRule],
+        hostname: str,
+        metrics: Metrics,
+        processes: int = 1,
+    ) -> None:
+        self._configured = direct_upstreams(configured) | {each.name: each for each in configured}
+        self._hostname = hostname
+        self._metrics = metrics
+        self._processes = processes
+        self._dialings: dict[tuple[str, str], Dialing] = {}
+        self._fixed: dict[tuple[str, str], Upstream] = {}
+        for name, tls in chain(
+            ((each.name, "") for each in configured),
+            ((rule.upstream, rule.tls) for rule in routes if rule.tls),
+        ):
+            if self._configured[name].protocol == "mx":
+                self._dialing(name, tls)
+            else:
+                self._named(name, tls)
+
+    def open(self, way: Way) -> UpstreamLike:
+        """The next hop that is on this way."""
+        hop = way.hop
+        if way.site is None:
+            return self._named(hop.upstream, hop.tls)
+        port = self._configured[hop.upstream].port
+        hosts = [Endpoint(host, port) for host in chain.from_iterable(way.site.hosts)]
+        return self._upstream(hop, hosts)
+
+    def _named(self, name: str, tls: str) -> Upstream:
+        """The upstream of the file; all mail for it shares one."""
+        known = self._fixed.get((name, tls))
+        if known is None:
+            config = self._configured[name]
+            if config.protocol != "smtp":
+                raise BadUpstream(name, f"the protocol {config.protocol} can't be spoken")
+            try:
+                hosts = [parse_endpoint(host, _SMTP_PORT) for host in config.hosts]
+                known = self._upstream(Hop(name, tls), hosts)
+            except ValueError as bad:
+                raise BadUpstream(name, str(bad)) from bad
+            if any(host.is_unix for host in hosts):
+                raise BadUpstream(name, "SMTP goes over TCP, not over a Unix socket")
+            self._fixed[name, tls] = known
+        return known
+
+    def _upstream(self, hop: Hop, hosts: Sequence[Endpoint]) -> Upstream:
+        return Upstream(
+            self._configured[hop.upstream],
+            hosts,
+            self._dialing(hop.upstream, hop.tls),
+            self._metrics,
+            self._processes,
+        )
+
+    def _dialing(self, name: str, tls: str) -> Dialing:
+        """Made once for each policy: reading the system's authorities takes long."""
+        known = self._dialings.get((name, tls))
+        if known is None:
+            known = dialing_of(self._configured[name], self._hostname, tls)
+            self._dialings[name, tls] = known
+        return known

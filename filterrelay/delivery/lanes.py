@@ -1,0 +1,54 @@
+"""The lanes by next hop, made when the first mail for one comes; direct ones are forgotten."""
+
+from collections.abc import Callable, Iterator
+
+from filterrelay.delivery.lane import Lane
+from filterrelay.delivery.route import Way
+from filterrelay.delivery.upstream import Nowhere, UpstreamLike
+from filterrelay.mail.hop import Hop
+
+_LINGER = 120.0  # seconds that a lane without mail is kept, and its connections with it
+_SHARES = 8  # how many lanes may hold all the memory that there is for waiting bodies
+
+
+class Lanes:
+    """One lane a hop, and one for all mail that is answered without an attempt.
+
+    open: makes the next hop's connections. most_spooled: parts of mail from the spool that
+    one lane may hold. octets: what all lanes' bodies may take.
+    """
+
+    def __init__(
+        self, open_: Callable[[Way], UpstreamLike], most_spooled: int, octets: int, batch: int
+    ) -> None:
+        self._open = open_
+        self._most_spooled = most_spooled
+        self._octets = octets // _SHARES
+        self._answered = Lane(Nowhere(), batch, 0)  # it holds nothing up
+        self._lanes: dict[Hop, Lane] = {}
+
+    def __iter__(self) -> Iterator[Lane]:
+        """All of them."""
+        yield from self._lanes.values()
+        yield self._answered
+
+    def of(self, way: Way) -> Lane:
+        """The lane for mail that goes this way."""
+        if way.answer is not None:
+            return self._answered
+        lane = self._lanes.get(way.hop)
+        if lane is None:
+            lane = Lane(self._open(way), self._most_spooled, self._octets)
+            self._lanes[way.hop] = lane
+        return lane
+
+    def rooms(self) -> dict[str, int]:
+        """How many more parts from the spool each lane can take, by its hop's text."""
+        return {str(hop): lane.room for hop, lane in self._lanes.items()}
+
+    def forget_idle(self, now: float) -> None:
+        """Lets go of direct lanes that have had no mail for a while. now: monotonic seconds."""
+        for hop, lane in [*self._lanes.items()]:
+            if hop.site and lane.is_idle_since(now - _LINGER):
+                del self._lanes[hop]
+                lane.close()

@@ -1,0 +1,36 @@
+"""The mail servers of a destination, for direct delivery."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from filterrelay.errors import FilterRelayError
+from filterrelay.mail.reply import Reply
+
+
+@dataclass
+class NoWay(FilterRelayError):
+    """No mail server of the destination can be named. reply: what its recipients are told."""
+
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Servers that stand for each other; domains with the same ones share their connections.
+
+    name: the same for the same servers and demands, without any of `#`. hosts: names in
+    groups of equal preference, best first (RFC 5321 section 5.1). tls: what the domain
+    demands beyond the upstream's own policy, or empty.
+    """
+
+    name: str
+    hosts: tuple[tuple[str, ...], ...]
+    tls: str = ""
+
+
+class Sites(Protocol):
+    """Who knows the destinations' servers."""
+
+    async def site(self, domain: str) -> Site:
+        """The servers for that domain. Raises NoWay."""
+        ...

@@ -1,0 +1,98 @@
+"""The checks of what has to do with delivery: upstreams, routes, destinations."""
+
+from collections.abc import Iterator
+
+from filterrelay.mail.endpoint import parse_endpoint
+from filterrelay.mail.hop import SEPARATORS
+from filterrelay.settings.complaints import Complaint, no_such, repeated
+from filterrelay.settings.models import Destination, Settings, Upstream
+from filterrelay.settings.rate import parse_rate
+from filterrelay.settings.routes import DIRECT, DISCARD, REJECT, refusal_of
+
+
+def upstreams(settings: Settings) -> Iterator[Complaint]:
+    """What is wrong with [[upstream]]."""
+    for index, upstream in enumerate(settings.upstream):
+        for key, why in _upstream(upstream):
+            yield ("upstream", index, key), why
+
+
+def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
+    yield from _name(upstream.name, "an upstream's name")
+    if upstream.name in (DISCARD, REJECT):
+        yield "name", f"{upstream.name!r} is no upstream's name: a route means something else by it"
+    if upstream.name == DIRECT and upstream.protocol != "mx":
+        yield "name", f'{DIRECT!r} is direct delivery: give it protocol = "mx", or another name'
+    if upstream.protocol == "mx" and upstream.hosts:
+        yield "hosts", "direct delivery has none: DNS names them"
+    if upstream.protocol != "mx" and not upstream.hosts:
+        yield "hosts", "is missing: `host:port`, in the order of failover"
+    for host in upstream.hosts:
+        try:
+            parse_endpoint(host, default_port=25)
+        except ValueError as error:
+            yield "hosts", str(error)
+    yield from _rates(upstream)
+    yield from _upstream_login(upstream)
+    yield from _upstream_files(upstream)
+
+
+def _upstream_login(upstream: Upstream) -> Iterator[tuple[str, str]]:
+    has_password = upstream.password is not None or upstream.password_file is not None
+    if has_password and not upstream.username:
+        yield "username", "the password needs a username beside it"
+    if upstream.username and not has_password:
+        yield "username", "a username needs password_file or password beside it"
+    if upstream.username and upstream.tls == "opportunistic":
+        yield "tls", 'anybody could have the password: a login needs "required" or "implicit"'
+
+
+def _upstream_files(upstream: Upstream) -> Iterator[tuple[str, str]]:
+    for key in ("ca_file", "certificate", "key"):
+        file = getattr(upstream, key)
+        if file is not None and not file.is_file():
+            yield key, f"there is no file {file}"
+    if (upstream.certificate is None) is not (upstream.key is None):
+        yield "certificate", "certificate and key belong together: the other one is missing"
+
+
+def _name(name: str, what: str) -> Iterator[tuple[str, str]]:
+    if not name or any(letter in SEPARATORS or not letter.isprintable() for letter in name):
+        yield "name", f"{name!r} can't be {what}: it must be there, and have none of {SEPARATORS}"
+
+
+def _rates(limited: Upstream | Destination) -> Iterator[tuple[str, str]]:
+    for key in ("rate", "recipient_rate"):
+        if text := getattr(limited, key):
+            try:
+                parse_rate(text)
+            except ValueError as error:
+                yield key, str(error)
+
+
+def destinations(settings: Settings) -> Iterator[Complaint]:
+    """What is wrong with [[destination]]."""
+    yield from repeated(
+        "destination",
+        ((("destination", i), one.name) for i, one in enumerate(settings.destination)),
+    )
+    for index, destination in enumerate(settings.destination):
+        for key, why in (
+            *_name(destination.name, "a destination's name"),
+            *_rates(destination),
+        ):
+            yield ("destination", index, key), why
+
+
+def routes(settings: Settings) -> Iterator[Complaint]:
+    """What is wrong with [[route]]."""
+    known = {upstream.name for upstream in settings.upstream}
+    for index, rule in enumerate(settings.route):
+        if rule.upstream not in (DIRECT, DISCARD, REJECT, *known):
+            yield ("route", index, "upstream"), no_such("upstream", rule.upstream, known)
+        if rule.reply and rule.upstream != REJECT:
+            yield ("route", index, "reply"), f"only a route to {REJECT} has one"
+        try:
+            refusal_of(rule)
+        except ValueError as error:
+            yield ("route", index, "reply"), str(error)

@@ -15,7 +15,7 @@ from filterrelay.chain.loader import load_plugins
 from filterrelay.chain.step import Step
 from filterrelay.chain.threads import PluginThreads
 from filterrelay.delivery.hops import Hops
-from filterrelay.delivery.report import Reports
+from filterrelay.delivery.report import Reports, Submit
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.route import RouteHook, Routes
 from filterrelay.delivery.scheduler import Scheduler
@@ -24,6 +24,7 @@ from filterrelay.doors.policy import DoorPolicy
 from filterrelay.doors.server import SmtpDoor
 from filterrelay.intake.relaying import RelayRules
 from filterrelay.intake.transaction import Intake, IntakeRules
+from filterrelay.mail.address import parse_mailbox
 from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.outcome import Attempt
 from filterrelay.observe.budget import MemoryBudget
@@ -195,7 +196,7 @@ def _core(
             warn_after=settings.delivery.warn_after,
             give_up_after=settings.delivery.give_up_after,
         ),
-        reports=Reports(settings.hostname, submit, clock),
+        reports=reports_of(settings, submit, clock),
         clock=clock,
         metrics=metrics,
         memory=budget,
@@ -213,6 +214,19 @@ def _core(
         background,
     )
     return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget)
+
+
+def reports_of(settings: Settings, submit: Submit, clock: Clock) -> Reports:
+    """Who writes bounces and delay notices."""
+    delivery = settings.delivery
+    return Reports(
+        settings.hostname,
+        submit,
+        clock,
+        language=delivery.language,
+        author=delivery.report_from,
+        postmaster=parse_mailbox(delivery.postmaster) if delivery.postmaster else None,
+    )
 
 
 def routes_of(settings: Settings, hook: RouteHook | None) -> Routes:

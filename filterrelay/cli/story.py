@@ -53,10 +53,13 @@ def show_event(event: "Event") -> None:
             show_steps(event.data["steps"])
         case "attempt":
             _show_attempt(event.data)
-        case "bounce" | "delay-notice" | "relayed-report":
+        case "bounce" | "delay-notice" | "relayed-report" | "delivered-report" | "double-bounce":
             report = event.data.get("report")
-            told = f"the sender is told in message {report}, " if report else ""
+            who = "postmaster" if event.kind == "double-bounce" else "sender"
+            told = f"the {who} is told in message {report}, " if report else ""
             print_text(f"{told}of {', '.join(event.data['recipients'])}", _IN)
+        case "nobody-told":
+            print_text(f"nobody is told of {', '.join(event.data['recipients'])}", _IN)
         case _:
             for name, value in event.data.items():
                 print_text(f"{name}: {value}", _IN)

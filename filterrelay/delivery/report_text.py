@@ -1,80 +1,160 @@
-"""What the reports say to people who don't run mail servers."""
+"""What reports say to people who don't run mail servers, in their language.
 
-from collections.abc import Sequence
+A language is one file beside this one, `report_en.toml`.
+"""
 
-# By enhanced status code (RFC 3463), the class left out; the longest match counts.
-_REASONS = {
-    "1.1": "There is no such address there. Please check the spelling.",
-    "1.2": "There is no such domain, or it takes no mail. Please check the spelling.",
-    "1.3": "The address is not valid. Please check the spelling.",
-    "1.6": "The mailbox has moved, and left no new address.",
-    "1.8": "The other side doesn't believe the sender's address.",
-    "1.10": "The recipient's domain says that it takes no mail.",
-    "2.1": "The mailbox is switched off.",
-    "2.2": "The mailbox is full.",
-    "2.3": "The message is larger than this mailbox takes.",
-    "3.4": "The message is larger than the other side takes. Please send less, or a link.",
-    "4.1": "The other side's mail server couldn't be reached.",
-    "4.2": "The connection to the other side's mail server broke.",
-    "4.4": "No way to the other side's mail server could be found.",
-    "4.6": "The message went in a circle between mail servers.",
-    "4.7": "The other side's mail server took too long.",
-    "6.7": "The other side can't take an address with letters beyond ASCII.",
-    "7.1": "The other side's rules don't allow this message.",
-    "7.26": "The other side couldn't verify that the message comes from the stated sender.",
-    "7.30": "The message asked for encryption all the way, and the other side doesn't promise it.",
-    "7": "The other side's rules or security settings stood against it.",
-}
-_UNKNOWN = "The other side gave the reason below."
+import textwrap
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib import resources
+from typing import Any
+
+_WIDTH = 72  # columns
+_UNKNOWN = "unknown"
 
 
-def reason_for(status: str) -> str:
-    """What the status means, in a sentence."""
-    subject = status.partition(".")[2]
-    return _REASONS.get(subject) or _REASONS.get(subject.partition(".")[0]) or _UNKNOWN
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What a status code means: why, and what the sender can do."""
+
+    why: str
+    advice: str
 
 
-def failed_text(hostname: str, subject: str, lines: Sequence[tuple[str, str, str]]) -> str:
-    """The text of a bounce. lines: address, status and the other side's words for each."""
-    return (
-        f"This is the mail system at {hostname}.\n\n"
-        f"Your message{_named(subject)} could not be delivered to:\n\n"
-        f"{_listed(lines)}"
-        "It will not be tried again. If you don't know what to do, please pass this\n"
-        "report on to whoever looks after your mail; the details are attached.\n"
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of report: its subject, the sentence before the addresses, and the one behind."""
+
+    subject: str
+    what: str
+    then: str
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """A language's texts. reasons: by enhanced status code (RFC 3463) without its first digit."""
+
+    language: str
+    texts: Mapping[str, str]
+    months: Sequence[str]
+    kinds: Mapping[str, Kind]
+    reasons: Mapping[str, Reason]
+
+    def date(self, moment: datetime) -> str:
+        """The time as people write it; moment is in UTC."""
+        return self.texts["date"].format(
+            day=moment.day,
+            month=self.months[moment.month - 1],
+            year=moment.year,
+            time=f"{moment:%H:%M}",
+        )
+
+    def reason(self, status: str) -> Reason | None:
+        """The most exact one for the status code, None when there is none."""
+        detail = status.partition(".")[2]
+        return self.reasons.get(detail) or self.reasons.get(detail.partition(".")[0])
+
+    def reason_of(self, causes: Sequence[str]) -> Reason:
+        """The whole reason; the last cause that is known says what to do."""
+        known = [*dict.fromkeys(filter(None, map(self.reason, causes)))]
+        if not known:
+            return self.reasons[_UNKNOWN]
+        return Reason(" ".join(reason.why for reason in known), known[-1].advice)
+
+
+def catalogue(language: str) -> Catalogue:
+    """The texts of that language."""
+    file = resources.files("filterrelay.delivery") / f"report_{language}.toml"
+    found: dict[str, Any] = tomllib.loads(file.read_text("utf-8"))
+    return Catalogue(
+        language,
+        {key: value for key, value in found.items() if isinstance(value, str)},
+        found["months"],
+        {
+            key: Kind(**value)
+            for key, value in found.items()
+            if isinstance(value, dict) and key != "reasons"
+        },
+        {key: Reason(**value) for key, value in found["reasons"].items()},
     )
 
 
-def delayed_text(
-    hostname: str, subject: str, lines: Sequence[tuple[str, str, str]], until: str
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of the mail for one recipient.
+
+    causes: status codes, the one that says least first. words: a server's own, host's, or
+    ours when that is empty.
+    """
+
+    address: str
+    causes: Sequence[str]
+    host: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The message that a report is about. title: its subject, may be empty."""
+
+    id: str
+    title: str
+    sent: datetime
+    until: datetime | None = None
+
+
+def text_of(
+    speech: Catalogue, kind: str, hostname: str, about: Subject, fates: Sequence[Fate]
 ) -> str:
-    """The text of a delay notice. until: when it will be given up."""
-    return (
-        f"This is the mail system at {hostname}.\n\n"
-        "YOU DON'T NEED TO DO ANYTHING, AND PLEASE DON'T SEND THE MESSAGE AGAIN.\n\n"
-        f"Your message{_named(subject)} has not been delivered yet to:\n\n"
-        f"{_listed(lines)}"
-        f"It will be tried again and again until {until}.\n"
-        "If that doesn't help, you will be told.\n"
-    )
+    """The whole text: what happened, to whom, why, what to do, and the servers' words last."""
+    date = speech.date(about.sent)
+    named = speech.texts["message" if about.title else "unnamed"]
+    message = named.format(subject=about.title, date=date)
+    until = speech.date(about.until) if about.until else ""
+    success = kind in ("relayed", "delivered")
+    form = speech.kinds[kind]
+    paragraphs = [
+        _wrapped(speech.texts["greeting"].format(hostname=hostname)),
+        _wrapped(form.what.format(message=message, date=date)),
+        *_listed(speech, fates, why=not success, advice=kind in ("failed", "double")),
+        _wrapped(form.then.format(until=until)),
+        _wrapped(speech.texts["known_as"].format(id=about.id)),
+    ]
+    if not success:
+        paragraphs += [_wrapped(speech.texts["said"]), *_quoted(speech, fates)]
+    return "\n\n".join(paragraphs) + "\n"
 
 
-def relayed_text(hostname: str, subject: str, lines: Sequence[tuple[str, str, str]]) -> str:
-    """The text of a report of success, as far as it is known."""
-    return (
-        f"This is the mail system at {hostname}.\n\n"
-        f"Your message{_named(subject)} was handed over for:\n\n"
-        + "".join(f"  {address}\n" for address, _, _ in lines)
-        + "\nThe next mail server doesn't report deliveries, so this is all that you will hear.\n"
-    )
+def _listed(speech: Catalogue, fates: Sequence[Fate], *, why: bool, advice: bool) -> list[str]:
+    """The recipients, those with the same reason together."""
+    if not why:
+        return ["\n".join(f"  {fate.address}" for fate in fates)]
+    groups: dict[Reason, list[str]] = {}
+    for fate in fates:
+        groups.setdefault(speech.reason_of(fate.causes), []).append(fate.address)
+    paragraphs = []
+    for reason, addresses in groups.items():
+        sentences = f"{reason.why} {reason.advice}" if advice else reason.why
+        paragraphs += ["\n".join(f"  {each}" for each in addresses), _wrapped(sentences, "    ")]
+    return paragraphs
 
 
-def _named(subject: str) -> str:
-    return f' "{subject}"' if subject else ""
+def _quoted(speech: Catalogue, fates: Sequence[Fate]) -> list[str]:
+    return [
+        f"  {fate.address}\n"
+        + _wrapped(f"{fate.host or speech.texts['ourselves']}: {fate.words}", "    ")
+        for fate in fates
+    ]
 
 
-def _listed(lines: Sequence[tuple[str, str, str]]) -> str:
-    return "".join(
-        f"  {address}\n    {reason_for(status)}\n    ({words})\n\n"
-        for address, status, words in lines
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
     )

@@ -323,7 +323,7 @@ def _answer(way: Way, recipients: Sequence[StoredRecipient]) -> Sent | None:
     """What becomes of them without an attempt, if that is known already."""
     if way.answer is None:
         return None
-    return Sent([way.answer] * len(recipients), "", answered=False)
+    return Sent([way.answer] * len(recipients), "", answered=False, final=True)
 
 
 async def _ended(tasks: Iterable[asyncio.Task[None]], seconds: float) -> None:

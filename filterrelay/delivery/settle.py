@@ -13,6 +13,7 @@ from prometheus_client import Counter, Histogram
 from filterrelay.delivery.attempt import Result, Tried, result_of
 from filterrelay.delivery.report import Action, Reports, Told, wants
 from filterrelay.delivery.retry import RetrySchedule
+from filterrelay.delivery.upstream import Sent
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.hop import Hop
 from filterrelay.mail.outcome import Attempt
@@ -39,15 +40,11 @@ _STATES = {
     "bounced": RecipientState.BOUNCED,
 }
 
-_ACTIONS = {
-    "delivered": Action.RELAYED,
-    "deferred": Action.DELAYED,
-    "bounced": Action.FAILED,
-}
 _EVENTS = {
     Action.FAILED: "bounce",
     Action.DELAYED: "delay-notice",
     Action.RELAYED: "relayed-report",
+    Action.DELIVERED: "delivered-report",
 }
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
@@ -55,12 +52,17 @@ _log: Any = structlog.get_logger("filterrelay.delivery")
 
 @dataclass(slots=True)
 class Judged:
-    """One recipient after an attempt. Not frozen: one is made for every recipient sent to."""
+    """One recipient after an attempt. Not frozen: one is made for every recipient sent to.
+
+    host: empty when the reply is in our own words. action: what is to be reported of it;
+    None when the next hop does that.
+    """
 
     stored: StoredRecipient
     result: Result
     reply: Reply
-    host: str  # empty when the reply is in our own words
+    host: str
+    action: Action | None
 
 
 class Settler:
@@ -115,7 +117,7 @@ class Settler:
             events.append(_event(message.id, hop, each, seen, now, seconds))
             self._note(message, hop, each, seen, now, seconds)
         if any(j.result != "delivered" or j.stored.recipient.notify for j in judged):
-            recipients, more = await self._report(message, tried, judged, now, body)
+            recipients, more = await self._report(message, judged, now, body)
             events += more
         await self.record(Settlement(message.id, tuple(recipients), tuple(events), release))
 
@@ -160,19 +162,18 @@ class Settler:
                 stored.warned,
                 stored.redirect,
             )
-            judged.append(Judged(after, result, reply, host))
+            judged.append(Judged(after, result, reply, host, _action(result, tried.sent)))
         return judged
 
     async def _report(
         self,
         message: StoredMessage,
-        tried: Sequence[Tried],
         judged: Sequence[Judged],
         now: datetime,
         body: bytes | None,
     ) -> tuple[list[StoredRecipient], list[Event]]:
         """Sends the reports that are due; what can't be reported now stays queued or unwarned."""
-        due = self._due(message, tried, judged, now)
+        due = self._due(message, judged, now)
         if body is None and any(due.values()):
             body = await self._body_of(message)
         states = {j.stored.index: j.stored for j in judged}
@@ -201,7 +202,7 @@ class Settler:
                 if action is Action.FAILED:
                     states.update(self._kept(concerned, now))
                 continue
-            events.append(_report_event(message.id, action, concerned, now, report))
+            events.append(_report_event(message, action, concerned, now, report))
             if action is Action.DELAYED:
                 states.update({j.stored.index: replace(j.stored, warned=True) for j in concerned})
         return list(states.values()), events
@@ -215,26 +216,18 @@ class Settler:
             return b""
 
     def _due(
-        self,
-        message: StoredMessage,
-        tried: Sequence[Tried],
-        judged: Sequence[Judged],
-        now: datetime,
+        self, message: StoredMessage, judged: Sequence[Judged], now: datetime
     ) -> dict[Action, list[Judged]]:
-        """Whom the sender must hear of, by what happened."""
+        """Whom somebody must hear of, by what happened; of what has no sender, of failures only."""
         if message.envelope.sender is None:
-            return {}
+            return {Action.FAILED: [each for each in judged if each.action is Action.FAILED]}
         late = self._schedule.warns(now, message.queued_at)
-        handed_on = {s.index for t in tried if t.sent.dsn for s in t.recipients}
         due: dict[Action, list[Judged]] = {action: [] for action in Action}
         for each in judged:
-            action = _ACTIONS[each.result]
-            settled = {
-                Action.FAILED: False,
-                Action.DELAYED: each.stored.warned or not late,
-                Action.RELAYED: each.stored.index in handed_on,
-            }[action]
-            if not settled and wants(each.stored.recipient, action):
+            action = each.action
+            if action is None or (action is Action.DELAYED and (each.stored.warned or not late)):
+                continue
+            if wants(each.stored.recipient, action):
                 due[action].append(each)
         return due
 
@@ -338,8 +331,30 @@ def _event(
     return Event(message_id, now, "attempt", data)
 
 
+def _action(result: Result, sent: Sent) -> Action | None:
+    """What is to be reported, None when the next hop does that."""
+    match result:
+        case "bounced":
+            return Action.FAILED
+        case "deferred":
+            return Action.DELAYED
+        case "delivered":
+            if sent.dsn:
+                return None
+            return Action.DELIVERED if sent.final else Action.RELAYED
+
+
 def _report_event(
-    message_id: str, action: Action, concerned: Sequence[Judged], now: datetime, report: str
+    message: StoredMessage,
+    action: Action,
+    concerned: Sequence[Judged],
+    now: datetime,
+    report: str,
 ) -> Event:
+    """The event of a report, or that there is none since nobody may hear of what has no sender."""
     addresses = [str(each.stored.recipient.address) for each in concerned]
-    return Event(message_id, now, _EVENTS[action], {"recipients": addresses, "report": report})
+    if not report:
+        _log.warning("nobody_told", message_id=message.id, recipients=addresses)
+        return Event(message.id, now, "nobody-told", {"recipients": addresses})
+    kind = _EVENTS[action] if message.envelope.sender is not None else "double-bounce"
+    return Event(message.id, now, kind, {"recipients": addresses, "report": report})

@@ -24,7 +24,8 @@ class Sent:
 
     replies: the last word on each recipient, in the order asked. answered:
     whether they are the far side's words. dsn: whether it took over the task of
-    reporting success (RFC 3461 section 6.2.7).
+    reporting success (RFC 3461 section 6.2.7). final: whether what it took is delivered
+    with that, and not passed on.
     """
 
     replies: Sequence[Reply]
@@ -32,6 +33,7 @@ class Sent:
     tls: str = "none"
     answered: bool = True
     dsn: bool = False
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,7 @@ class Upstream:
         processes: int = 1,
     ) -> None:
         self.connections = config.connections
+        self._is_final = config.protocol == "lmtp"
         self._rate = RateLimit(parse_rate(config.rate) / processes) if config.rate else None
         self._host_count = len(hosts)
         self._hosts = Hosts(config.name, hosts, dialing)
@@ -158,7 +161,7 @@ class Upstream:
             [rcpt_command(offered, recipient) for recipient in recipients],
             body,
         )
-        return Sent(replies, peer.host, peer.tls, dsn=offered.dsn)
+        return Sent(replies, peer.host, peer.tls, dsn=offered.dsn, final=self._is_final)
 
 
 def _unavailable(unavailable: HostUnavailable, recipients: int) -> Sent:

@@ -15,7 +15,7 @@ from filterrelay.errors import why_unreadable
 from filterrelay.mail.address import BadAddress, parse_mailbox
 from filterrelay.mail.endpoint import Endpoint, parse_endpoint
 from filterrelay.settings.complaints import Complaint, no_such, repeated
-from filterrelay.settings.delivery_checks import destinations, routes, upstreams
+from filterrelay.settings.delivery_checks import destinations, reports, routes, upstreams
 from filterrelay.settings.models import (
     Listener,
     Network,
@@ -248,6 +248,7 @@ _CHECKS: tuple[tuple[Callable[[Settings], Iterator[Complaint]], tuple[str, ...]]
     (upstreams, ()),
     (routes, ("upstream",)),
     (destinations, ()),
+    (reports, ()),
     (_filters, ("listener",)),
     (_spool, ()),
     (_schedule, ()),

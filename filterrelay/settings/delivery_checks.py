@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from filterrelay.mail.address import BadAddress, parse_mailbox
 from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.mail.hop import SEPARATORS
 from filterrelay.settings.complaints import Complaint, no_such, repeated
@@ -68,6 +69,17 @@ def _rates(limited: Upstream | Destination) -> Iterator[tuple[str, str]]:
                 parse_rate(text)
             except ValueError as error:
                 yield key, str(error)
+
+
+def reports(settings: Settings) -> Iterator[Complaint]:
+    """What is wrong with the addresses in [delivery]."""
+    for key in ("report_from", "postmaster"):
+        text = getattr(settings.delivery, key)
+        try:
+            if text and not parse_mailbox(text).domain:
+                yield ("delivery", key), f"{text!r} has no @domain"
+        except BadAddress as error:
+            yield ("delivery", key), f"{text!r} is no address: {error}"
 
 
 def destinations(settings: Settings) -> Iterator[Complaint]:

@@ -282,6 +282,8 @@ class Delivery(Section):
     """When mail is returned to its sender."""
     language: Literal["en", "ru"] = "en"
     """The language of bounces and delay notices."""
+    report_from: str = ""
+    """The address in their From field; MAILER-DAEMON at the hostname when not said."""
     postmaster: str = ""
     """Who is told of a bounce that can't be delivered; empty for nobody."""
     tls_reports: bool = True

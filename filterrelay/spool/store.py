@@ -77,8 +77,9 @@ class RecipientState(StrEnum):
 class Event:
     """Something that happened to a message, for the trace.
 
-    kind: `received`, `attempt`, `delay-notice`, `bounce`, `relayed-report`, `held`, `released`,
-    `retried`, `deleted`, `quarantined`. data: JSON values only.
+    kind: `received`, `attempt`, `delay-notice`, `bounce`, `relayed-report`,
+    `delivered-report`, `double-bounce`, `nobody-told`, `held`, `released`, `retried`,
+    `deleted`, `quarantined`. data: JSON values only.
     """
 
     message_id: str

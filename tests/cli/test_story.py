@@ -85,6 +85,10 @@ def test_a_report_and_its_message_name_each_other(capsys: pytest.CaptureFixture[
     assert told(capsys, later("bounce", recipients=[BOB], report="REPORT")) == [
         f"  the sender is told in message REPORT, of {BOB}"
     ]
+    assert told(capsys, later("double-bounce", recipients=[BOB], report="REPORT")) == [
+        f"  the postmaster is told in message REPORT, of {BOB}"
+    ]
+    assert told(capsys, later("nobody-told", recipients=[BOB])) == [f"  nobody is told of {BOB}"]
     session = Session("X", "", "report", "", trusted=True)
     lines = told(capsys, received(session, "alice@office.example", sender="", about="LOST"))
     assert lines == [

@@ -12,6 +12,7 @@ from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.route import RouteHook, Routes
 from filterrelay.delivery.scheduler import Pace, Scheduler
 from filterrelay.delivery.upstream import Outage, Sent
+from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.hop import Hop
 from filterrelay.mail.outcome import Attempt
@@ -52,7 +53,7 @@ class FakeHop:
     ) -> None:
         self.name = name
         self.connections = 2
-        self.dsn = False
+        self.dsn = self.final = False
         self.outages: list[Outage | None] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -75,7 +76,8 @@ class FakeHop:
         self.reached.set()
         await self.gate.wait()
         replies = [self.answer(i, r) for i, r in enumerate(recipients)]
-        return Sent(replies, "mx.provider.example:25", "TLSv1.3", dsn=self.dsn)
+        host = "mx.provider.example:25"
+        return Sent(replies, host, "TLSv1.3", dsn=self.dsn, final=self.final)
 
     def close(self) -> None:
         """Is closed."""
@@ -150,8 +152,12 @@ class Site:
 def a_stored_message(
     id_: str = "ID", *to: str, now: datetime = SOME_TIME, **changes: Any
 ) -> StoredMessage:
-    """A fresh message; changes are the envelope's, `notify` and `orcpt` every recipient's."""
+    """A fresh message; changes are the envelope's, `notify` and `orcpt` every recipient's.
+
+    session: the facts of who sent it.
+    """
     notify, orcpt = changes.pop("notify", ()), changes.pop("orcpt", "")
+    session = changes.pop("session", {})
     sender = changes.pop("sender", "alice@office.example")
     envelope = an_envelope(sender, *to, **changes)
     envelope = replace(
@@ -162,7 +168,7 @@ def a_stored_message(
         StoredRecipient(i, r, next_attempt=now + LEASE) for i, r in enumerate(envelope.recipients)
     )
     return StoredMessage(
-        id_, now, envelope, {}, len(BODY), recipients, lease=Lease("worker-1", now + LEASE)
+        id_, now, envelope, session, len(BODY), recipients, lease=Lease("worker-1", now + LEASE)
     )
 
 
@@ -174,6 +180,7 @@ async def delivering(
     octets: int = 10_000,
     submit: Callable[[Envelope, bytes, str], Any] | None = None,
     hook: RouteHook | None = None,
+    postmaster: Address | None = None,
 ) -> AsyncIterator[Site]:
     """A scheduler over these next hops, the first the default; drained in the end."""
     clock = FakeClock()
@@ -192,7 +199,7 @@ async def delivering(
         routes=Routes(rules, upstreams, hops[0].name, hook),
         open_hop=lambda way: upstreams[way.hop.upstream],
         schedule=RetrySchedule(),
-        reports=Reports("relay.office.example", submit or note, clock),
+        reports=Reports("relay.office.example", submit or note, clock, postmaster=postmaster),
         clock=clock,
         metrics=metrics,
         memory=memory,

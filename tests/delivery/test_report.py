@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from filterrelay.delivery.report import MOST_RETURNED, Action, Reports, Told, decode_xtext
+from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.reply import Reply
 from filterrelay.plugin.testing import SOME_TIME, FakeClock
@@ -26,6 +27,7 @@ async def written(
     reply: Reply = REFUSED,
     body: bytes = BODY,
     host: str = HOST,
+    **options: Any,
 ) -> tuple[Envelope, bytes]:
     """The one report on all recipients."""
     sent: list[tuple[Envelope, bytes]] = []
@@ -36,7 +38,7 @@ async def written(
 
     told = [Told(stored.recipient, reply, host) for stored in message.recipients]
     until = SOME_TIME + timedelta(days=5) if action is Action.DELAYED else None
-    reports = Reports("relay.office.example", submit, FakeClock())
+    reports = Reports("relay.office.example", submit, FakeClock(), **options)
     assert await reports.send(action, message, told, body, until=until)
     ((envelope, raw),) = sent
     return envelope, raw
@@ -75,6 +77,7 @@ async def test_the_fields_say_who_what_and_why() -> None:
         "Remote-MTA": "dns; mx.partner.example",
         "Diagnostic-Code": "smtp; 550 5.1.1 No such user",
         "Last-Attempt-Date": "Fri, 02 Jan 2026 03:04:05 +0000",
+        "Final-Log-ID": "ID",
     }
 
 
@@ -165,10 +168,73 @@ async def test_a_delay_notice_says_until_when() -> None:
     assert fields["Will-Retry-Until"] == "Wed, 07 Jan 2026 03:04:05 +0000"
 
 
-async def test_relayed_is_a_success() -> None:
+@pytest.mark.parametrize("action", [Action.RELAYED, Action.DELIVERED])
+async def test_relayed_and_delivered_are_successes(action: Action) -> None:
     """Status class 2 (RFC 3464 section 2.3.4)."""
-    report = await parsed(a_stored_message(notify=("SUCCESS",)), Action.RELAYED)
-    assert (status(report, 1)["Action"], status(report, 1)["Status"][0]) == ("relayed", "2")
+    report = await parsed(a_stored_message(notify=("SUCCESS",)), action)
+    assert (status(report, 1)["Action"], status(report, 1)["Status"][0]) == (action.value, "2")
+
+
+async def test_a_report_speaks_the_language_of_the_file() -> None:
+    """Subject and author in encoded words on short lines, as RFC 2047 section 2 has them."""
+    message = a_stored_message()
+    report = await parsed(message, language="ru")
+    assert report["Subject"] == "Ваше письмо не доставлено"
+    assert report["From"] == "Служба доставки почты <MAILER-DAEMON@relay.office.example>"
+    assert next(report.iter_parts())["Content-Language"] == "ru"
+    _, raw = await written(message, language="ru")
+    assert max(map(len, raw[: raw.index(b"\r\nDate:")].split(b"\r\n"))) <= 76
+
+
+async def test_reports_can_come_from_another_address() -> None:
+    """Of a domain that has a key to sign with."""
+    report = await parsed(a_stored_message(), author="bounces@office.example")
+    assert report["From"] == "Mail Delivery System <bounces@office.example>"
+
+
+POSTMASTER = Address("postmaster", "office.example")
+
+
+def a_stored_report(to: str = "alice@office.example") -> StoredMessage:
+    """One of the relay's own, as the spool has it."""
+    report = a_stored_message("REPORT", to, notify=("NEVER",), sender="")
+    return replace(report, session={"door": "report"})
+
+
+async def test_a_report_that_fails_goes_to_the_postmaster() -> None:
+    """With the whole report in it, from nobody, and asking for no report on itself."""
+    _, bounce = await written(a_stored_message(), body=b"Subject: Gr\xc3\xbc\xc3\x9fe\r\n\r\n")
+    envelope, raw = await written(a_stored_report(), body=bounce, postmaster=POSTMASTER)
+    assert envelope.sender is None
+    assert [(str(r), r.notify) for r in envelope.recipients] == [
+        ("postmaster@office.example", ("NEVER",))
+    ]
+    assert b"Subject: A report could not be delivered\r\n" in raw
+    assert (
+        b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + bounce in raw
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "postmaster"),
+    [
+        (a_stored_report(), None),
+        (a_stored_report(), Address("alice", "OFFICE.example")),
+        (a_stored_message(sender=""), POSTMASTER),
+    ],
+    ids=["nobody is named", "it went there itself", "it isn't ours"],
+)
+async def test_a_postmaster_is_never_told_in_a_circle(
+    message: StoredMessage, postmaster: Address | None
+) -> None:
+    """Nor of other people's bounces that pass through."""
+
+    async def submit(*_: Any) -> str:
+        raise AssertionError("nobody is to be told")
+
+    reports = Reports("relay.office.example", submit, FakeClock(), postmaster=postmaster)
+    told = [Told(message.recipients[0].recipient, REFUSED)]
+    assert await reports.send(Action.FAILED, message, told, BODY) == ""
 
 
 async def test_words_of_our_own_name_no_remote_server() -> None:
@@ -178,12 +244,50 @@ async def test_words_of_our_own_name_no_remote_server() -> None:
     assert status(report, 1)["Diagnostic-Code"].startswith("x-filterrelay; ")
 
 
-async def test_addresses_beyond_ascii_make_an_international_report() -> None:
+async def test_a_sender_beyond_ascii_gets_an_international_report() -> None:
     """RFC 6533's types, sent with SMTPUTF8."""
-    envelope, raw = await written(a_stored_message("ID", "bøb@partner.example", smtputf8=True))
+    message = a_stored_message("ID", "bøb@partner.example", smtputf8=True, sender="ånn@o.example")
+    envelope, raw = await written(message)
     assert envelope.smtputf8
     assert b"Content-Type: message/global-delivery-status\r\n" in raw
+    assert "\r\nTo: <ånn@o.example>\r\n".encode() in raw
     assert "Final-Recipient: utf-8; bøb@partner.example\r\n".encode() in raw
+
+
+async def test_a_recipient_beyond_ascii_is_reported_in_ascii() -> None:
+    """Where no SMTPUTF8 is, the mail was returned for that, and its report must arrive.
+
+    The address is in the form of RFC 6533 section 3 for that; the text has it as it is.
+    """
+    message = a_stored_message("ID", "b+ø=b@partner.example", orcpt="utf-8;\\x{F8}@p.example")
+    envelope, raw = await written(message)
+    assert not envelope.smtputf8
+    assert raw[: raw.index(b"\r\n\r\n")].isascii()
+    assert b"Content-Type: message/delivery-status\r\n" in raw
+    assert rb"Final-Recipient: utf-8; b\x{2B}\x{F8}\x{3D}b@partner.example" in raw
+    assert rb"Original-Recipient: utf-8; \x{F8}@p.example" in raw
+    assert "  b+ø=b@partner.example\r\n".encode() in raw
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("mx.partner.example:25", "mx.partner.example"),
+        ("192.0.2.1:25", "[192.0.2.1]"),
+        ("[2001:db8::1]:25", "[IPv6:2001:db8::1]"),
+    ],
+)
+async def test_the_server_is_named_as_it_is_in_smtp(host: str, name: str) -> None:
+    """Without the port; a bare address as a literal (RFC 5321 section 4.1.3)."""
+    report = await parsed(a_stored_message(), host=host)
+    assert status(report, 1)["Remote-MTA"] == f"dns; {name}"
+
+
+async def test_a_socket_is_no_server_that_a_sender_should_know() -> None:
+    """Its words are quoted nevertheless."""
+    report = await parsed(a_stored_message(), host="unix:/run/dovecot/lmtp")
+    assert "Remote-MTA" not in status(report, 1)
+    assert status(report, 1)["Diagnostic-Code"] == "smtp; 550 5.1.1 No such user"
 
 
 async def test_a_hostile_reply_writes_no_fields_of_its_own() -> None:

@@ -6,14 +6,17 @@ from email import message_from_bytes
 import pytest
 import structlog
 
+from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.reply import Reply
+from filterrelay.settings import RouteRule
 from filterrelay.spool.store import NoSuchMessage, SpoolFull, SpoolUnavailable
 
-from .hop import LATER, TAKEN, UNKNOWN, FakeHop, Site, an_outage, delivering
+from .hop import LATER, TAKEN, UNKNOWN, FakeHop, Site, an_outage, delivering, gone
 
 FOUR_HOURS = timedelta(hours=4)
 FIVE_DAYS = timedelta(days=5)
+POSTMASTER = Address("postmaster", "office.example")
 
 
 async def keep_trying(site: Site, until: timedelta) -> None:
@@ -182,6 +185,63 @@ async def test_success_is_reported_by_the_last_server_that_can(
     async with delivering(hop) as site:
         await site.submitted(notify=("SUCCESS",))
         assert kinds(site) == reports
+
+
+@pytest.mark.parametrize(("dsn", "reports"), [(True, []), (False, ["delivered"])])
+async def test_success_is_delivery_where_the_way_ends(dsn: bool, reports: list[str]) -> None:
+    """As with LMTP (RFC 3461 section 6.2.2), unless the far side reports that itself."""
+    hop = FakeHop()
+    hop.final, hop.dsn = True, dsn
+    async with delivering(hop) as site:
+        await site.submitted(notify=("SUCCESS",))
+        assert kinds(site) == reports
+
+
+async def test_what_a_route_discards_is_delivered_for_who_asks() -> None:
+    """The way ends here; a sender can't tell it from a mailbox that nobody reads."""
+    async with delivering(FakeHop(), rules=[RouteRule(upstream="discard")]) as site:
+        await site.submitted(notify=("SUCCESS",))
+        assert kinds(site) == ["delivered"]
+
+
+async def fail_a_report(site: Site, *to: str) -> list[str]:
+    """One of the relay's own is refused; returns what the trace says of telling."""
+    await site.submitted("ID", *to, sender="", notify=("NEVER",), session={"door": "report"})
+    return [event.kind for event in await site.spool.events("ID") if event.kind != "attempt"]
+
+
+async def test_a_report_that_fails_is_told_to_the_postmaster() -> None:
+    """Once, with the reason; then it is gone."""
+    async with delivering(FakeHop(lambda *_: UNKNOWN), postmaster=POSTMASTER) as site:
+        assert await fail_a_report(site, "alice@office.example") == ["double-bounce"]
+        ((envelope, raw),) = site.reports
+        assert [str(r) for r in envelope.recipients] == ["postmaster@office.example"]
+        assert b"550 5.1.1 No such user" in raw
+        assert await gone(site)
+
+
+@pytest.mark.parametrize(
+    ("postmaster", "to"), [(None, "alice@office.example"), (POSTMASTER, str(POSTMASTER))]
+)
+async def test_a_report_that_nobody_can_get_is_dropped_with_a_word(
+    postmaster: Address | None, to: str
+) -> None:
+    """In the log and in the trace; nothing goes round."""
+    with structlog.testing.capture_logs() as lines:
+        async with delivering(FakeHop(lambda *_: UNKNOWN), postmaster=postmaster) as site:
+            assert await fail_a_report(site, to) == ["nobody-told"]
+            assert site.reports == []
+            assert await gone(site)
+    (line,) = [line for line in lines if line["event"] == "nobody_told"]
+    assert (line["message_id"], line["recipients"]) == ("ID", [to])
+
+
+async def test_a_report_that_is_late_troubles_nobody() -> None:
+    """The postmaster hears of it when it has failed."""
+    async with delivering(FakeHop(lambda *_: LATER), postmaster=POSTMASTER) as site:
+        assert await fail_a_report(site, "alice@office.example") == []
+        await keep_trying(site, FOUR_HOURS)
+        assert site.reports == []
 
 
 async def test_a_result_is_not_lost_when_the_spool_stumbles(

@@ -1,4 +1,4 @@
-"""What is said of upstreams, routes and destinations that can't work."""
+"""What is said of upstreams, routes, destinations and reports that can't work."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from filterrelay.settings import Settings
-from filterrelay.settings.delivery_checks import destinations, routes, upstreams
+from filterrelay.settings.delivery_checks import destinations, reports, routes, upstreams
 
 PROVIDER = {"name": "provider", "hosts": ["smtp.provider.example"]}
 
@@ -15,7 +15,12 @@ def complaints(**sections: Any) -> list[tuple[str, str]]:
     """The keys and reasons, as `upstream.0.tls`."""
     listener = {"kind": "smtp", "address": "127.0.0.1:25"}
     settings = Settings.model_validate({"listener": [listener], "upstream": [PROVIDER]} | sections)
-    found = (*upstreams(settings), *routes(settings), *destinations(settings))
+    found = (
+        *upstreams(settings),
+        *routes(settings),
+        *destinations(settings),
+        *reports(settings),
+    )
     return [(".".join(map(str, path)), why) for path, why in found]
 
 
@@ -85,3 +90,13 @@ def test_a_client_certificate_is_a_pair(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     pair = {"certificate": tmp_path / "c.pem", "key": tmp_path / "k.pem"}
     assert not complaints(upstream=[PROVIDER | pair])
+
+
+@pytest.mark.parametrize("key", ["report_from", "postmaster"])
+@pytest.mark.parametrize("text", ["postmaster", "a b@office.example", "bücher@office.example"])
+def test_reports_go_and_come_by_whole_addresses(key: str, text: str) -> None:
+    """In ASCII, which every server takes; a bare postmaster is nobody's elsewhere."""
+    ((path, why),) = complaints(delivery={key: text})
+    assert path == f"delivery.{key}"
+    assert text in why
+    assert not complaints(delivery={key: "postmaster@office.example"})

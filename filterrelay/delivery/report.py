@@ -14,7 +14,7 @@ from email.header import Header
 from enum import Enum
 
 from filterrelay.delivery.report_original import MOST_HEADERS, original_part
-from filterrelay.delivery.report_text import Catalogue, Fate, Subject, catalogue, text_of
+from filterrelay.delivery.report_text import About, Catalogue, Fate, catalogue, text_of
 from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.identifier import new_id
@@ -247,7 +247,7 @@ class _Report:
         )
 
     def _text(self, title: str) -> str:
-        about = Subject(self.message.id, _clean(title, _SUBJECT), self.message.received, self.until)
+        about = About(self.message.id, _clean(title, _SUBJECT), self.message.received, self.until)
         fates = [
             Fate(
                 str(each.recipient),

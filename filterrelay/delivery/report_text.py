@@ -96,7 +96,7 @@ class Fate:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class About:
     """The message that a report is about. title: its subject, may be empty."""
 
     id: str
@@ -106,7 +106,7 @@ class Subject:
 
 
 def text_of(
-    speech: Catalogue, kind: str, hostname: str, about: Subject, fates: Sequence[Fate]
+    speech: Catalogue, kind: str, hostname: str, about: About, fates: Sequence[Fate]
 ) -> str:
     """The whole text: what happened, to whom, why, what to do, and the servers' words last."""
     date = speech.date(about.sent)
@@ -118,12 +118,15 @@ def text_of(
     paragraphs = [
         _wrapped(speech.texts["greeting"].format(hostname=hostname)),
         _wrapped(form.what.format(message=message, date=date)),
-        *_listed(speech, fates, why=not success, advice=kind in ("failed", "double")),
+        *_listed(speech, fates, why=not success, advice=kind == "failed"),
         _wrapped(form.then.format(until=until)),
-        _wrapped(speech.texts["known_as"].format(id=about.id)),
     ]
     if not success:
-        paragraphs += [_wrapped(speech.texts["said"]), *_quoted(speech, fates)]
+        paragraphs += [
+            _wrapped(speech.texts["known_as"].format(id=about.id)),
+            _wrapped(speech.texts["said"]),
+            *_quoted(speech, fates),
+        ]
     return "\n\n".join(paragraphs) + "\n"
 
 

@@ -1,16 +1,17 @@
 """What reports say to people who don't run mail servers, in each language."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import get_args
 
 import pytest
 
 from filterrelay.delivery.report import Action
 from filterrelay.delivery.report_text import (
+    About,
     Catalogue,
     Fate,
-    Subject,
     catalogue,
     text_of,
 )
@@ -21,7 +22,7 @@ LANGUAGES = get_args(Delivery.model_fields["language"].annotation)
 OTHERS = [catalogue(language) for language in LANGUAGES if language != "en"]
 KINDS = [*(action.value for action in Action), "double"]
 SENT = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
-ABOUT = Subject("0A1B2C", "Lunch", SENT)
+ABOUT = About("0A1B2C", "Lunch", SENT)
 BOB = Fate("bob@partner.example", ("5.1.1",), "mx.partner.example", "550 5.1.1 User unknown")
 
 
@@ -43,7 +44,7 @@ def texts(speech: Catalogue) -> dict[str, str]:
     }
 
 
-def said(kind: str, *fates: Fate, about: Subject = ABOUT, speech: Catalogue = ENGLISH) -> str:
+def said(kind: str, *fates: Fate, about: About = ABOUT, speech: Catalogue = ENGLISH) -> str:
     """The text with its line breaks undone."""
     whole = text_of(speech, kind, "relay.office.example", about, fates or (BOB,))
     return " ".join(whole.split())
@@ -79,7 +80,7 @@ def test_every_kind_of_report_has_its_texts() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_text_can_be_made(kind: str, language: str) -> None:
     """With no particular left open, on lines that fit into a window."""
-    about = Subject("0A1B2C", "Lunch", SENT, SENT)
+    about = About("0A1B2C", "Lunch", SENT, SENT)
     text = text_of(catalogue(language), kind, "relay.example", about, [BOB])
     assert "{" not in text
     assert max(map(len, text.split("\n"))) <= 72
@@ -142,18 +143,18 @@ def test_recipients_with_the_same_reason_stand_together() -> None:
 
 def test_a_message_without_subject_is_named_by_its_date() -> None:
     """No empty quotes."""
-    assert "Your message of 2 January" in said("failed", about=Subject("ID", "", SENT))
+    assert "Your message of 2 January" in said("failed", about=About("ID", "", SENT))
 
 
 def test_braces_in_a_subject_stay_what_they_are() -> None:
     """They fetch nothing."""
-    assert '"{id}{0}"' in said("failed", about=Subject("ID", "{id}{0}", SENT))
+    assert '"{id}{0}"' in said("failed", about=About("ID", "{id}{0}", SENT))
 
 
 def test_a_delay_notice_asks_for_nothing() -> None:
     """Nobody shall send the message again."""
     until = datetime(2026, 5, 7, 3, 4, tzinfo=UTC)
-    text = said("delayed", about=Subject("ID", "", SENT, until))
+    text = said("delayed", about=About("ID", "", SENT, until))
     assert "DON'T NEED TO DO ANYTHING" in text
     assert "until 7 May 2026, 03:04 UTC" in text
     assert "spelling" not in text
@@ -170,3 +171,20 @@ def test_russian_dates_read_as_russian() -> None:
     """The month in the genitive."""
     assert catalogue("ru").date(SENT) == "2 января 2026 г., 03:04 (UTC)"
     assert "Ваше письмо «Lunch» от 2 января 2026 г." in said("failed", speech=catalogue("ru"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_documentation_shows_a_bounce_as_it_is(language: str) -> None:
+    """docs/delivery.md has it word for word."""
+    page = Path(__file__).parents[2] / "docs" / "delivery.md"
+    text = text_of(catalogue(language), "failed", "relay.office.example", ABOUT, [BOB])
+    assert text in page.read_text("utf-8")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_documentation_shows_each_kind_of_report(kind: str) -> None:
+    """Its sentences, as they are."""
+    page = Path(__file__).parents[2] / "docs" / "delivery.md"
+    form = ENGLISH.kinds[kind]
+    until = ENGLISH.date(SENT + timedelta(days=5))
+    assert form.then.format(until=until) in " ".join(page.read_text("utf-8").split())

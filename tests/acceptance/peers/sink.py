@@ -68,7 +68,8 @@ class Sink:
 
     frowns: what a strict server would complain of, such as a bare line feed.
     answers: replies that replace `250` by command, as {b"RCPT": b"450 4.2.0 Later"};
-    b"." is the reply to a message's end. pause: seconds before each of those.
+    b"." is the reply to a message's end, and an address the one to its RCPT. pause:
+    seconds before each reply to a message's end.
     """
 
     port: int
@@ -151,8 +152,10 @@ class Sink:
                 address = path[1].decode("utf-8", "replace") if path else ""
                 if verb == b"MAIL":
                     sender, recipients = address, []
-                elif reply.startswith(b"2"):
-                    recipients.append(address)
+                else:
+                    reply = self.answers.get(address.encode(), reply)
+                    if reply.startswith(b"2"):
+                        recipients.append(address)
             elif verb == b"DATA":
                 reply = await self._receive(received, writer, sender, recipients)
                 sender, recipients = "", []

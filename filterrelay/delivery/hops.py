@@ -87,7 +87,7 @@ class Hops:
         if way.site is None:
             return self._named(hop.upstream, hop.tls)
         port = self._configured[hop.upstream].port
-        hosts = [Endpoint(host, port) for host in chain.from_iterable(way.site.hosts)]
+        hosts = [[Endpoint(host, port) for host in group] for group in way.site.hosts]
         return self._upstream(hop, hosts)
 
     def _named(self, name: str, tls: str) -> Upstream:
@@ -99,7 +99,7 @@ class Hops:
                 raise BadUpstream(name, f"the protocol {config.protocol} can't be spoken")
             try:
                 hosts = [parse_endpoint(host, _SMTP_PORT) for host in config.hosts]
-                known = self._upstream(Hop(name, tls), hosts)
+                known = self._upstream(Hop(name, tls), [[host] for host in hosts])
             except ValueError as bad:
                 raise BadUpstream(name, str(bad)) from bad
             if any(host.is_unix for host in hosts):
@@ -107,7 +107,7 @@ class Hops:
             self._fixed[name, tls] = known
         return known
 
-    def _upstream(self, hop: Hop, hosts: Sequence[Endpoint]) -> Upstream:
+    def _upstream(self, hop: Hop, hosts: Sequence[Sequence[Endpoint]]) -> Upstream:
         return Upstream(
             self._configured[hop.upstream],
             hosts,

@@ -76,9 +76,9 @@ class Hosts:
     def better_than(self, rank: int) -> bool:
         """Whether a host of better preference than this one may be tried again."""
         preference = self._states[rank].preference
-        return preference > 0 and any(
+        return any(
             state.down_until <= self._time()
-            for state in self._states[:rank]
+            for state in self._states
             if state.preference < preference
         )
 

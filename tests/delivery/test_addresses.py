@@ -165,8 +165,9 @@ async def test_the_first_that_answers_wins_and_a_silent_one_costs_its_head_start
     with silent() as dead, listening() as alive, listening() as other:
         assert await winner(alive, other) == alive
         began = loop.time()
-        assert await winner(dead, alive) == alive
-        assert HEAD_START <= loop.time() - began < 4 * HEAD_START
+        async with asyncio.timeout(10):
+            assert await winner(dead, alive) == alive
+        assert loop.time() - began >= HEAD_START
 
 
 async def test_a_server_that_has_ipv6_alone_is_reached() -> None:
@@ -182,13 +183,12 @@ async def test_a_server_that_has_ipv6_alone_is_reached() -> None:
             assert connection.getpeername()[:2] == server.getsockname()[:2]
 
 
-async def test_one_that_refuses_gives_way_at_once() -> None:
+async def test_one_that_refuses_gives_way_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without its head start."""
-    loop = asyncio.get_running_loop()
+    monkeypatch.setattr("filterrelay.delivery.addresses.HEAD_START", 60.0)
     with listening() as alive:
-        began = loop.time()
-        assert await winner(refusing(), refusing(), refusing(), alive) == alive
-        assert loop.time() - began < HEAD_START
+        async with asyncio.timeout(10):
+            assert await winner(refusing(), refusing(), refusing(), alive) == alive
 
 
 async def test_when_all_refuse_the_last_refusal_is_told() -> None:

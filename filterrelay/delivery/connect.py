@@ -10,6 +10,7 @@ from typing import cast
 
 import aiosmtplib
 
+from filterrelay.delivery.addresses import PlacesOf, Unresolved, race, system_places
 from filterrelay.delivery.capabilities import capabilities_of
 from filterrelay.delivery.conversation import Conversation, Peer
 from filterrelay.delivery.tls import Rung, TlsPolicy
@@ -62,7 +63,7 @@ class Dialing:
     """How the hosts of one upstream are spoken to.
 
     hostname: our name for EHLO. connect_timeout: seconds for TCP and for the
-    TLS handshake. timeout: seconds for a reply.
+    TLS handshake. timeout: seconds for a reply. places: who knows the hosts' addresses.
     """
 
     hostname: str
@@ -70,6 +71,7 @@ class Dialing:
     login: Login | None
     connect_timeout: float
     timeout: float
+    places: PlacesOf = system_places
 
 
 async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -> Conversation:
@@ -79,7 +81,7 @@ async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -
     and the server doesn't offer it.
     """
     host = str(endpoint)
-    connection = await _tcp(endpoint, dialing.connect_timeout)
+    connection = await _tcp(endpoint, dialing)
     smtp = aiosmtplib.SMTP(
         hostname=endpoint.host,
         local_hostname=dialing.hostname,
@@ -117,36 +119,21 @@ async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -
         raise
 
 
-async def _tcp(endpoint: Endpoint, timeout: float) -> socket.socket:
-    """A connected socket; the host's addresses are tried in the resolver's order."""
-    loop = asyncio.get_running_loop()
-    error: OSError = OSError("the name has no address")
+async def _tcp(endpoint: Endpoint, dialing: Dialing) -> socket.socket:
+    """A socket connected to the host. Raises HostUnavailable."""
+    error: Exception
+    status = "4.4.1"  # RFC 3463 section 3.5
     try:
-        async with asyncio.timeout(timeout):
-            found = await loop.getaddrinfo(
-                endpoint.host, endpoint.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-            )
-            for family, kind, protocol, _, address in found:
-                connection = socket.socket(family, kind, protocol)
-                try:
-                    connection.setblocking(False)
-                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                    await loop.sock_connect(connection, address)
-                except OSError as refused:
-                    connection.close()
-                    error = refused
-                except BaseException:
-                    connection.close()
-                    raise
-                else:
-                    return connection
+        async with asyncio.timeout(dialing.connect_timeout):
+            return await race(await dialing.places(endpoint.host, endpoint.port))
+    except Unresolved as unknown:
+        error, status = unknown, unknown.status
     except TimeoutError:
-        error = OSError(f"no answer within {timeout:g} s")
-    except OSError as unknown:
-        error = unknown
+        error = OSError(f"no answer within {dialing.connect_timeout:g} s")
+    except OSError as refused:
+        error = refused
     host = str(endpoint)
-    reply = Reply(451, "4.4.1", f"connect to {host}: {_words(error)}")  # RFC 3463 section 3.5
+    reply = Reply(451, status, f"connect to {host}: {_words(error)}")
     raise HostUnavailable(host, Stage.CONNECT, reply) from error
 
 
@@ -261,6 +248,6 @@ def _lost(host: str, stage: Stage, lost: Exception) -> Reply:
 def _words(error: Exception) -> str:
     """What went wrong, on one line; the system's own words for its error numbers."""
     number = error.errno if isinstance(error, OSError) else None
-    if number and number > 0 and not isinstance(error, ssl.SSLError):  # the resolver's are negative
+    if number and not isinstance(error, ssl.SSLError):
         return os.strerror(number)
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -27,9 +27,6 @@ def _complaints(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
         for key, why in _upstream(upstream):
             yield ("upstream", number, key), why
     for number, route in enumerate(settings.route):
-        if route.upstream == "mx":
-            why = "direct delivery (mx) is not there yet; name an [[upstream]]"
-            yield ("route", number, "upstream"), why
         if route.tls == "dane":
             yield ("route", number, "tls"), _NO_DANE
     if settings.spool.url.startswith("postgresql"):
@@ -44,8 +41,8 @@ def _listener(listener: Listener) -> Iterator[tuple[str, str]]:
 
 
 def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
-    if upstream.protocol != "smtp":
-        yield "protocol", f"{upstream.protocol} is not there yet; smtp is"
+    if upstream.protocol == "lmtp":
+        yield "protocol", "lmtp is not there yet; smtp and mx are"
     if upstream.tls == "dane":
         yield "tls", _NO_DANE
     if upstream.xforward:

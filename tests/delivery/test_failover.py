@@ -1,8 +1,14 @@
 """Hosts in order, and what a failed one costs."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from .far_side import Opener, codes, far_side, send, upstream_settings
+from filterrelay.delivery.failover import Hosts
+from filterrelay.delivery.hops import dialing_of
+from filterrelay.mail.endpoint import parse_endpoint
+
+from .far_side import FarSide, Opener, codes, far_side, send, upstream_settings
 
 
 async def test_a_greeting_of_554_is_no_bounce(open_upstream: Opener) -> None:
@@ -47,3 +53,33 @@ async def test_hosts_that_are_down_are_left_alone(open_upstream: Opener) -> None
     assert outage is not None
     assert [outage.reply] == list(second.replies)
     assert 0 < outage.left <= 5
+
+
+def hosts_of(*groups: Sequence[FarSide]) -> Hosts:
+    """The hosts that these sides are, in groups of equal preference."""
+    endpoints = [[parse_endpoint(side.host) for side in group] for group in groups]
+    return Hosts("mx", endpoints, dialing_of(upstream_settings(), "relay.office.example"))
+
+
+async def test_hosts_of_equal_preference_share_the_mail() -> None:
+    """In another order for each connection, and those of worse preference get none of it."""
+    async with far_side() as first, far_side() as second, far_side() as backup:
+        hosts = hosts_of([first, second], [backup])
+        opened = [await hosts.open() for _ in range(32)]
+        for conversation in opened:
+            conversation.abort("done")
+        assert first.connections + second.connections == 32
+        assert min(first.connections, second.connections) > 0
+        assert backup.connections == 0
+
+
+async def test_a_connection_gives_way_to_a_host_of_better_preference_alone() -> None:
+    """Not to another that is as good."""
+    async with far_side() as first, far_side() as second, far_side() as backup:
+        hosts = hosts_of([first], [second, backup])
+        await first.stop()
+        conversations = [await hosts.open() for _ in range(8)]
+        assert not any(hosts.better_than(each.peer.rank) for each in conversations)
+        assert hosts_of([first], [second, backup]).better_than(2)
+        for conversation in conversations:
+            conversation.abort("done")

@@ -33,7 +33,6 @@ def test_what_is_there_is_served() -> None:
         ({"upstream": [UPSTREAM | {"protocol": "lmtp"}]}, "upstream[0].protocol"),
         ({"upstream": [UPSTREAM | {"tls": "dane"}]}, "upstream[0].tls"),
         ({"upstream": [UPSTREAM | {"xforward": True}]}, "upstream[0].xforward"),
-        ({"route": [{"upstream": "mx"}]}, "route[0].upstream"),
         ({"spool": {"url": "postgresql://localhost/mail"}}, "spool.url"),
     ],
 )

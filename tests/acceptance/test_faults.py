@@ -17,7 +17,7 @@ from tests.delivery.far_side import Act, Answer, Endless, FarSide
 
 from .peers.certificates import Certificates
 from .peers.conversation import greeted
-from .peers.far_sides import run_far_sides
+from .peers.far_sides import STAGES, add_upstream, run_far_sides
 from .peers.process import wait_until
 from .peers.program import Program, run_program
 from .peers.sink import Sink, run_sink
@@ -34,8 +34,6 @@ FAULTS: Mapping[str, tuple[Answer, str]] = {  # what comes once, and how the log
     "endless-line": (Endless(b"2" * 8192), "no SMTP"),
     "endless-reply": (Endless(b"250-and so on\r\n" * 512), "no SMTP"),
 }
-STAGES = {stage: stage.upper() for stage in ("greeting", "ehlo", "mail", "rcpt", "data", "body")}
-STAGES["dot"] = "."
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Case:
     sides: tuple[FarSide, ...]
     first: str
     octets: int = 100
-    upstream: Mapping[str, Any] = field(default_factory=lambda: {"tls": "none"})
+    upstream: Mapping[str, Any] = field(default_factory=dict)
 
 
 def _cases() -> dict[str, Case]:
@@ -115,19 +113,10 @@ def relay(certificates: Certificates) -> Iterator[Relay]:
         side.tls = context
     with run_far_sides(sides), run_sink() as sink, run_program(certificates, sink.port) as program:
         program.config["delivery"] = {"retry": "1s", "retry_max": "1s"}
-        program.config["route"] = []
         for name, case in cases.items():
-            upstream = {
-                "name": name,
-                "hosts": [side.host for side in case.sides],
-                "connect_timeout": "1s",
-                "timeout": "1s",
-                **case.upstream,
-            }
-            if upstream["tls"] != "none":
-                upstream["ca_file"] = str(certificates.authority)
-            program.config["upstream"].append(upstream)
-            program.config["route"].append({"recipients": [f"*@{name}.example"], "upstream": name})
+            settings = {"connect_timeout": "1s", "timeout": "1s", **case.upstream}
+            add_upstream(program, name, *case.sides, **settings)
+            program.config["upstream"][-1]["ca_file"] = str(certificates.authority)
         program.start()
         asyncio.run(_submit(program.ports["open"], cases))
         yield Relay(program, sink)

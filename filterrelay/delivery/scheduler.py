@@ -268,7 +268,8 @@ class Scheduler:
         for way, recipients in parts.items():
             lane = self._lanes.of(way)
             full = self._is_full(lane, flight)
-            part = Part(flight, lane, way.hop, recipients, since, _answer(way, recipients))
+            answer = _answer(way, recipients)
+            part = Part(flight, lane, way.hop, recipients, since, answer, reason=way.reason)
             lane.parts += 1
             lane.spooled += not flight.fresh
             if full or self._leaving.is_set():

@@ -90,6 +90,7 @@ class Sending:
             self._clock.monotonic() - began,
             body=flight.body,
             release=flight.settles(),
+            reason=part.reason,
         )
 
     async def _tried(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from filterrelay.delivery.contact import Contact
 from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.route import RouteHook, Routes
@@ -53,6 +54,7 @@ class FakeHop:
         self.name = name
         self.connections = 2
         self.dsn = False
+        self.contact = Contact()
         self.outages: list[Outage | None] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -75,7 +77,8 @@ class FakeHop:
         self.reached.set()
         await self.gate.wait()
         replies = [self.answer(i, r) for i, r in enumerate(recipients)]
-        return Sent(replies, "mx.provider.example:25", "TLSv1.3", dsn=self.dsn)
+        host = "mx.provider.example:25"
+        return Sent(replies, host, "TLSv1.3", dsn=self.dsn, contact=self.contact)
 
     def close(self) -> None:
         """Is closed."""

@@ -21,6 +21,7 @@ from .peers.far_sides import STAGES, add_upstream, run_far_sides
 from .peers.process import wait_until
 from .peers.program import Program, run_program
 from .peers.sink import Sink, run_sink
+from .test_observed import series
 
 SENDER = "ann@office.example"
 BIG = 8 * 1024**2  # octets, more than the sockets in between hold
@@ -162,6 +163,33 @@ def test_each_of_three_recipients_gets_what_its_reply_says(relay: Relay) -> None
     assert bounce.sender == ""
     assert bounce.recipients == (SENDER,)
     assert b"5.1.1" in bounce.message
+
+
+def test_the_metrics_say_how_far_each_attempt_came(relay: Relay) -> None:
+    """Of every fault one, and its stage; commands sent at once may be answered at once, too."""
+    stages = {"ehlo": "greeting", "dot": "after-dot", "handshake": "tls"}
+    for name in CASES:
+        relay.wait_for(f"user@{name}.example", "delivered")
+    text = relay.program.http("/metrics")[1]
+    for name, case in CASES.items():
+        labels = {"upstream": name}
+        if not name.endswith("-pipelined"):
+            stage = name.split("-at-")[1]
+            labels["stage"] = stages.get(stage, stage)
+        failures = series(text, "filterrelay_attempt_failures_total", **labels)
+        assert failures == bool(case.first), name
+
+
+def test_the_trace_tells_each_attempt(relay: Relay) -> None:
+    """For people: where, why, how far it came, and when the next attempt is."""
+    deferred, _ = relay.wait_for("second@picky.example", "delivered")
+    told = relay.program.command("trace", deferred["message_id"]).stdout
+    assert f"via picky at {PICKY.host}, no TLS, " in told
+    assert "why: route" in told
+    assert "failed at rcpt" in told
+    assert "second@picky.example  deferred: 450 4.2.0 Later; again at 20" in told
+    assert "third@picky.example  bounced: 550 5.1.1 Gone" in told
+    assert "the sender is told in message" in told
 
 
 def test_in_the_end_all_came_once_and_nothing_waits(relay: Relay) -> None:

@@ -137,6 +137,20 @@ class Metrics:
             registry=where,
             multiprocess_mode="livemostrecent",
         )
+        self.queue_messages = Gauge(
+            "filterrelay_queue_messages",
+            "Messages that wait for an upstream, by state; `none` for those never tried.",
+            ["upstream", "state"],
+            registry=where,
+            multiprocess_mode="livemostrecent",
+        )
+        self.queue_oldest = Gauge(
+            "filterrelay_queue_oldest_seconds",
+            "Age of the oldest message that waits for an upstream, by state.",
+            ["upstream", "state"],
+            registry=where,
+            multiprocess_mode="livemostrecent",
+        )
         self.spool_free = Gauge(
             "filterrelay_spool_free_bytes",
             "Space left on the disk of the spool.",

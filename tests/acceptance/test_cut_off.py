@@ -1,15 +1,14 @@
 """kill -9 in the middle of a delivery: whatever had been said, the message comes, and once."""
 
-import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import pytest
 
 from tests.delivery.far_side import Act, FarSide
 
-from .peers.conversation import greeted
+from .peers.conversation import submit
 from .peers.far_sides import STAGES, add_upstream, run_far_sides
 from .peers.process import children, wait_until
 from .peers.program import Program
@@ -51,7 +50,9 @@ def test_a_cut_at_any_stage_repeats_the_message_and_loses_none(
         for name, side in sides.items():
             add_upstream(program, name, side)
         program.start()
-        asyncio.run(_submit(program.ports["open"], sides))
+        for name in sides:
+            text = b"Subject: cut off\r\n\r\n" + LINE * _lines(name)
+            submit(program.ports["open"], [f"user@{name}.example"], text)
         wait_until(lambda: all(side.hung.is_set() for side in sides.values()), "all in the middle")
         cut(program)
         wait_until(lambda: all(side.received for side in sides.values()), "all the mail")
@@ -65,13 +66,3 @@ def test_a_cut_at_any_stage_repeats_the_message_and_loses_none(
 
 def _lines(name: str) -> int:
     return BIG // len(LINE) if name.startswith("body") else 3
-
-
-async def _submit(port: int, names: Iterable[str]) -> None:
-    async with greeted(port) as conversation:
-        for name in names:
-            text = b"Subject: cut off\r\n\r\n" + LINE * _lines(name)
-            answer = await conversation.deliver(
-                "ann@office.example", [f"user@{name}.example"], text
-            )
-            assert answer.code == 250

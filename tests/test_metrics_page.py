@@ -23,6 +23,7 @@ LISTS = {
     "result of a login": metrics.LOGIN_RESULTS,
     "result of a delivery": metrics.ATTEMPT_RESULTS,
     "reply": metrics.REPLY_CLASSES,
+    "stage": metrics.STAGES,
     "command": metrics.COMMANDS,
     "hook of a refusal": metrics.REFUSAL_HOOKS,
     "by": metrics.REFUSED_BY,

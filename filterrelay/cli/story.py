@@ -93,14 +93,38 @@ def _print_verdict(data: Mapping[str, Any]) -> None:
 
 
 def _show_attempt(data: Mapping[str, Any]) -> None:
-    """Where it went, then each recipient's result with the far side's words."""
+    """Where it went and why, how, and how long it took; then each recipient's result and reply."""
     where = f"via {data['upstream']}"
     if data.get("host"):
         where += f" at {data['host']}"
-    tls = data["tls"] if data.get("tls") not in ("", "none", None) else "no TLS"
-    print_text(f"{where}, {tls}, {data['seconds']:.2f} s", _IN)
+    if data.get("address", "") not in where:
+        where += f" ({data['address']})"
+    print_text(f"{where}, {_protection(data)}, {_times(data)}", _IN)
+    if data.get("reason"):
+        print_text(f"why: {data['reason']}", _IN)
+    if data.get("stage"):
+        print_text(f"failed at {data['stage']}", _IN)
     for each in data["recipients"]:
-        print_text(f"{each['address']}  {each['result']}: {each['reply']}", _IN)
+        again = f"; again at {each['next']}" if each.get("next") else ""
+        print_text(f"{each['address']}  {each['result']}: {each['reply']}{again}", _IN)
+
+
+def _protection(data: Mapping[str, Any]) -> str:
+    if data.get("tls") in ("", "none", None):
+        return "no TLS"
+    cipher = f" with {data['cipher']}" if data.get("cipher") else ""
+    verified = ", verified" if data.get("verified") else ""
+    return f"{data['tls']}{cipher}{verified}"
+
+
+def _times(data: Mapping[str, Any]) -> str:
+    whole = f"{data['seconds']:.2f} s"
+    if not ("waited" in data or "took" in data):
+        return whole
+    connection = "kept connection" if data.get("kept") else "connection"
+    return (
+        f"{whole}: {connection} {data.get('waited', 0):.2f}, transaction {data.get('took', 0):.2f}"
+    )
 
 
 def show_steps(steps: Sequence[Mapping[str, Any]]) -> None:

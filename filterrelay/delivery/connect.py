@@ -5,13 +5,13 @@ import os
 import socket
 import ssl
 from dataclasses import dataclass
-from enum import Enum
 from typing import cast
 
 import aiosmtplib
 
 from filterrelay.delivery.addresses import PlacesOf, Unresolved, race, system_places
 from filterrelay.delivery.capabilities import capabilities_of
+from filterrelay.delivery.contact import Stage
 from filterrelay.delivery.conversation import Conversation, Peer
 from filterrelay.delivery.tls import Rung, TlsPolicy
 from filterrelay.errors import FilterRelayError
@@ -20,15 +20,6 @@ from filterrelay.mail.reply import Reply
 from filterrelay.wire.replies import reply_of
 
 _CLOSING = 421  # RFC 5321 section 3.8: says nothing of what was asked
-
-
-class Stage(Enum):
-    """How far an attempt to connect came."""
-
-    CONNECT = "connect"
-    GREETING = "greeting"
-    TLS = "tls"
-    LOGIN = "login"
 
 
 @dataclass

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from filterrelay.delivery.capabilities import Capabilities
+from filterrelay.delivery.contact import Stage
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.reply import Reply
 from filterrelay.wire.data import dot_stuffed, stuffed_chunks
@@ -22,6 +23,7 @@ _CHUNK = 64 * 1024
 _SLOWEST = 16 * 1024  # octets a second that a body may take at least, for the final reply's time
 _FAREWELL = 2.0  # seconds for the answer to QUIT
 _CLOSING = 421  # RFC 5321 section 3.8: the server closes, whatever was asked
+_STAGES = {b"RCPT": Stage.RCPT, b"DATA": Stage.DATA}
 
 
 @dataclass
@@ -30,7 +32,7 @@ class ConversationLost(FilterRelayError):
 
     reply: a 421, when the server said one. heard: whether it had answered
     anything in this transaction. after_dot: whether it may have taken the message.
-    status: what RFC 3463 calls the trouble.
+    status: what RFC 3463 calls the trouble. stage: what was not answered.
     """
 
     reason: str
@@ -38,6 +40,7 @@ class ConversationLost(FilterRelayError):
     heard: bool = False
     after_dot: bool = False
     status: str = "4.4.2"
+    stage: Stage = Stage.MAIL
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +62,16 @@ class Conversation(asyncio.Protocol):
     """An established connection; one transaction at a time.
 
     timeout: seconds a reply may take; the one after the final dot may take
-    twice that, and longer for big messages (RFC 5321 section 4.5.3.2).
+    twice that, and longer for big messages (RFC 5321 section 4.5.3.2). address: the far
+    side's `IP:port`. cipher: TLS's, or empty. refused: where the last transaction wasn't
+    accepted as a whole.
     """
 
     def __init__(self, transport: asyncio.Transport, peer: Peer, timeout: float) -> None:
         self.peer = peer
         self.transactions = 0
         self.opened = 0.0
+        self.refused: Stage | None = None
         self.on_lost: Callable[[Conversation], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._transport = transport
@@ -78,11 +84,14 @@ class Conversation(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = math.inf
         self._needs_reset = False
+        self._asked = b""
         self._heard = False
         self._after_dot = False
         self._ended = ""
         self._gone = asyncio.Event()
         self.opened = self._loop.time()
+        self.address = _address(transport)
+        self.cipher = (transport.get_extra_info("cipher") or ("",))[0]
         transport.set_protocol(self)
         if transport.is_closing():
             self._ended = "closed right after the greeting"
@@ -106,13 +115,16 @@ class Conversation(asyncio.Protocol):
             if sender_reply.code // 100 != 2:
                 answers = [sender_reply] * len(answers)
             accepted = [answer.code // 100 == 2 for answer in answers]
+            self.refused = _refused(sender_reply, answers, go)
             if go.code != 354:
                 if go.code // 100 not in (4, 5):
-                    raise self._broken(f"answered DATA with {go.code}")
+                    raise self._broken(f"answered DATA with {go.code}", Stage.DATA)
                 self._needs_reset = sender_reply.code // 100 == 2
                 last = go
             elif any(accepted):
                 last = await self._body(body)
+                if last.code // 100 != 2:
+                    self.refused = self._stage(0)
             else:
                 # RFC 2920 section 3.1: a 354 without recipients is answered with the dot alone
                 await self._exchange(dot_stuffed(b""), 1)
@@ -146,6 +158,7 @@ class Conversation(asyncio.Protocol):
 
     async def _body(self, body: bytes) -> Reply:
         """The reply to the final dot, or a refusal that came before it."""
+        self._asked = b""
         patience = 2 * self._timeout + len(body) / _SLOWEST
         if len(body) <= _WHOLE:
             self._after_dot = True
@@ -157,7 +170,7 @@ class Conversation(asyncio.Protocol):
             self._deadline = self._loop.time() + patience
         (reply,) = await self._answers()
         if not self._after_dot and reply.code // 100 == 2:
-            raise self._broken("accepted a message before its end")
+            raise self._broken("accepted a message before its end", Stage.BODY)
         return reply
 
     async def _in_chunks(self, body: bytes) -> None:
@@ -175,6 +188,7 @@ class Conversation(asyncio.Protocol):
             self._write(chunk)
 
     async def _exchange(self, commands: bytes, count: int) -> list[Reply]:
+        self._asked = commands
         self._expect(count, self._timeout)
         self._write(commands)
         return await self._answers()
@@ -207,8 +221,8 @@ class Conversation(asyncio.Protocol):
         if replies[-1].code == _CLOSING:
             self._spoil("closed by the server (421)")
             if not self._after_dot:
-                heard = self._heard or len(replies) > 1
-                raise ConversationLost(self._ended, replies[-1], heard=heard)
+                heard, stage = self._heard or len(replies) > 1, self._stage(len(replies) - 1)
+                raise ConversationLost(self._ended, replies[-1], heard=heard, stage=stage)
         self._heard = True
         return replies
 
@@ -269,8 +283,10 @@ class Conversation(asyncio.Protocol):
     def _fail(self, reason: str) -> None:
         waiter = self._waiter
         if waiter is not None and not waiter.done():
-            heard = self._heard or bool(self._replies)
-            waiter.set_exception(ConversationLost(reason, None, heard, self._after_dot))
+            heard, stage = self._heard or bool(self._replies), self._stage(len(self._replies))
+            waiter.set_exception(
+                ConversationLost(reason, None, heard, self._after_dot, stage=stage)
+            )
             waiter.exception()  # seen, even if a cancelled transaction no longer awaits it
 
     def _watch(self) -> None:
@@ -292,10 +308,19 @@ class Conversation(asyncio.Protocol):
         self._fail(reason)
         self._transport.abort()
 
-    def _broken(self, reason: str) -> ConversationLost:
+    def _broken(self, reason: str, stage: Stage) -> ConversationLost:
         """Ends the conversation with a server whose answers can't be believed."""
         self.abort(reason)
-        return ConversationLost(reason, heard=True, status="4.5.0")  # RFC 3463 section 3.6
+        status = "4.5.0"  # RFC 3463 section 3.6
+        return ConversationLost(reason, heard=True, status=status, stage=stage)
+
+    def _stage(self, answered: int) -> Stage:
+        """What the reply is to that comes after so many."""
+        if self._after_dot:
+            return Stage.END
+        if not self._asked:
+            return Stage.BODY
+        return _STAGES.get(self._asked.split(b"\r\n")[answered][:4], Stage.MAIL)
 
     def quit(self) -> None:
         """Says QUIT and closes, whatever is answered."""
@@ -311,3 +336,20 @@ class Conversation(asyncio.Protocol):
         """The same, returning when the connection is gone; for who ends the event loop then."""
         self.quit()
         await self._gone.wait()
+
+
+def _refused(sender: Reply, answers: Sequence[Reply], go: Reply) -> Stage | None:
+    """Which part of the envelope was the first not to be accepted."""
+    if sender.code // 100 != 2:
+        return Stage.MAIL
+    if any(answer.code // 100 != 2 for answer in answers):
+        return Stage.RCPT
+    return None if go.code == 354 else Stage.DATA
+
+
+def _address(transport: asyncio.Transport) -> str:
+    """The far side's `IP:port`; empty for a Unix socket."""
+    peer = transport.get_extra_info("peername")
+    if not isinstance(peer, tuple):
+        return ""
+    return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"

@@ -8,7 +8,8 @@ from typing import Any
 
 import structlog
 
-from filterrelay.delivery.connect import Dialing, HostUnavailable, Stage, connect
+from filterrelay.delivery.connect import Dialing, HostUnavailable, connect
+from filterrelay.delivery.contact import Stage
 from filterrelay.delivery.conversation import Conversation
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import Endpoint

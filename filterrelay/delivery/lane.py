@@ -49,7 +49,8 @@ class Part:
     since: when it was put there, by the clock's monotonic time. answer: what becomes of
     it without an attempt, None when there is to be one. counted: the spool
     knows of the attempt. trying: the far side may have seen something of it. settling:
-    the far side has answered, and the result is on its way to disk.
+    the far side has answered, and the result is on its way to disk. reason: why it goes
+    this way, for the trace.
     """
 
     flight: Flight
@@ -61,6 +62,7 @@ class Part:
     counted: bool = False
     trying: bool = False
     settling: bool = False
+    reason: str = ""
 
 
 @dataclass(slots=True, eq=False)

@@ -9,7 +9,8 @@ from typing import Any
 
 import structlog
 
-from filterrelay.delivery.lane import Part
+from filterrelay.delivery.lane import Flight, Part
+from filterrelay.observe.clock import Clock
 from filterrelay.spool.store import Settlement, Spool, StoredRecipient
 
 _AT_ONCE = 256  # settlements in one go
@@ -23,10 +24,11 @@ class Returns:
     on_first: is told when there is something to flush.
     """
 
-    def __init__(self, spool: Spool, on_first: Callable[[], None]) -> None:
+    def __init__(self, spool: Spool, on_first: Callable[[], None], clock: Clock) -> None:
         self._spool = spool
         self._on_first = on_first
-        self._waiting: deque[Settlement] = deque()
+        self._clock = clock
+        self._waiting: deque[tuple[Settlement, Flight]] = deque()
 
     def untried(self, part: Part, due: datetime, last_reply: str = "") -> None:
         """Nobody has begun with it: it is for whoever looks first after that time.
@@ -47,9 +49,9 @@ class Returns:
         """What the spool says of it stays true; only the lease ends."""
         self._add(part, ())
 
-    def message(self, message_id: str) -> None:
+    def message(self, flight: Flight) -> None:
         """A message of which nothing was taken yet."""
-        self._put(Settlement(message_id, ()))
+        self._put(Settlement(flight.message.id, ()), flight)
 
     def _waits(
         self, stored: StoredRecipient, part: Part, due: datetime, last_reply: str
@@ -63,21 +65,28 @@ class Returns:
 
     def _add(self, part: Part, recipients: "list[StoredRecipient] | tuple[()]") -> None:
         release = part.flight.settles()
-        self._put(Settlement(part.flight.message.id, tuple(recipients), release=release))
+        settlement = Settlement(part.flight.message.id, tuple(recipients), release=release)
+        self._put(settlement, part.flight)
 
-    def _put(self, settlement: Settlement) -> None:
-        self._waiting.append(settlement)
+    def _put(self, settlement: Settlement, flight: Flight) -> None:
+        self._waiting.append((settlement, flight))
         self._on_first()
 
     async def flush(self) -> None:
-        """Writes down what waits. What can't be is free again when its lease has run out."""
+        """Writes down what waits. What can't be is tried again next time, while its lease lasts."""
+        again: list[tuple[Settlement, Flight]] = []
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _AT_ONCE))]
             results = await asyncio.gather(
-                *(self._spool.settle(settlement) for settlement in batch), return_exceptions=True
+                *(self._spool.settle(settlement) for settlement, _ in batch),
+                return_exceptions=True,
             )
-            for settlement, result in zip(batch, results, strict=True):
-                if isinstance(result, Exception):
-                    _log.warning(
-                        "lease_not_returned", message_id=settlement.message_id, reason=str(result)
-                    )
+            for (settlement, flight), result in zip(batch, results, strict=True):
+                if not isinstance(result, Exception):
+                    continue
+                _log.warning(
+                    "lease_not_returned", message_id=settlement.message_id, reason=str(result)
+                )
+                if self._clock.now() < flight.until:
+                    again.append((settlement, flight))
+        self._waiting += again

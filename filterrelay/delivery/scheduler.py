@@ -97,7 +97,7 @@ class Scheduler:
         self._stopped = self._ended = False  # nothing more is leased; no lease is kept
         self._behind = False  # the spool may have more for a lane that is full
         settler = Settler(spool, schedule, reports, clock, metrics, on_attempt=on_attempt)
-        self._returns = Returns(spool, self.nudge)
+        self._returns = Returns(spool, self.nudge, clock)
         self._bodies = Bodies(spool, memory, pace.memory_wait)
         self._sending = Sending(
             spool, self._bodies, self._returns, settler, schedule, clock, self._leaving
@@ -174,11 +174,13 @@ class Scheduler:
         known = self._flights.get(message.id)
         if known is not None:  # our own lease had run out, and is ours again
             known.until = until
-        elif self._leaving.is_set():  # the end came during the look
-            self._returns.message(message.id)
+            return
+        flight = Flight(message, until, False, self._memory.reservation())
+        if self._leaving.is_set():  # the end came during the look
+            self._returns.message(flight)
         else:
             self._launch(
-                Flight(message, until, False, self._memory.reservation()),
+                flight,
                 [r for r in message.pending() if r.next_attempt is None or r.next_attempt <= now],
             )
 
@@ -243,7 +245,7 @@ class Scheduler:
                 self._returns.untried(part, self._clock.now())
         for flight in self._flights.values():
             if not flight.parts:  # nobody has said yet where it goes
-                self._returns.message(flight.message.id)
+                self._returns.message(flight)
 
     def _launch(self, flight: Flight, recipients: Sequence[StoredRecipient]) -> None:
         self._flights[flight.message.id] = flight
@@ -266,7 +268,8 @@ class Scheduler:
         for way, recipients in parts.items():
             lane = self._lanes.of(way)
             full = self._is_full(lane, flight)
-            part = Part(flight, lane, way.hop, recipients, since, _answer(way, recipients))
+            answer = _answer(way, recipients)
+            part = Part(flight, lane, way.hop, recipients, since, answer, reason=way.reason)
             lane.parts += 1
             lane.spooled += not flight.fresh
             if full or self._leaving.is_set():

@@ -17,9 +17,9 @@ from filterrelay.delivery.settle import Settler
 from filterrelay.delivery.upstream import Outage, Sent, UpstreamLike
 from filterrelay.mail.reply import Reply
 from filterrelay.observe.clock import Clock
-from filterrelay.spool.store import NoSuchMessage, NotQueued, Spool, State
+from filterrelay.spool.store import NoSuchMessage, NotQueued, Spool, SpoolFull, State
 
-_DETOUR = timedelta(minutes=1)  # until what finds no memory comes again
+_DETOUR = timedelta(minutes=1)  # until what finds no memory, or no disk, comes again
 _FRESH = 1.0  # seconds in a lane after which an operator may have come in between
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
@@ -71,6 +71,10 @@ class Sending:
             _log.info("set_aside_meanwhile", message_id=flight.message.id)
             self._returns.as_it_is(part)
             return
+        except SpoolFull as full:
+            _log.error("attempt_not_recorded", message_id=flight.message.id, reason=str(full))
+            self._returns.untried(part, self._clock.now() + _DETOUR)
+            return
         except Exception as fault:  # noqa: BLE001  # a seam: what fails each time must end, too
             _log.exception("delivery_failed", message_id=flight.message.id)
             reply = Reply(451, "4.3.0", f"The relay failed: {type(fault).__name__}")
@@ -86,6 +90,7 @@ class Sending:
             self._clock.monotonic() - began,
             body=flight.body,
             release=flight.settles(),
+            reason=part.reason,
         )
 
     async def _tried(

@@ -2,24 +2,23 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain, repeat
 from typing import Any
 
 import structlog
-from prometheus_client import Counter, Histogram
 
 from filterrelay.delivery.attempt import Result, Tried, result_of
+from filterrelay.delivery.record import Judged, Record, Recorder
 from filterrelay.delivery.report import Action, Reports, Told, wants
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.upstream import Sent
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.hop import Hop
 from filterrelay.mail.outcome import Attempt
-from filterrelay.mail.reply import Reply
 from filterrelay.observe.clock import Clock
-from filterrelay.observe.metrics import Metrics, reply_class
+from filterrelay.observe.metrics import Metrics
 from filterrelay.spool.store import (
     Event,
     RecipientState,
@@ -50,21 +49,6 @@ _EVENTS = {
 _log: Any = structlog.get_logger("filterrelay.delivery")
 
 
-@dataclass(slots=True)
-class Judged:
-    """One recipient after an attempt. Not frozen: one is made for every recipient sent to.
-
-    host: empty when the reply is in our own words. action: what is to be reported of it;
-    None when the next hop does that.
-    """
-
-    stored: StoredRecipient
-    result: Result
-    reply: Reply
-    host: str
-    action: Action | None
-
-
 class Settler:
     """Writes an attempt's results down.
 
@@ -86,10 +70,7 @@ class Settler:
         self._schedule = schedule
         self._reports = reports
         self._clock = clock
-        self._on_attempt = on_attempt
-        self._metrics = metrics
-        self._counters: dict[tuple[str, str, str], Counter] = {}
-        self._timers: dict[str, tuple[Histogram, Histogram]] = {}
+        self._recorder = Recorder(metrics, on_attempt)
 
     async def settle(
         self,
@@ -100,11 +81,12 @@ class Settler:
         *,
         body: bytes | None,
         release: bool,
+        reason: str = "",
     ) -> None:
         """Tells the sender what it must know, then records the results for good.
 
         body: the message's bytes, None when they aren't in memory. release:
-        whether the lease ends with this.
+        whether the lease ends with this. reason: why it went this way.
         """
         now = self._clock.now()
         recipients: list[StoredRecipient] = []
@@ -114,8 +96,9 @@ class Settler:
             seen = self._judge(message, hop, each, now)
             judged += seen
             recipients += [j.stored for j in seen]
-            events.append(_event(message.id, hop, each, seen, now, seconds))
-            self._note(message, hop, each, seen, now, seconds)
+            result = Record(message, hop, each.sent, seen, now, seconds, reason)
+            events.append(result.event())
+            self._recorder.note(result)
         if any(j.result != "delivered" or j.stored.recipient.notify for j in judged):
             recipients, more = await self._report(message, judged, now, body)
             events += more
@@ -238,97 +221,6 @@ class Settler:
             j.stored.index: replace(j.stored, state=RecipientState.QUEUED, next_attempt=following)
             for j in concerned
         }
-
-    def _note(
-        self,
-        message: StoredMessage,
-        hop: Hop,
-        tried: Tried,
-        judged: Sequence[Judged],
-        now: datetime,
-        seconds: float,
-    ) -> None:
-        """Counts and logs one transaction, and tells the observers."""
-        sent = tried.sent
-        delay = (now - message.received).total_seconds()
-        upstream = str(hop)
-        attempt_seconds, delivery_seconds = self._timed(hop.upstream)
-        attempt_seconds.observe(seconds)
-        groups: dict[tuple[Result, str], list[Judged]] = {}
-        for each in judged:
-            groups.setdefault((each.result, each.stored.last_reply), []).append(each)
-        for (result, words), members in groups.items():
-            kind = reply_class(members[0].reply.code) if sent.answered else "none"
-            self._counted(hop.upstream, result, kind).inc(len(members))
-            if result == "delivered":
-                delivery_seconds.observe(delay)
-            _log.info(
-                result,
-                message_id=message.id,
-                recipients=[str(each.stored.recipient.address) for each in members],
-                upstream=upstream,
-                host=sent.host,
-                reply=words,
-                delay=round(delay, 3),
-            )
-        if self._on_attempt is not None:
-            for each in judged:
-                self._on_attempt(
-                    Attempt(
-                        message.id,
-                        now,
-                        each.stored.recipient,
-                        upstream,
-                        sent.host,
-                        each.result,
-                        each.reply,
-                        seconds,
-                        each.stored.attempts,
-                    )
-                )
-
-    def _counted(self, *labels: str) -> Counter:
-        upstream, result, kind = labels
-        counter = self._counters.get((upstream, result, kind))
-        if counter is None:
-            counter = self._metrics.deliveries.labels(upstream, result, kind)
-            self._counters[upstream, result, kind] = counter
-        return counter
-
-    def _timed(self, upstream: str) -> tuple[Histogram, Histogram]:
-        timers = self._timers.get(upstream)
-        if timers is None:
-            timers = (
-                self._metrics.attempt_seconds.labels(upstream),
-                self._metrics.delivery_seconds.labels(upstream),
-            )
-            self._timers[upstream] = timers
-        return timers
-
-
-def _event(
-    message_id: str,
-    hop: Hop,
-    tried: Tried,
-    judged: Sequence[Judged],
-    now: datetime,
-    seconds: float,
-) -> Event:
-    data = {
-        "upstream": str(hop),
-        "host": tried.sent.host,
-        "tls": tried.sent.tls,
-        "recipients": [
-            {
-                "address": str(each.stored.recipient.address),
-                "result": each.result,
-                "reply": each.stored.last_reply,
-            }
-            for each in judged
-        ],
-        "seconds": round(seconds, 4),
-    }
-    return Event(message_id, now, "attempt", data)
 
 
 def _action(result: Result, sent: Sent) -> Action | None:

@@ -1,12 +1,14 @@
 """A next hop: its hosts, its connections, and one transaction after another through them."""
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from filterrelay import settings
 from filterrelay.delivery.capabilities import mail_command, rcpt_command, refusal
-from filterrelay.delivery.connect import Dialing, HostUnavailable, Stage
+from filterrelay.delivery.connect import Dialing, HostUnavailable
+from filterrelay.delivery.contact import NONE, Contact, Stage
 from filterrelay.delivery.conversation import Conversation, ConversationLost, Peer
 from filterrelay.delivery.failover import Hosts, Unreachable
 from filterrelay.delivery.pool import Pool
@@ -25,7 +27,7 @@ class Sent:
     replies: the last word on each recipient, in the order asked. answered:
     whether they are the far side's words. dsn: whether it took over the task of
     reporting success (RFC 3461 section 6.2.7). final: whether what it took is delivered
-    with that, and not passed on.
+    with that, and not passed on. contact: how it was met.
     """
 
     replies: Sequence[Reply]
@@ -34,6 +36,7 @@ class Sent:
     answered: bool = True
     dsn: bool = False
     final: bool = False
+    contact: Contact = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +129,18 @@ class Upstream:
             await self._rate.wait()
         fresh = False
         hosts_left = self._host_count
+        watch = _Watch()
         while True:
             try:
                 conversation = await self._pool.acquire(fresh=fresh)
             except Unreachable as unreachable:
-                return _unavailable(unreachable.last, len(recipients))
+                contact = watch.seen(None, unreachable.last.stage)
+                return replace(_unavailable(unreachable.last, len(recipients)), contact=contact)
+            watch.connected(conversation)
             try:
-                return await self._transaction(conversation, envelope, recipients, body)
+                sent = await self._transaction(conversation, envelope, recipients, body)
+                failed = conversation.refused if sent.answered else Stage.OFFER
+                return replace(sent, contact=watch.seen(conversation, failed))
             except ConversationLost as lost:
                 reused = conversation.transactions > 1
                 if not reused:
@@ -140,7 +148,9 @@ class Upstream:
                     if not lost.heard:
                         self._hosts.failed(conversation.peer.rank, _no_service(conversation, lost))
                 if lost.after_dot or (lost.heard and not reused) or not hosts_left:
-                    return _lost(conversation.peer, lost, len(recipients))
+                    contact = watch.seen(conversation, lost.stage)
+                    sent = _lost(conversation.peer, lost, len(recipients))
+                    return replace(sent, contact=contact)
                 fresh = True
             finally:
                 self._pool.release(conversation)
@@ -163,6 +173,35 @@ class Upstream:
             body,
         )
         return Sent(replies, peer.host, peer.tls, dsn=offered.dsn, final=self._is_final)
+
+
+class _Watch:
+    """The times of one attempt."""
+
+    def __init__(self) -> None:
+        self._time = asyncio.get_running_loop().time
+        self._began = self._connected = self._time()
+        self._kept = False
+
+    def connected(self, conversation: Conversation) -> None:
+        """The transaction can begin."""
+        self._connected = self._time()
+        self._kept = conversation.transactions > 0
+
+    def seen(self, conversation: Conversation | None, failed: Stage | None) -> Contact:
+        """How it was in the end; None where there was no conversation."""
+        now = self._time()
+        if conversation is None:
+            return Contact(waited=now - self._began, failed=failed)
+        return Contact(
+            conversation.address,
+            conversation.cipher,
+            conversation.peer.verified,
+            self._kept,
+            self._connected - self._began,
+            now - self._connected,
+            failed,
+        )
 
 
 def _unavailable(unavailable: HostUnavailable, recipients: int) -> Sent:

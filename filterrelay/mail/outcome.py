@@ -64,6 +64,10 @@ class Attempt:
 
     result: `delivered`, `deferred` or `bounced`. reply: the far side's words, or
     ours when it never spoke. host: `name:port`. seconds: connect to last reply.
+    address: the `IP:port` that was spoken to. tls: the version, or `none`; cipher, verified:
+    with what, and whether the certificate proved the host's name. stage: where the
+    transaction failed, as `rcpt`; empty when all of it was accepted. next_attempt: when a
+    deferred recipient is tried again. reason: why the mail goes to this upstream.
     """
 
     message_id: str
@@ -75,3 +79,10 @@ class Attempt:
     reply: Reply
     seconds: float
     number: int
+    address: str = ""
+    tls: str = "none"
+    cipher: str = ""
+    verified: bool = False
+    stage: str = ""
+    next_attempt: datetime | None = None
+    reason: str = ""

@@ -20,6 +20,10 @@ REFUSED_BY = ("policy", "plugin")
 CONNECTION_RESULTS = ("accepted", "refused", "too_many")
 ATTEMPT_RESULTS = ("delivered", "deferred", "bounced")
 REPLY_CLASSES = ("2xx", "4xx", "5xx", "none")
+STAGES = (
+    *("connect", "greeting", "tls", "login", "offer"),
+    *("mail", "rcpt", "data", "body", "after-dot"),
+)
 BREAKER_STATES = {"closed": 0, "half-open": 1, "open": 2}
 
 _QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -133,6 +137,20 @@ class Metrics:
             registry=where,
             multiprocess_mode="livemostrecent",
         )
+        self.queue_messages = Gauge(
+            "filterrelay_queue_messages",
+            "Messages that wait for an upstream, by state; `none` for those never tried.",
+            ["upstream", "state"],
+            registry=where,
+            multiprocess_mode="livemostrecent",
+        )
+        self.queue_oldest = Gauge(
+            "filterrelay_queue_oldest_seconds",
+            "Age of the oldest message that waits for an upstream, by state.",
+            ["upstream", "state"],
+            registry=where,
+            multiprocess_mode="livemostrecent",
+        )
         self.spool_free = Gauge(
             "filterrelay_spool_free_bytes",
             "Space left on the disk of the spool.",
@@ -160,6 +178,19 @@ class Metrics:
         self.attempt_seconds = Histogram(
             "filterrelay_attempt_seconds",
             "One delivery attempt, from taking a connection to the last reply.",
+            ["upstream"],
+            registry=where,
+            buckets=_SLOW,
+        )
+        self.attempt_failures = Counter(
+            "filterrelay_attempt_failures_total",
+            "Transactions of which not everything was accepted, by how far they came.",
+            ["upstream", "stage"],
+            registry=where,
+        )
+        self.connection_seconds = Histogram(
+            "filterrelay_connection_seconds",
+            "An attempt's wait for its connection: for a kept one's turn, or TCP, TLS and login.",
             ["upstream"],
             registry=where,
             buckets=_SLOW,

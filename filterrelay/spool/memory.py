@@ -11,6 +11,7 @@ from filterrelay.spool.store import (
     Deposit,
     Depth,
     Event,
+    HopDepth,
     Lease,
     NoSuchMessage,
     NotQueued,
@@ -237,6 +238,14 @@ class MemorySpool:
             messages={state: len(received) for state, received in times.items()},
             oldest={state: min(received, default=None) for state, received in times.items()},
         )
+
+    async def depth_by_hop(self) -> list[HopDepth]:
+        """The same by next hop, of what is queued or held."""
+        groups: dict[tuple[str, State], list[datetime]] = {}
+        for message in self._messages.values():
+            if message.state is not State.QUARANTINED:
+                groups.setdefault((_hop(message), message.state), []).append(message.received)
+        return [HopDepth(*group, len(times), min(times)) for group, times in groups.items()]
 
     async def expire(self, quarantined_before: datetime, events_before: datetime) -> int:
         """Drops old quarantined messages and old events of messages that are gone."""

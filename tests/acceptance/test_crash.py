@@ -80,6 +80,12 @@ def test_a_smart_host_that_was_down_gets_all_at_a_word(program: Program, sink: S
     acknowledged = set(load.acknowledged)
     listed = program.json_command("queue", "list")
     assert len(listed) == len(acknowledged)
+    waiting = 'filterrelay_queue_messages{state="queued",upstream="provider"}'
+    wait_until(
+        lambda: f"{waiting} {len(listed)}.0" in program.http("/metrics")[1],
+        "all of them by upstream in the metrics",
+        10,
+    )
     sink.up()
     done = program.command("queue", "retry", "--recipient", "*@partner.example")
     assert done.returncode == 0, done.stderr

@@ -1,5 +1,6 @@
 """How a message's trace reads."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -65,6 +66,21 @@ def test_an_attempt_is_a_line_a_recipient(capsys: pytest.CaptureFixture[str]) ->
         "  via provider at mx:25, TLSv1.3, 0.12 s",
         "  ann@partner.example  delivered: 250 2.0.0 OK",
         "  bob@partner.example  deferred: 250 2.0.0 OK",
+    ]
+
+
+def test_an_attempt_tells_all_that_is_known_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    """Why it went there, to which address, how protected, what took the time, what follows."""
+    event = attempt(bob="deferred")
+    event.data["recipients"][0]["next"] = "2026-01-31T09:00:00Z"
+    more = {"address": "192.0.2.1:25", "cipher": "AES", "verified": True, "kept": True}
+    more |= {"waited": 0.025, "took": 0.1, "stage": "rcpt", "reason": "route 2: everybody"}
+    assert told(capsys, replace(event, data={**event.data, **more})) == [
+        "  via provider at mx:25 (192.0.2.1:25), TLSv1.3 with AES, verified, "
+        "0.12 s: kept connection 0.03, transaction 0.10",
+        "  why: route 2: everybody",
+        "  failed at rcpt",
+        "  bob@partner.example  deferred: 250 2.0.0 OK; again at 2026-01-31T09:00:00Z",
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from filterrelay.delivery.upstream import Sent, UpstreamLike
 from filterrelay.plugin.testing import an_envelope
@@ -22,7 +22,14 @@ class Act(Enum):
     DROP = "closes the connection"
 
 
-Answer = str | bytes | Act
+@dataclass(frozen=True)
+class Endless:
+    """The same octets again and again, for as long as somebody takes them."""
+
+    octets: bytes
+
+
+Answer = str | bytes | Act | Endless
 
 _USUAL: Mapping[str, str] = {
     "GREETING": "220 mx.provider.example",
@@ -52,12 +59,14 @@ class FarSide:
     """A server on loopback.
 
     answers: by verb, one or a list that is used up, its last one kept; `GREETING`
-    and `.` (the final dot) are verbs too; after a 421 it closes. extensions: for
-    EHLO. tls: its context for STARTTLS; implicit: TLS at once. hung, closed: set
-    when it has fallen silent, and when a connection has ended.
+    and `.` (the final dot) are verbs too; after a 421 it closes. once: what comes the
+    first time in place of that, also in the middle of a `BODY` and of a `HANDSHAKE` after
+    STARTTLS. extensions: for EHLO. tls: its context for STARTTLS; implicit: TLS at once.
+    hung, closed: set when it has fallen silent, and when a connection has ended.
     """
 
     answers: dict[str, Answer | list[Answer]] = field(default_factory=dict)
+    once: dict[str, Answer] = field(default_factory=dict)
     extensions: Sequence[str] = ("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES")
     tls: ssl.SSLContext | None = None
     implicit: bool = False
@@ -146,16 +155,34 @@ class FarSide:
                 recipients.append(command)
             elif verb == "DATA" and reply.startswith("354"):
                 data = await reader.readexactly(3)
+                await self._interrupt(reader, writer, "BODY")
                 if data != b".\r\n":
                     data += await reader.readuntil(b"\r\n.\r\n")
                 if (await self._answer(writer, ".")).startswith("2"):
                     self.received.append(Received(mail, recipients, data[:-3]))
             elif verb == "STARTTLS" and reply.startswith("220"):
                 assert self.tls is not None
+                await self._interrupt(reader, writer, "HANDSHAKE")
                 await writer.start_tls(self.tls)
                 secure = True
             elif verb == "QUIT":
                 return
+
+    async def _interrupt(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, what: str
+    ) -> None:
+        """Ends what the client has begun, if it was told to: in silence, at once, or with words."""
+        told = self.once.pop(what, None)
+        if told is None:
+            return
+        if told is Act.HANG:
+            self.hung.set()
+            cast("asyncio.Transport", writer.transport).pause_reading()
+            await asyncio.Event().wait()
+        elif told is not Act.DROP:
+            await reader.read(65536)  # else the close would be a reset, and the words lost
+            await _say(writer, told)
+        raise ConnectionError
 
     async def _answer(
         self, writer: asyncio.StreamWriter, verb: str, *, secure: bool = False
@@ -167,14 +194,14 @@ class FarSide:
             return ""
         if answer is Act.DROP:
             raise ConnectionError
-        octets = answer if isinstance(answer, bytes) else f"{answer}\r\n".encode()
-        writer.write(octets)
-        await writer.drain()
+        octets = await _say(writer, answer)
         if octets.startswith(b"421"):
             raise ConnectionError
         return octets.decode("latin-1")
 
     def _told(self, verb: str, *, secure: bool) -> Answer:
+        if verb in self.once:
+            return self.once.pop(verb)
         told = self.answers.get(verb)
         if isinstance(told, list):
             return told.pop(0) if len(told) > 1 else told[0]
@@ -188,6 +215,17 @@ class FarSide:
             last = len(lines) - 1
             return "\r\n".join(f"250{' ' if i == last else '-'}{x}" for i, x in enumerate(lines))
         return _USUAL.get(verb, "502 5.5.1 What?")
+
+
+async def _say(writer: asyncio.StreamWriter, answer: str | bytes | Endless) -> bytes:
+    """The octets said."""
+    while isinstance(answer, Endless):
+        writer.write(answer.octets)
+        await writer.drain()
+    octets = answer if isinstance(answer, bytes) else f"{answer}\r\n".encode()
+    writer.write(octets)
+    await writer.drain()
+    return octets
 
 
 @asynccontextmanager

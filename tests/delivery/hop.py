@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from filterrelay.delivery.contact import Contact
 from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.route import RouteHook, Routes
@@ -54,6 +55,7 @@ class FakeHop:
         self.name = name
         self.connections = 2
         self.dsn = self.final = False
+        self.contact = Contact()
         self.outages: list[Outage | None] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -77,7 +79,7 @@ class FakeHop:
         await self.gate.wait()
         replies = [self.answer(i, r) for i, r in enumerate(recipients)]
         host = "mx.provider.example:25"
-        return Sent(replies, host, "TLSv1.3", dsn=self.dsn, final=self.final)
+        return Sent(replies, host, "TLSv1.3", dsn=self.dsn, final=self.final, contact=self.contact)
 
     def close(self) -> None:
         """Is closed."""

@@ -40,6 +40,33 @@ async def test_after_a_refusal_the_next_message_starts_clean(
         assert side.verbs().count("RSET") == 1
 
 
+@pytest.mark.parametrize("extensions", [("PIPELINING",), ()])
+@pytest.mark.parametrize(
+    "answer", ["451 4.3.0 Not now", "421 4.3.2 Going down", Act.DROP, Act.HANG]
+)
+@pytest.mark.parametrize(
+    ("verb", "stage"), [("MAIL", "mail"), ("RCPT", "rcpt"), ("DATA", "data"), (".", "after-dot")]
+)
+async def test_it_is_known_how_far_a_transaction_came(
+    open_upstream: Opener, extensions: tuple[str, ...], answer: str | Act, verb: str, stage: str
+) -> None:
+    """Whether it was refused or broke off; and after one that was taken there is nothing to say."""
+    config = {"timeout": "100ms"}
+    async with far_side(once={verb: answer}, extensions=extensions) as side:
+        upstream = open_upstream(upstream_settings(side, **config))
+        contact = (await send(upstream, "a@p.x", "b@p.x")).contact
+        assert contact.failed is not None
+        assert contact.failed.value == stage
+        assert contact.address == side.host
+    async with far_side(extensions=extensions) as side:
+        upstream = open_upstream(upstream_settings(side))
+        contacts = [(await send(upstream)).contact for _ in range(2)]
+        assert [(contact.failed, contact.kept) for contact in contacts] == [
+            (None, False),
+            (None, True),
+        ]
+
+
 async def test_a_refused_sender_is_the_result_for_all(open_upstream: Opener) -> None:
     """The reply to MAIL counts, not the complaints about what was pipelined behind it."""
     told = {

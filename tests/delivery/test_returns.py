@@ -49,7 +49,7 @@ async def after(spool: MemorySpool, returns: Returns) -> StoredRecipient:
 async def test_what_nobody_began_with_waits_for_its_next_hop(spool: MemorySpool) -> None:
     """It wasn't tried, and the spool knows now which lane it is for."""
     told: list[bool] = []
-    returns = Returns(spool, lambda: told.append(True))
+    returns = Returns(spool, lambda: told.append(True), FakeClock())
     returns.untried(await a_part(spool), SOON, "451 4.4.1 refused")
     stored = await after(spool, returns)
     assert (stored.attempts, stored.next_attempt, stored.upstream) == (1, SOON, "provider")
@@ -59,7 +59,7 @@ async def test_what_nobody_began_with_waits_for_its_next_hop(spool: MemorySpool)
 @pytest.mark.parametrize("counted", [False, True])
 async def test_an_attempt_that_was_cut_off_counts_once(spool: MemorySpool, counted: bool) -> None:
     """Whether the spool had counted it when it began, or not."""
-    returns = Returns(spool, lambda: None)
+    returns = Returns(spool, lambda: None, FakeClock())
     returns.cut_off(await a_part(spool, counted=counted), SOON)
     stored = await after(spool, returns)
     assert (stored.attempts, stored.next_attempt) == (2, SOON)
@@ -67,7 +67,7 @@ async def test_an_attempt_that_was_cut_off_counts_once(spool: MemorySpool, count
 
 async def test_what_an_operator_did_stays(spool: MemorySpool) -> None:
     """Given back as it is, only the lease ends."""
-    returns = Returns(spool, lambda: None)
+    returns = Returns(spool, lambda: None, FakeClock())
     part = await a_part(spool)
     before = (await spool.get("ID")).recipients[0]
     returns.as_it_is(part)
@@ -77,18 +77,28 @@ async def test_what_an_operator_did_stays(spool: MemorySpool) -> None:
 async def test_one_that_cant_be_returned_stops_no_other(
     spool: MemorySpool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its lease runs out by itself."""
-    returns, settled = Returns(spool, lambda: None), list[str]()
+    """It is tried again until it can be, or its lease has run out by itself."""
+    clock = FakeClock()
+    returns, settled, failing = Returns(spool, lambda: None, clock), list[str](), {"BAD", "WORSE"}
 
     async def settle(settlement: Settlement) -> None:
         await asyncio.sleep(0)
-        if settlement.message_id == "BAD":
+        if settlement.message_id in failing:
             raise SpoolUnavailable("disk")
         settled.append(settlement.message_id)
 
     monkeypatch.setattr(spool, "settle", settle)
-    ids: Sequence[str] = ["A", "BAD", *(f"M{n}" for n in range(100))]
+    ids: Sequence[str] = ["A", "BAD", "WORSE", *(f"M{n}" for n in range(100))]
     for id_ in ids:
-        returns.message(id_)
+        message = replace(a_stored_message(), id=id_)
+        returns.message(Flight(message, SOON, False, MemoryBudget(1).reservation()))
     await returns.flush()
-    assert settled == [id_ for id_ in ids if id_ != "BAD"]
+    assert settled == [id_ for id_ in ids if id_ not in failing]
+    failing.remove("BAD")
+    await returns.flush()
+    assert settled[-1] == "BAD"
+    clock.advance(SOON - clock.now())
+    await returns.flush()
+    failing.clear()
+    await returns.flush()
+    assert "WORSE" not in settled

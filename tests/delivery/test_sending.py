@@ -7,7 +7,7 @@ import pytest
 
 from filterrelay.delivery.scheduler import Pace
 from filterrelay.mail.reply import Reply
-from filterrelay.spool.store import SpoolUnavailable, State
+from filterrelay.spool.store import SpoolFull, SpoolUnavailable, State
 
 from .hop import (
     BODY,
@@ -62,6 +62,26 @@ async def test_a_failure_since_the_mail_came_due_counts_for_all_that_wait() -> N
         (waiting,) = (await get(site)).recipients
         assert (waiting.attempts, waiting.last_reply) == (2, str(REFUSED))
         assert len(hop.asked) == 1
+
+
+async def test_a_due_message_whose_attempt_cant_be_recorded_isnt_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a full disk it waits a minute, and that counts as no attempt."""
+
+    async def begin_attempt(*_: object) -> None:
+        raise SpoolFull(0)
+
+    hop = FakeHop(lambda *_: LATER)
+    async with delivering(hop) as site:
+        await site.submitted()
+        with monkeypatch.context() as full:
+            full.setattr(site.spool, "begin_attempt", begin_attempt)
+            await site.later(QUARTER)
+        (waiting,) = (await get(site)).recipients
+        assert (waiting.attempts, len(hop.asked)) == (1, 1)
+        await site.later(timedelta(minutes=1))
+        assert len(hop.asked) == 2
 
 
 async def test_a_due_message_without_memory_comes_a_minute_later() -> None:

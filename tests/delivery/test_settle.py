@@ -8,7 +8,6 @@ import structlog
 
 from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Envelope
-from filterrelay.mail.reply import Reply
 from filterrelay.settings import RouteRule
 from filterrelay.spool.store import NoSuchMessage, SpoolFull, SpoolUnavailable
 
@@ -298,48 +297,3 @@ async def test_a_report_that_cant_be_written_repeats_no_delivery() -> None:
         await site.submitted(notify=("SUCCESS",))
         with pytest.raises(NoSuchMessage):
             await site.spool.get("ID")
-
-
-async def test_each_transaction_is_in_the_trace() -> None:
-    """With next hop, host, encryption and each recipient's result."""
-    async with delivering(FakeHop(lambda place, _: UNKNOWN if place else TAKEN)) as site:
-        await site.submitted("ID", "a@p.example", "b@p.example")
-        event = next(e for e in await site.spool.events("ID") if e.kind == "attempt")
-        assert event.data == {
-            "upstream": "provider",
-            "host": "mx.provider.example:25",
-            "tls": "TLSv1.3",
-            "recipients": [
-                {"address": "a@p.example", "result": "delivered", "reply": "250 2.0.0 Queued"},
-                {"address": "b@p.example", "result": "bounced", "reply": "550 5.1.1 No such user"},
-            ],
-            "seconds": 0.0,
-        }
-
-
-async def test_observers_hear_of_each_recipient() -> None:
-    """One after the other, with the attempt's number."""
-    async with delivering(FakeHop(lambda *_: LATER)) as site:
-        await site.submitted("ID", "a@p.example", "b@p.example")
-        assert [(str(a.recipient), a.result, a.number) for a in site.attempts] == [
-            ("a@p.example", "deferred", 1),
-            ("b@p.example", "deferred", 1),
-        ]
-
-
-@pytest.mark.parametrize(
-    ("reply", "result", "kind"),
-    [(TAKEN, "delivered", "2xx"), (LATER, "deferred", "4xx"), (UNKNOWN, "bounced", "5xx")],
-)
-async def test_results_are_counted_and_logged(reply: Reply, result: str, kind: str) -> None:
-    """One line and one count a result."""
-    with structlog.testing.capture_logs() as lines:
-        async with delivering(FakeHop(lambda *_: reply)) as site:
-            await site.submitted()
-            labels = {"upstream": "provider", "result": result, "reply": kind}
-            registry = site.metrics.registry
-            assert registry.get_sample_value("filterrelay_deliveries_total", labels) == 1
-    (line,) = [line for line in lines if line["event"] == result]
-    assert line["message_id"] == "ID"
-    assert line["recipients"] == ["bob@partner.example"]
-    assert line["reply"] == str(reply)

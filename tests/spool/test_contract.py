@@ -609,6 +609,26 @@ async def test_the_depth_counts_by_state(spool: Spool) -> None:
     assert depth.oldest[State.HELD] is None
 
 
+async def test_the_depth_is_known_by_next_hop(spool: Spool) -> None:
+    """Of what waits and what is held; what was never tried waits for no hop yet."""
+    for id_, hop in (("M1", "a"), ("M2", "a"), ("M3", "mx:b"), ("M4", "a")):
+        message = stored(id_, received=NOON + int(id_[1]) * MINUTE)
+        await spool.commit(deposit(message))
+        waiting = tuple(replace(r, upstream=hop, next_attempt=NOON) for r in message.recipients)
+        await spool.settle(Settlement(id_, waiting))
+    await spool.hold(["M4"], "look at it", NOON)
+    await spool.commit(deposit(stored("FRESH")))
+    await spool.commit(quarantined("SPAM"))
+    found = {(each.hop, each.state): each for each in await spool.depth_by_hop()}
+    assert {key: each.messages for key, each in found.items()} == {
+        ("a", State.QUEUED): 2,
+        ("mx:b", State.QUEUED): 1,
+        ("a", State.HELD): 1,
+        ("", State.QUEUED): 1,
+    }
+    assert found["a", State.QUEUED].oldest == NOON + MINUTE
+
+
 async def test_old_quarantine_is_dropped(spool: Spool) -> None:
     """What nobody looked at in time goes, and the trace says why."""
     await spool.commit(quarantined("OLD", received=NOON - DAY))

@@ -179,3 +179,14 @@ async def greeted(
         hello = await conversation.ask(b"EHLO client.office.example")
         assert hello.code == 250, hello
         yield conversation
+
+
+def submit(port: int, recipients: Iterable[str], message: bytes) -> None:
+    """Has a message from ann@office.example accepted, over a connection of its own."""
+
+    async def deliver() -> Answer:
+        async with greeted(port) as conversation:
+            return await conversation.deliver("ann@office.example", recipients, message)
+
+    answer = asyncio.run(deliver())
+    assert answer.code == 250, answer

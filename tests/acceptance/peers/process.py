@@ -54,21 +54,26 @@ def free_port() -> int:
     raise RuntimeError("no free port among a hundred tried")
 
 
+def bound(host: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """Two sockets for UDP and TCP bound to this port. Raises OSError."""
+    udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    tcp = socket.socket()
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        udp.bind((host, port))
+        tcp.bind((host, port))
+    except OSError:
+        udp.close()
+        tcp.close()
+        raise
+    return udp, tcp
+
+
 def udp_and_tcp() -> tuple[socket.socket, socket.socket]:
     """Two sockets bound to one port, as a name server has them."""
     for _ in range(20):
-        udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        tcp = socket.socket()
-        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        port = free_port()
-        try:
-            udp.bind((LOOPBACK, port))
-            tcp.bind((LOOPBACK, port))
-        except OSError:  # free for the one, taken for the other
-            udp.close()
-            tcp.close()
-        else:
-            return udp, tcp
+        with contextlib.suppress(OSError):  # free for the one, taken for the other
+            return bound(LOOPBACK, free_port())
     raise RuntimeError("no port is free for both UDP and TCP")
 
 

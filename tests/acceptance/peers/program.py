@@ -66,8 +66,9 @@ def _listeners() -> list[dict[str, Any]]:
 class Program:
     """filterrelay in a directory of its own; `config` may be changed before start().
 
-    ports: by listener name, and `metrics`. It runs in its own process group, so
-    that kill_all() takes everything it has started along.
+    ports: by listener name, and `metrics`. wrapper: a command that starts it, its arguments
+    in front of it. It runs in its own process group, so that kill_all() takes everything it
+    has started along.
     """
 
     def __init__(self, home: Path, certificates: Certificates, upstream_port: int) -> None:
@@ -95,6 +96,7 @@ class Program:
             "log": {"format": "json"},
         }
         self.write_users(USERS)
+        self.wrapper: Sequence[str] = ()
         self._process: Process | None = None
         self._logs = 0
 
@@ -134,7 +136,8 @@ class Program:
         self.write_config()
         self._logs += 1
         log = self.home / f"program-{self._logs}.log"
-        self._process = Process([program_path(), "serve", "-c", str(self.file)], log)
+        command = [*self.wrapper, program_path(), "serve", "-c", str(self.file)]
+        self._process = Process(command, log)
 
         def ready() -> bool:
             if self.process.exit_code is not None:

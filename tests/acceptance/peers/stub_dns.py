@@ -15,7 +15,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
-from .process import LOOPBACK, udp_and_tcp
+from .process import LOOPBACK, bound, udp_and_tcp
 
 SERVFAIL = "SERVFAIL"
 TIMEOUT = "TIMEOUT"
@@ -99,9 +99,14 @@ def txt(text: str) -> list[str]:
 
 
 @contextmanager
-def run_dns(records: Mapping[tuple[str, str], list[str] | str]) -> Iterator[StubDns]:
-    """A server with these records; they may be changed while it runs."""
-    udp, tcp = udp_and_tcp()
+def run_dns(
+    records: Mapping[tuple[str, str], list[str] | str], host: str = ""
+) -> Iterator[StubDns]:
+    """A server with these records; they may be changed while it runs.
+
+    host: the address at which it has the usual port, for whoever can't be told another.
+    """
+    udp, tcp = bound(host, 53) if host else udp_and_tcp()
     stub = StubDns(udp.getsockname()[1], dict(records))
     tcp.listen()
     threads = [

@@ -1,0 +1,84 @@
+"""What the metrics say of what waits for each upstream."""
+
+from datetime import timedelta
+
+import pytest
+
+from filterrelay.observe.metrics import Metrics
+from filterrelay.plugin.testing import SOME_TIME, FakeClock
+from filterrelay.spool.memory import MemorySpool
+from filterrelay.spool.store import HopDepth, State
+from filterrelay.supervisor.queue_gauges import QueueGauges
+
+QUEUED, HELD = State.QUEUED, State.HELD
+
+
+class CountedSpool(MemorySpool):
+    """Says what it was told to, and takes its time."""
+
+    depths: tuple[HopDepth, ...] = ()
+    looks = 0
+    seconds = 0.0
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock)
+        self._fake = clock
+
+    async def depth_by_hop(self) -> list[HopDepth]:
+        """What it was told to say."""
+        self.looks += 1
+        self._fake.advance(timedelta(seconds=self.seconds))
+        return list(self.depths)
+
+
+def gauges(spool: CountedSpool, clock: FakeClock) -> tuple[QueueGauges, Metrics]:
+    """Those of a file with one upstream."""
+    metrics = Metrics()
+    return QueueGauges(["provider"], spool, metrics, clock), metrics
+
+
+async def test_the_queue_is_told_by_upstream_and_state() -> None:
+    """Direct delivery in sum, whatever its destinations; zero when nothing waits any more."""
+    clock = FakeClock()
+    spool = CountedSpool(clock)
+    kept, metrics = gauges(spool, clock)
+
+    def told(upstream: str, state: State) -> tuple[float | None, float | None]:
+        labels = {"upstream": upstream, "state": state.value}
+        value = metrics.registry.get_sample_value
+        return (
+            value("filterrelay_queue_messages", labels),
+            value("filterrelay_queue_oldest_seconds", labels),
+        )
+
+    now = clock.now()
+    spool.depths = (
+        HopDepth("provider", QUEUED, 5, now - timedelta(minutes=1)),
+        HopDepth("provider+required#slow", QUEUED, 2, now - timedelta(minutes=2)),
+        HopDepth("provider", HELD, 1, now),
+        HopDepth("mx:a.example", QUEUED, 3, now - timedelta(hours=1)),
+        HopDepth("mx:b.example", QUEUED, 4, now),
+        HopDepth("", QUEUED, 1, now),
+        HopDepth("gone-from-the-file", QUEUED, 1, now),
+    )
+    await kept.look()
+    assert told("provider", QUEUED) == (7, 120)
+    assert told("provider", HELD) == (1, 0)
+    assert told("mx", QUEUED) == (7, 3600)
+    assert told("none", QUEUED) == (2, 0)
+    spool.depths = ()
+    await kept.look()
+    assert told("provider", QUEUED) == (0, 0)
+
+
+@pytest.mark.parametrize(("seconds", "looks"), [(0.0, 10), (1.0, 1)])
+async def test_a_long_queue_is_counted_less_often(seconds: float, looks: int) -> None:
+    """Counting takes a fiftieth of the time at most."""
+    clock = FakeClock(SOME_TIME)
+    spool = CountedSpool(clock)
+    spool.seconds = seconds
+    kept, _ = gauges(spool, clock)
+    for _ in range(10):
+        await kept.look()
+        clock.advance(timedelta(seconds=5))
+    assert spool.looks == looks

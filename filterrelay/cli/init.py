@@ -98,7 +98,8 @@ def _smart_host(text: str) -> str:
     from filterrelay.mail.endpoint import parse_endpoint
 
     try:
-        parse_endpoint(text)
+        if parse_endpoint(text).is_unix:
+            raise ValueError("a smart host isn't reached over a Unix socket; LMTP servers are")
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--upstream") from None
     return text

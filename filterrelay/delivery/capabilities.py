@@ -22,6 +22,7 @@ class Capabilities:
     """
 
     pipelining: bool = False
+    chunking: bool = False
     eight_bit: bool = False
     smtputf8: bool = False
     dsn: bool = False
@@ -35,6 +36,7 @@ def capabilities_of(extensions: Mapping[str, str]) -> Capabilities:
     size = extensions.get("size", "").strip()
     return Capabilities(
         pipelining="pipelining" in extensions,
+        chunking="chunking" in extensions,
         eight_bit="8bitmime" in extensions,
         smtputf8="smtputf8" in extensions,
         dsn="dsn" in extensions,

@@ -62,7 +62,7 @@ class Dialing:
     """How the hosts of one upstream are spoken to.
 
     hostname: our name for EHLO. connect_timeout: seconds for TCP and for the
-    TLS handshake. timeout: seconds for a reply.
+    TLS handshake. timeout: seconds for a reply. lmtp: whether LMTP is spoken (RFC 2033).
     """
 
     hostname: str
@@ -70,16 +70,26 @@ class Dialing:
     login: Login | None
     connect_timeout: float
     timeout: float
+    lmtp: bool = False
+
+    @property
+    def port(self) -> int:
+        """The port of a host that comes without one; LMTP has none of its own (RFC 2033 5)."""
+        return 24 if self.lmtp else 25
 
 
 async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -> Conversation:
     """A conversation with the host, protected as the rung says. Raises HostUnavailable.
 
     A rung that wants STARTTLS ends in plain text only where the policy allows it
-    and the server doesn't offer it.
+    and the server doesn't offer it. On a Unix socket there is nobody to hide from.
     """
     host = str(endpoint)
-    connection = await _tcp(endpoint, dialing.connect_timeout)
+    if endpoint.is_unix:
+        rung = Rung.PLAIN
+        connection = await _unix(endpoint, dialing.connect_timeout)
+    else:
+        connection = await _tcp(endpoint, dialing.connect_timeout)
     smtp = aiosmtplib.SMTP(
         hostname=endpoint.host,
         local_hostname=dialing.hostname,
@@ -95,7 +105,7 @@ async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -
             timeout=dialing.connect_timeout if rung is Rung.IMPLICIT else dialing.timeout
         )
         stage = Stage.GREETING
-        await _hello(smtp)
+        await _hello(smtp, dialing)
         stage = Stage.TLS
         encrypted = await _encrypt(smtp, host, dialing, rung)
         stage = Stage.LOGIN
@@ -145,12 +155,38 @@ async def _tcp(endpoint: Endpoint, timeout: float) -> socket.socket:
         error = OSError(f"no answer within {timeout:g} s")
     except OSError as unknown:
         error = unknown
+    raise _unreachable(endpoint, error) from error
+
+
+async def _unix(endpoint: Endpoint, timeout: float) -> socket.socket:
+    """A connected Unix socket."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.setblocking(False)
+        async with asyncio.timeout(timeout):
+            await asyncio.get_running_loop().sock_connect(connection, endpoint.path)
+    except OSError as refused:
+        connection.close()
+        raise _unreachable(endpoint, refused) from refused
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _unreachable(endpoint: Endpoint, error: OSError) -> HostUnavailable:
     host = str(endpoint)
     reply = Reply(451, "4.4.1", f"connect to {host}: {_words(error)}")  # RFC 3463 section 3.5
-    raise HostUnavailable(host, Stage.CONNECT, reply) from error
+    return HostUnavailable(host, Stage.CONNECT, reply)
 
 
-async def _hello(smtp: aiosmtplib.SMTP) -> None:
+async def _hello(smtp: aiosmtplib.SMTP, dialing: Dialing) -> None:
+    if dialing.lmtp:
+        said = await smtp.execute_command(b"LHLO", dialing.hostname.encode())
+        if said.code // 100 != 2:
+            raise aiosmtplib.SMTPHeloError(said.code, said.message)
+        smtp.last_ehlo_response = said  # which reads the extensions
+        return
     try:
         await smtp.ehlo()
     except aiosmtplib.SMTPHeloError:
@@ -185,7 +221,7 @@ async def _encrypt(smtp: aiosmtplib.SMTP, host: str, dialing: Dialing, rung: Run
         raise HostUnavailable(
             host, Stage.TLS, _lost(host, Stage.TLS, failed), lower=None if cut else lower
         ) from failed
-    await _hello(smtp)
+    await _hello(smtp, dialing)
     return True
 
 
@@ -228,6 +264,7 @@ def _conversation(
         rank,
         tls=(encrypted.version() or "TLS") if encrypted is not None else "none",
         verified=encrypted is not None and rung is not Rung.UNVERIFIED,
+        lmtp=dialing.lmtp,
         capabilities=capabilities_of(smtp.esmtp_extensions),
     )
     return Conversation(transport, peer, dialing.timeout)

@@ -15,8 +15,6 @@ from filterrelay.mail.hop import Hop
 from filterrelay.observe.metrics import Metrics
 from filterrelay.settings.routes import DIRECT
 
-_SMTP_PORT = 25
-
 
 @dataclass
 class BadUpstream(FilterRelayError):
@@ -48,6 +46,7 @@ def dialing_of(config: settings.Upstream, hostname: str, tls: str = "") -> Diali
         login=Login(config.username, password) if config.username else None,
         connect_timeout=config.connect_timeout.total_seconds(),
         timeout=config.timeout.total_seconds(),
+        lmtp=config.protocol == "lmtp",
     )
 
 
@@ -95,14 +94,13 @@ class Hops:
         known = self._fixed.get((name, tls))
         if known is None:
             config = self._configured[name]
-            if config.protocol != "smtp":
-                raise BadUpstream(name, f"the protocol {config.protocol} can't be spoken")
             try:
-                hosts = [parse_endpoint(host, _SMTP_PORT) for host in config.hosts]
+                port = self._dialing(name, tls).port
+                hosts = [parse_endpoint(host, port) for host in config.hosts]
                 known = self._upstream(Hop(name, tls), hosts)
             except ValueError as bad:
                 raise BadUpstream(name, str(bad)) from bad
-            if any(host.is_unix for host in hosts):
+            if config.protocol != "lmtp" and any(host.is_unix for host in hosts):
                 raise BadUpstream(name, "SMTP goes over TCP, not over a Unix socket")
             self._fixed[name, tls] = known
         return known

@@ -168,11 +168,8 @@ def _unavailable(unavailable: HostUnavailable, recipients: int) -> Sent:
 
 def _lost(peer: Peer, lost: ConversationLost, recipients: int) -> Sent:
     """A deferral; after the final dot nobody knows, and once too often beats never."""
-    if lost.reply is not None:
-        return Sent([lost.reply] * recipients, peer.host, peer.tls)
-    when = " after the end of the message" if lost.after_dot else ""
-    reply = Reply(451, lost.status, f"{peer.host}: {lost.reason}{when}")
-    return Sent([reply] * recipients, peer.host, peer.tls, answered=False)
+    answered = lost.reply is not None
+    return Sent([lost.deferral(peer.host)] * recipients, peer.host, peer.tls, answered=answered)
 
 
 def _no_service(conversation: Conversation, lost: ConversationLost) -> HostUnavailable:

@@ -44,8 +44,8 @@ def _listener(listener: Listener) -> Iterator[tuple[str, str]]:
 
 
 def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
-    if upstream.protocol != "smtp":
-        yield "protocol", f"{upstream.protocol} is not there yet; smtp is"
+    if upstream.protocol == "mx":
+        yield "protocol", "mx is not there yet; smtp and lmtp are"
     if upstream.tls == "dane":
         yield "tls", _NO_DANE
     if upstream.xforward:

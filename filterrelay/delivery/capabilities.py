@@ -81,8 +81,8 @@ def _is_international(envelope: Envelope, recipients: Sequence[Recipient], body:
 def mail_command(offered: Capabilities, envelope: Envelope, octets: int) -> bytes:
     """MAIL with the parameters that the server understands.
 
-    Content of 8 bits goes out unchanged even where 8BITMIME isn't offered:
-    rewriting it would break its signatures.
+    What can't be converted goes out with 8 bits even where 8BITMIME isn't offered: most
+    such servers take it all the same.
     """
     parts = [f"MAIL FROM:<{envelope.return_path}>"]
     if offered.size_known:

@@ -89,6 +89,12 @@ class Hops:
         hosts = [Endpoint(host, port) for host in chain.from_iterable(way.site.hosts)]
         return self._upstream(hop, hosts)
 
+    def lacks_eight_bit(self, hop: Hop) -> bool:
+        """Whether the upstream of the file that was spoken to last took mail of 7 bits only."""
+        upstream = self._fixed.get((hop.upstream, hop.tls))
+        offered = upstream.offered if upstream is not None else None
+        return offered is not None and not offered.eight_bit
+
     def _named(self, name: str, tls: str) -> Upstream:
         """The upstream of the file; all mail for it shares one."""
         known = self._fixed.get((name, tls))

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -15,12 +16,15 @@ from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.returns import Returns
 from filterrelay.delivery.settle import Settler
 from filterrelay.delivery.upstream import Outage, Sent, UpstreamLike
+from filterrelay.mail.downgrade import seven_bit
 from filterrelay.mail.reply import Reply
 from filterrelay.observe.clock import Clock
-from filterrelay.spool.store import NoSuchMessage, NotQueued, Spool, State
+from filterrelay.spool.store import NoSuchMessage, NotQueued, Spool, State, StoredMessage
 
 _DETOUR = timedelta(minutes=1)  # until what finds no memory comes again
 _FRESH = 1.0  # seconds in a lane after which an operator may have come in between
+
+SignAgain = Callable[[StoredMessage, bytes], Awaitable[bytes]]  # what has other bytes now
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
 
@@ -28,7 +32,8 @@ _log: Any = structlog.get_logger("filterrelay.delivery")
 class Sending:
     """Takes parts to their end: a result that is recorded, or back to the spool.
 
-    leaving: is set when delivery ends, and nothing is waited for any more.
+    leaving: is set when delivery ends, and nothing is waited for any more. sign: signs
+    what had to be converted; without it that goes out with its signatures broken.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class Sending:
         schedule: RetrySchedule,
         clock: Clock,
         leaving: asyncio.Event,
+        sign: SignAgain | None = None,
     ) -> None:
         self._spool = spool
         self._bodies = bodies
@@ -48,6 +54,7 @@ class Sending:
         self._schedule = schedule
         self._clock = clock
         self._leaving = leaving
+        self._sign = sign
 
     async def deliver(self, part: Part) -> None:
         """Has the part's recipients tried, or waits or gives up what stands against it."""
@@ -106,7 +113,20 @@ class Sending:
         else:
             await self._begin(part)
         part.trying = True
-        return await attempt(upstream, part.flight.message.envelope, part.recipients, body)
+        message = part.flight.message
+        convert = partial(self._converted, message, body)
+        return await attempt(upstream, message.envelope, part.recipients, body, convert)
+
+    async def _converted(self, message: StoredMessage, body: bytes) -> bytes:
+        """The body in 7 bits, signed anew; itself when there is nothing to convert.
+
+        A big one would hold up the others, so it is done in a thread.
+        """
+        converted = await asyncio.to_thread(seven_bit, body)
+        if converted is body:
+            return body
+        _log.info("converted", message_id=message.id, why="the next hop takes 7 bits only")
+        return await self._sign(message, converted) if self._sign is not None else converted
 
     async def _begin(self, part: Part) -> None:
         """Records the attempt, and when the following one would be."""

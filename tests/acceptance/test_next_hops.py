@@ -76,7 +76,7 @@ async def test_postfix_takes_mail_over_tls_with_a_login(
     assert sent.tls.startswith("TLSv1.")
     assert sent.dsn
     upstream.close()
-    said = "ehlo=2 starttls=1 auth=1 mail=5 rcpt=5 data=5 quit=1"
+    said = "ehlo=2 starttls=1 auth=1 mail=5 rcpt=5 bdat=5 quit=1"
     await asyncio.to_thread(wait_until, lambda: said in provider.log(), said)
 
 

@@ -1,5 +1,8 @@
 """What the far side offers decides what it is told, and what it is spared."""
 
+import pytest
+
+from filterrelay.delivery.upstream import SevenBitsOnly
 from filterrelay.mail.envelope import Recipient
 from filterrelay.plugin.testing import an_envelope
 
@@ -47,3 +50,27 @@ async def test_smtputf8_said_but_not_needed_stops_nothing(open_upstream: Opener)
     async with far_side() as side:
         upstream = open_upstream(upstream_settings(side))
         assert codes(await upstream.send(envelope, envelope.recipients, BODY)) == ["250 2.0.0"]
+
+
+EIGHT = "Subject: Lunch\r\n\r\nGrüße\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    ("extensions", "mail"),
+    [(("8BITMIME",), "MAIL FROM:<alice@office.example> BODY=8BITMIME"), ((), None)],
+)
+async def test_eight_bits_go_where_they_are_taken(
+    open_upstream: Opener, extensions: tuple[str, ...], mail: str | None
+) -> None:
+    """Elsewhere nothing is sent before the message is converted."""
+    envelope = an_envelope(body="8BITMIME")
+    async with far_side(extensions=extensions) as side:
+        upstream = open_upstream(upstream_settings(side))
+        if mail is None:
+            with pytest.raises(SevenBitsOnly):
+                await upstream.send(envelope, envelope.recipients, EIGHT)
+        await upstream.send(envelope, envelope.recipients, EIGHT if mail else BODY)
+        assert [message.mail for message in side.received] == [
+            mail or "MAIL FROM:<alice@office.example>"
+        ]
+        assert side.connections == 1

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import cast
@@ -63,6 +64,7 @@ class Dialing:
 
     hostname: our name for EHLO. connect_timeout: seconds for TCP and for the
     TLS handshake. timeout: seconds for a reply. lmtp: whether LMTP is spoken (RFC 2033).
+    ignored: extensions in lower case that aren't used although they are offered.
     """
 
     hostname: str
@@ -71,6 +73,7 @@ class Dialing:
     connect_timeout: float
     timeout: float
     lmtp: bool = False
+    ignored: Collection[str] = ()
 
     @property
     def port(self) -> int:
@@ -259,13 +262,18 @@ def _conversation(
         reply = Reply(451, "4.4.2", f"{host} closed the connection")
         raise HostUnavailable(host, Stage.GREETING, reply)
     encrypted = transport.get_extra_info("ssl_object")
+    offered = {
+        keyword: text
+        for keyword, text in smtp.esmtp_extensions.items()
+        if keyword not in dialing.ignored
+    }
     peer = Peer(
         host,
         rank,
         tls=(encrypted.version() or "TLS") if encrypted is not None else "none",
         verified=encrypted is not None and rung is not Rung.UNVERIFIED,
         lmtp=dialing.lmtp,
-        capabilities=capabilities_of(smtp.esmtp_extensions),
+        capabilities=capabilities_of(offered),
     )
     return Conversation(transport, peer, dialing.timeout)
 

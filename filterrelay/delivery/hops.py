@@ -47,6 +47,7 @@ def dialing_of(config: settings.Upstream, hostname: str, tls: str = "") -> Diali
         connect_timeout=config.connect_timeout.total_seconds(),
         timeout=config.timeout.total_seconds(),
         lmtp=config.protocol == "lmtp",
+        ignored=config.ignore_extensions,
     )
 
 

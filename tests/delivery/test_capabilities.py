@@ -124,6 +124,14 @@ async def test_binary_content_goes_in_chunks_only(
         ] * code.startswith("250")
 
 
+async def test_what_a_server_does_not_master_is_not_used(open_upstream: Opener) -> None:
+    """Whatever it offers; the file says so."""
+    async with far_side(extensions=("PIPELINING", "CHUNKING", "SIZE 1")) as side:
+        config = upstream_settings(side, ignore_extensions=("chunking", "size"))
+        assert codes(await send(open_upstream(config))) == ["250 2.0.0"]
+        assert side.verbs() == ["EHLO", "MAIL", "RCPT", "DATA"]
+
+
 async def test_smtputf8_said_but_not_needed_stops_nothing(open_upstream: Opener) -> None:
     """A plain message goes to an old server although its client said SMTPUTF8."""
     envelope = an_envelope(smtputf8=True)

@@ -39,11 +39,12 @@ async def attempt(
     envelope: Envelope,
     recipients: Sequence[StoredRecipient],
     body: bytes,
-    convert: Callable[[], Awaitable[bytes]],
+    convert: Callable[[], Awaitable[bytes | Reply]],
 ) -> list[Tried]:
     """Tries all recipients once, in as many transactions as the far side's limit makes necessary.
 
-    convert: makes the body one of 7 bits, for a far side that takes no other.
+    convert: makes the body one of 7 bits, for a far side that takes no other, or says why
+    that can't be done now.
     A recipient refused as one too many beside one accepted goes into the next
     transaction at once; some servers say 552 for 452 (RFC 5321 section 4.5.3.1.10).
     """
@@ -56,8 +57,11 @@ async def attempt(
         try:
             sent = await upstream.send(envelope, [stored.recipient for stored in batch], body)
         except SevenBitsOnly:
-            body = await convert()
-            envelope = replace(envelope, body="7BIT")
+            converted = await convert()
+            if isinstance(converted, Reply):  # who has a result already keeps it
+                replies = [converted] * len(waiting)
+                return [*tried, Tried(waiting, Sent(replies, "", answered=False))]
+            envelope, body = replace(envelope, body="7BIT"), converted
             continue
         surplus = _surplus(batch, sent.replies)
         if not surplus:

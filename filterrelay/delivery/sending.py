@@ -11,17 +11,19 @@ import structlog
 
 from filterrelay.delivery.attempt import Tried, attempt
 from filterrelay.delivery.bodies import Bodies
-from filterrelay.delivery.lane import Part
+from filterrelay.delivery.lane import Flight, Part
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.returns import Returns
 from filterrelay.delivery.settle import Settler
 from filterrelay.delivery.upstream import Outage, Sent, UpstreamLike
+from filterrelay.errors import FilterRelayError
 from filterrelay.mail.downgrade import seven_bit
-from filterrelay.mail.reply import Reply
+from filterrelay.mail.reply import NO_MEMORY, Reply
 from filterrelay.observe.clock import Clock
 from filterrelay.spool.store import NoSuchMessage, NotQueued, Spool, State, StoredMessage
 
 _DETOUR = timedelta(minutes=1)  # until what finds no memory comes again
+_GROWTH = 2  # what quoted-printable and base64 at most make of an octet, rounded up
 _FRESH = 1.0  # seconds in a lane after which an operator may have come in between
 
 SignAgain = Callable[[StoredMessage, bytes], Awaitable[bytes]]  # what has other bytes now
@@ -114,19 +116,26 @@ class Sending:
             await self._begin(part)
         part.trying = True
         message = part.flight.message
-        convert = partial(self._converted, message, body)
+        convert = partial(self._converted, part.flight, body)
         return await attempt(upstream, message.envelope, part.recipients, body, convert)
 
-    async def _converted(self, message: StoredMessage, body: bytes) -> bytes:
+    async def _converted(self, flight: Flight, body: bytes) -> bytes | Reply:
         """The body in 7 bits, signed anew; itself when there is nothing to convert.
 
-        A big one would hold up the others, so it is done in a thread.
+        Done in a thread, because a big one would hold up the others.
         """
+        if not await self._bodies.more_of(flight, len(body) * _GROWTH):
+            return NO_MEMORY
         converted = await asyncio.to_thread(seven_bit, body)
-        if converted is body:
-            return body
-        _log.info("converted", message_id=message.id, why="the next hop takes 7 bits only")
-        return await self._sign(message, converted) if self._sign is not None else converted
+        if converted is body or self._sign is None:
+            return converted
+        try:
+            signed = await self._sign(flight.message, converted)
+        except FilterRelayError as failed:
+            _log.error("not_signed_again", message_id=flight.message.id, reason=str(failed))
+            return Reply(451, "4.3.0", "The relay can't sign the converted message now")
+        _log.info("converted", message_id=flight.message.id, why="the next hop takes 7 bits only")
+        return signed
 
     async def _begin(self, part: Part) -> None:
         """Records the attempt, and when the following one would be."""

@@ -7,7 +7,7 @@ import pytest
 from filterrelay.delivery.attempt import attempt, result_of
 from filterrelay.delivery.upstream import Sent, SevenBitsOnly
 from filterrelay.mail.envelope import Envelope, Recipient
-from filterrelay.mail.reply import Reply
+from filterrelay.mail.reply import NO_MEMORY, Reply
 from filterrelay.plugin.testing import an_envelope
 from filterrelay.spool.store import StoredRecipient
 
@@ -120,3 +120,17 @@ async def test_what_only_takes_7_bits_gets_the_message_converted_and_nobody_gets
     assert [len(names) for names in hop.asked] == [100, 100, 50]
     assert hop.bodies == ["Grüße".encode(), b"Gr=C3=BC=C3=9Fe", b"Gr=C3=BC=C3=9Fe"]
     assert len(conversions) == 1
+
+
+async def test_what_cannot_be_converted_now_is_deferred_and_nobody_gets_it_twice() -> None:
+    """Who has had the message before the other host took over has it."""
+    envelope = an_envelope("a@office.example", *(f"r{i}@p.example" for i in range(150)))
+    stored = [StoredRecipient(i, r) for i, r in enumerate(envelope.recipients)]
+
+    async def convert() -> Reply:
+        return NO_MEMORY
+
+    first, second = await attempt(OldHop(lambda *_: TAKEN), envelope, stored, b"\xfc", convert)
+    assert (len(first.recipients), {*first.sent.replies}) == (100, {TAKEN})
+    assert (len(second.recipients), {*second.sent.replies}) == (50, {NO_MEMORY})
+    assert not second.sent.answered

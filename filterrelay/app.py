@@ -6,6 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -24,12 +25,14 @@ from filterrelay.delivery.scheduler import Scheduler
 from filterrelay.doors.admission import WorkerAdmission
 from filterrelay.doors.policy import DoorPolicy
 from filterrelay.doors.server import SmtpDoor
+from filterrelay.intake.conversion import signed_again
 from filterrelay.intake.relaying import RelayRules
 from filterrelay.intake.transaction import Intake, IntakeRules
 from filterrelay.mail.address import parse_mailbox
 from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.outcome import Attempt
+from filterrelay.mail.session import Session
 from filterrelay.observe.budget import MemoryBudget
 from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
@@ -200,12 +203,20 @@ def _core(
     def told(attempt: Attempt) -> None:
         background(chain.tell_attempt(attempt))
 
+    def lacks_eight_bit(session: Session, envelope: Envelope) -> bool:
+        ways = (
+            routes.by_file(envelope.sender, each.address, session.login)
+            for each in envelope.recipients
+        )
+        return any(hops.lacks_eight_bit(way.hop) for way in ways)
+
     budget = MemoryBudget(settings.limits.in_flight_memory // processes, metrics.memory)
     hops = Hops(settings.upstream, settings.route, settings.hostname, metrics, processes, resolver)
+    routes = routes_of(settings, chain.route if chain.routes else None, resolver)
     scheduler = Scheduler(
         spool=spool,
         owner=owner,
-        routes=routes_of(settings, chain.route if chain.routes else None, resolver),
+        routes=routes,
         open_hop=hops.open,
         schedule=RetrySchedule(
             first=settings.delivery.retry,
@@ -218,6 +229,7 @@ def _core(
         metrics=metrics,
         memory=budget,
         on_attempt=told if chain.observed("on_attempt") else None,
+        sign=partial(signed_again, chain),
     )
     rules = {each.name: RelayRules(each, settings.hostname) for each in settings.listener}
     intake = Intake(
@@ -229,6 +241,7 @@ def _core(
         clock,
         metrics,
         background,
+        lacks_eight_bit,
     )
     return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget)
 

@@ -217,7 +217,7 @@ async def _host(upstream: Upstream, host: str, hostname: str) -> Check:
 
 async def _connected(host: str, dialing: Dialing) -> Conversation:
     """A conversation on the first rung of the policy that the host can take."""
-    ladder, endpoint = dialing.tls.ladder, parse_endpoint(host, 25)
+    ladder, endpoint = dialing.tls.ladder, parse_endpoint(host, dialing.port)
     rung = ladder[0]
     while True:
         try:

@@ -98,9 +98,12 @@ def _smart_host(text: str) -> str:
     from filterrelay.mail.endpoint import parse_endpoint
 
     try:
-        parse_endpoint(text)
+        endpoint = parse_endpoint(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--upstream") from None
+    if endpoint.is_unix:
+        why = "a smart host isn't reached over a Unix socket; LMTP servers are"
+        raise typer.BadParameter(why, param_hint="--upstream")
     return text
 
 

@@ -1,10 +1,10 @@
 """One attempt for one message at one next hop: transactions, and what they mean."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from filterrelay.delivery.upstream import Sent, UpstreamLike
+from filterrelay.delivery.upstream import Sent, SevenBitsOnly, UpstreamLike
 from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.reply import Reply
 from filterrelay.spool.store import StoredRecipient
@@ -35,18 +35,34 @@ def result_of(reply: Reply) -> Result:
 
 
 async def attempt(
-    upstream: UpstreamLike, envelope: Envelope, recipients: Sequence[StoredRecipient], body: bytes
+    upstream: UpstreamLike,
+    envelope: Envelope,
+    recipients: Sequence[StoredRecipient],
+    body: bytes,
+    convert: Callable[[], Awaitable[bytes | Reply]],
 ) -> list[Tried]:
     """Tries all recipients once, in as many transactions as the far side's limit makes necessary.
 
+    convert: makes the body one of 7 bits, for a far side that takes no other, or says why
+    that can't be done now.
     A recipient refused as one too many beside one accepted goes into the next
     transaction at once; some servers say 552 for 452 (RFC 5321 section 4.5.3.1.10).
     """
+    if envelope.body == "7BIT" and not body.isascii():
+        envelope = replace(envelope, body="8BITMIME")  # whatever the client said
     tried: list[Tried] = []
     waiting = recipients
     while waiting:
         batch, rest = waiting[:MOST_RECIPIENTS], waiting[MOST_RECIPIENTS:]
-        sent = await upstream.send(envelope, [stored.recipient for stored in batch], body)
+        try:
+            sent = await upstream.send(envelope, [stored.recipient for stored in batch], body)
+        except SevenBitsOnly:
+            converted = await convert()
+            if isinstance(converted, Reply):  # who has a result already keeps it
+                replies = [converted] * len(waiting)
+                return [*tried, Tried(waiting, Sent(replies, "", answered=False))]
+            envelope, body = replace(envelope, body="7BIT"), converted
+            continue
         surplus = _surplus(batch, sent.replies)
         if not surplus:
             tried.append(Tried(batch, sent))

@@ -50,6 +50,14 @@ class Bodies:
                 flight.body = await self._spool.body(flight.message.id)
         return flight.body
 
+    async def more_of(self, flight: Flight, octets: int) -> bool:
+        """Counts so many octets more for what a sender makes of a body; whether there was room."""
+        try:
+            await flight.reservation.grow(flight.reservation.octets + octets, self._wait)
+        except TimeoutError:
+            return False
+        return True
+
     def drop(self, flight: Flight) -> None:
         """Lets go of a body and gives its memory back."""
         self._held.pop(flight.message.id, None)

@@ -3,6 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import idna
+
+from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.reply import Reply
 
@@ -22,7 +25,9 @@ class Capabilities:
     """
 
     pipelining: bool = False
+    chunking: bool = False
     eight_bit: bool = False
+    binary: bool = False
     smtputf8: bool = False
     dsn: bool = False
     requiretls: bool = False
@@ -35,7 +40,9 @@ def capabilities_of(extensions: Mapping[str, str]) -> Capabilities:
     size = extensions.get("size", "").strip()
     return Capabilities(
         pipelining="pipelining" in extensions,
+        chunking="chunking" in extensions,
         eight_bit="8bitmime" in extensions,
+        binary="binarymime" in extensions and "chunking" in extensions,
         smtputf8="smtputf8" in extensions,
         dsn="dsn" in extensions,
         requiretls="requiretls" in extensions,
@@ -60,34 +67,60 @@ def refusal(
         return NO_REQUIRETLS
     if offered.size and len(body) > offered.size:
         return TOO_BIG
-    if envelope.body == "BINARYMIME":
+    if envelope.body == "BINARYMIME" and not offered.binary:
         return NO_BINARY
-    if envelope.smtputf8 and not offered.smtputf8 and _is_international(envelope, recipients, body):
+    if not offered.smtputf8 and _needs_smtputf8(envelope, recipients, body):
         return NO_SMTPUTF8
     return None
 
 
-def _is_international(envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> bool:
-    """Whether an address or a header really has letters beyond ASCII (RFC 6531 section 3.1)."""
-    if envelope.sender is not None and envelope.sender.needs_smtputf8:
+def _needs_smtputf8(envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> bool:
+    """Whether an address, or a header section that was sent so, goes with SMTPUTF8 only.
+
+    An address whose domain alone is beyond ASCII doesn't: that has A-labels
+    (RFC 6531 section 3.2).
+    """
+    addresses = [recipient.address for recipient in recipients]
+    if envelope.sender is not None:
+        addresses.append(envelope.sender)
+    if any(address.needs_smtputf8 and not _in_ascii(address) for address in addresses):
         return True
-    if any(recipient.address.needs_smtputf8 for recipient in recipients):
-        return True
-    return not body[: body.find(b"\r\n\r\n") + 2].isascii()
+    return envelope.smtputf8 and not body[: body.find(b"\r\n\r\n") + 2].isascii()
+
+
+def _in_ascii(address: Address) -> str:
+    """The address with its domain in A-labels; empty when it can't be had in ASCII."""
+    if not address.local.isascii():
+        return ""
+    try:
+        return f"{address.local}@{idna.encode(address.domain, uts46=True).decode()}"
+    except idna.IDNAError:
+        return ""
+
+
+def _path(offered: Capabilities, address: Address | None) -> str:
+    """The mailbox as the server takes it, in angle brackets."""
+    if address is None:
+        return "<>"
+    if address.needs_smtputf8 and not offered.smtputf8:
+        return f"<{_in_ascii(address)}>"
+    return f"<{address}>"
 
 
 def mail_command(offered: Capabilities, envelope: Envelope, octets: int) -> bytes:
     """MAIL with the parameters that the server understands.
 
-    Content of 8 bits goes out unchanged even where 8BITMIME isn't offered:
-    rewriting it would break its signatures.
+    What can't be converted goes out with 8 bits even where 8BITMIME isn't offered: most
+    such servers take it all the same.
     """
-    parts = [f"MAIL FROM:<{envelope.return_path}>"]
+    parts = [f"MAIL FROM:{_path(offered, envelope.sender)}"]
     if offered.size_known:
         parts.append(f"SIZE={octets}")
     if offered.eight_bit and envelope.body == "8BITMIME":
         parts.append("BODY=8BITMIME")
-    if offered.smtputf8 and envelope.smtputf8:
+    if envelope.body == "BINARYMIME":
+        parts.append("BODY=BINARYMIME")
+    if offered.smtputf8 and _is_international(envelope):
         parts.append("SMTPUTF8")
     if envelope.requiretls:
         parts.append("REQUIRETLS")
@@ -99,15 +132,33 @@ def mail_command(offered: Capabilities, envelope: Envelope, octets: int) -> byte
     return _line(parts)
 
 
+def _is_international(envelope: Envelope) -> bool:
+    """Whether its client said so, or a filter has brought in an address beyond ASCII."""
+    addresses = [recipient.address for recipient in envelope.recipients]
+    if envelope.sender is not None:
+        addresses.append(envelope.sender)
+    return envelope.smtputf8 or any(address.needs_smtputf8 for address in addresses)
+
+
 def rcpt_command(offered: Capabilities, recipient: Recipient) -> bytes:
     """RCPT with the DSN parameters, when the server understands them (RFC 3461 section 5.2.1)."""
-    parts = [f"RCPT TO:<{recipient.address}>"]
+    parts = [f"RCPT TO:{_path(offered, recipient.address)}"]
     if offered.dsn:
         if recipient.notify:
             parts.append(f"NOTIFY={','.join(recipient.notify)}")
         if recipient.orcpt:
-            parts.append(f"ORCPT={recipient.orcpt}")
+            parts.append(f"ORCPT={_orcpt(offered, recipient.orcpt)}")
     return _line(parts)
+
+
+def _orcpt(offered: Capabilities, orcpt: str) -> str:
+    """The original recipient, in the form that needs no SMTPUTF8 where that is missing.
+
+    That is RFC 6533's utf-8-addr-xtext.
+    """
+    if offered.smtputf8 or orcpt.isascii():
+        return orcpt
+    return "".join(c if c.isascii() else f"\\x{{{ord(c):X}}}" for c in orcpt)
 
 
 def _line(parts: Sequence[str]) -> bytes:

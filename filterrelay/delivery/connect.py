@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import cast
 
@@ -19,6 +20,7 @@ from filterrelay.mail.endpoint import Endpoint
 from filterrelay.mail.reply import Reply
 from filterrelay.wire.replies import reply_of
 
+_NO_ANSWER = "4.4.1"  # RFC 3463 section 3.5
 _CLOSING = 421  # RFC 5321 section 3.8: says nothing of what was asked
 
 
@@ -55,6 +57,8 @@ class Dialing:
 
     hostname: our name for EHLO. connect_timeout: seconds for TCP and for the
     TLS handshake. timeout: seconds for a reply. places: who knows the hosts' addresses.
+    lmtp: whether LMTP is spoken (RFC 2033). ignored: extensions in lower case that aren't
+    used although they are offered.
     """
 
     hostname: str
@@ -63,16 +67,27 @@ class Dialing:
     connect_timeout: float
     timeout: float
     places: PlacesOf = system_places
+    lmtp: bool = False
+    ignored: Collection[str] = ()
+
+    @property
+    def port(self) -> int:
+        """The port of a host that comes without one; LMTP has none of its own (RFC 2033 5)."""
+        return 24 if self.lmtp else 25
 
 
 async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -> Conversation:
     """A conversation with the host, protected as the rung says. Raises HostUnavailable.
 
     A rung that wants STARTTLS ends in plain text only where the policy allows it
-    and the server doesn't offer it.
+    and the server doesn't offer it. On a Unix socket there is nobody to hide from.
     """
     host = str(endpoint)
-    connection = await _tcp(endpoint, dialing)
+    if endpoint.is_unix:
+        rung = Rung.PLAIN
+        connection = await _unix(endpoint, dialing.connect_timeout)
+    else:
+        connection = await _tcp(endpoint, dialing)
     smtp = aiosmtplib.SMTP(
         hostname=endpoint.host,
         local_hostname=dialing.hostname,
@@ -88,7 +103,7 @@ async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -
             timeout=dialing.connect_timeout if rung is Rung.IMPLICIT else dialing.timeout
         )
         stage = Stage.GREETING
-        await _hello(smtp)
+        await _hello(smtp, dialing)
         stage = Stage.TLS
         encrypted = await _encrypt(smtp, host, dialing, rung)
         stage = Stage.LOGIN
@@ -113,7 +128,7 @@ async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -
 async def _tcp(endpoint: Endpoint, dialing: Dialing) -> socket.socket:
     """A socket connected to the host. Raises HostUnavailable."""
     error: Exception
-    status = "4.4.1"  # RFC 3463 section 3.5
+    status = _NO_ANSWER
     try:
         async with asyncio.timeout(dialing.connect_timeout):
             return await race(await dialing.places(endpoint.host, endpoint.port))
@@ -123,12 +138,38 @@ async def _tcp(endpoint: Endpoint, dialing: Dialing) -> socket.socket:
         error = OSError(f"no answer within {dialing.connect_timeout:g} s")
     except OSError as refused:
         error = refused
+    raise _unreachable(endpoint, error, status) from error
+
+
+async def _unix(endpoint: Endpoint, timeout: float) -> socket.socket:
+    """A connected Unix socket."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.setblocking(False)
+        async with asyncio.timeout(timeout):
+            await asyncio.get_running_loop().sock_connect(connection, endpoint.path)
+    except OSError as refused:
+        connection.close()
+        raise _unreachable(endpoint, refused, _NO_ANSWER) from refused
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _unreachable(endpoint: Endpoint, error: Exception, status: str) -> HostUnavailable:
     host = str(endpoint)
     reply = Reply(451, status, f"connect to {host}: {_words(error)}")
-    raise HostUnavailable(host, Stage.CONNECT, reply) from error
+    return HostUnavailable(host, Stage.CONNECT, reply)
 
 
-async def _hello(smtp: aiosmtplib.SMTP) -> None:
+async def _hello(smtp: aiosmtplib.SMTP, dialing: Dialing) -> None:
+    if dialing.lmtp:
+        said = await smtp.execute_command(b"LHLO", dialing.hostname.encode())
+        if said.code // 100 != 2:
+            raise aiosmtplib.SMTPHeloError(said.code, said.message)
+        smtp.last_ehlo_response = said  # which reads the extensions
+        return
     try:
         await smtp.ehlo()
     except aiosmtplib.SMTPHeloError:
@@ -163,7 +204,7 @@ async def _encrypt(smtp: aiosmtplib.SMTP, host: str, dialing: Dialing, rung: Run
         raise HostUnavailable(
             host, Stage.TLS, _lost(host, Stage.TLS, failed), lower=None if cut else lower
         ) from failed
-    await _hello(smtp)
+    await _hello(smtp, dialing)
     return True
 
 
@@ -201,12 +242,18 @@ def _conversation(
         reply = Reply(451, "4.4.2", f"{host} closed the connection")
         raise HostUnavailable(host, Stage.GREETING, reply)
     encrypted = transport.get_extra_info("ssl_object")
+    offered = {
+        keyword: text
+        for keyword, text in smtp.esmtp_extensions.items()
+        if keyword not in dialing.ignored
+    }
     peer = Peer(
         host,
         rank,
         tls=(encrypted.version() or "TLS") if encrypted is not None else "none",
         verified=encrypted is not None and rung is not Rung.UNVERIFIED,
-        capabilities=capabilities_of(smtp.esmtp_extensions),
+        lmtp=dialing.lmtp,
+        capabilities=capabilities_of(offered),
     )
     return Conversation(transport, peer, dialing.timeout)
 

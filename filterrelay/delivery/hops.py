@@ -17,8 +17,6 @@ from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.services import Resolver
 from filterrelay.settings.routes import DIRECT
 
-_SMTP_PORT = 25
-
 
 @dataclass
 class BadUpstream(FilterRelayError):
@@ -57,6 +55,8 @@ def dialing_of(
         connect_timeout=config.connect_timeout.total_seconds(),
         timeout=config.timeout.total_seconds(),
         places=places,
+        lmtp=config.protocol == "lmtp",
+        ignored=config.ignore_extensions,
     )
 
 
@@ -101,19 +101,24 @@ class Hops:
         hosts = [[Endpoint(host, port) for host in group] for group in way.site.hosts]
         return self._upstream(hop, hosts)
 
+    def lacks_eight_bit(self, hop: Hop) -> bool:
+        """Whether the upstream of the file that was spoken to last took mail of 7 bits only."""
+        upstream = self._fixed.get((hop.upstream, hop.tls))
+        offered = upstream.offered if upstream is not None else None
+        return offered is not None and not offered.eight_bit
+
     def _named(self, name: str, tls: str) -> Upstream:
         """The upstream of the file; all mail for it shares one."""
         known = self._fixed.get((name, tls))
         if known is None:
             config = self._configured[name]
-            if config.protocol != "smtp":
-                raise BadUpstream(name, f"the protocol {config.protocol} can't be spoken")
             try:
-                hosts = [parse_endpoint(host, _SMTP_PORT) for host in config.hosts]
+                port = self._dialing(name, tls).port
+                hosts = [parse_endpoint(host, port) for host in config.hosts]
                 known = self._upstream(Hop(name, tls), [[host] for host in hosts])
             except ValueError as bad:
                 raise BadUpstream(name, str(bad)) from bad
-            if any(host.is_unix for host in hosts):
+            if config.protocol != "lmtp" and any(host.is_unix for host in hosts):
                 raise BadUpstream(name, "SMTP goes over TCP, not over a Unix socket")
             self._fixed[name, tls] = known
         return known

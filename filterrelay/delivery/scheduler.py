@@ -15,7 +15,7 @@ from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.returns import Returns
 from filterrelay.delivery.route import Routes, Way
-from filterrelay.delivery.sending import Sending
+from filterrelay.delivery.sending import Sending, SignAgain
 from filterrelay.delivery.settle import Settler
 from filterrelay.delivery.upstream import Sent, UpstreamLike
 from filterrelay.errors import FilterRelayError
@@ -62,7 +62,7 @@ class Scheduler:
 
     owner: the name in this process's leases. open_hop: makes the connections to a next
     hop. memory: the budget that bodies read from the spool count against. on_attempt: is
-    told of each recipient's attempt.
+    told of each recipient's attempt. sign: signs what is converted on its way.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Scheduler:
         metrics: Metrics,
         memory: MemoryBudget,
         on_attempt: Callable[[Attempt], None] | None = None,
+        sign: SignAgain | None = None,
         pace: Pace | None = None,
     ) -> None:
         self._spool = spool
@@ -100,7 +101,7 @@ class Scheduler:
         self._returns = Returns(spool, self.nudge, clock)
         self._bodies = Bodies(spool, memory, pace.memory_wait)
         self._sending = Sending(
-            spool, self._bodies, self._returns, settler, schedule, clock, self._leaving
+            spool, self._bodies, self._returns, settler, schedule, clock, self._leaving, sign
         )
 
     def submit(self, deposit: Deposit, reservation: Reservation) -> None:

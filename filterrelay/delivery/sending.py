@@ -2,25 +2,38 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
 
 from filterrelay.delivery.attempt import Tried, attempt
 from filterrelay.delivery.bodies import Bodies
-from filterrelay.delivery.lane import Part
+from filterrelay.delivery.lane import Flight, Part
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.returns import Returns
 from filterrelay.delivery.settle import Settler
 from filterrelay.delivery.upstream import Outage, Sent, UpstreamLike
-from filterrelay.mail.reply import Reply
+from filterrelay.errors import FilterRelayError
+from filterrelay.mail.downgrade import seven_bit
+from filterrelay.mail.reply import NO_MEMORY, Reply
 from filterrelay.observe.clock import Clock
-from filterrelay.spool.store import NoSuchMessage, NotQueued, Spool, SpoolFull, State
+from filterrelay.spool.store import (
+    NoSuchMessage,
+    NotQueued,
+    Spool,
+    SpoolFull,
+    State,
+    StoredMessage,
+)
 
 _DETOUR = timedelta(minutes=1)  # until what finds no memory, or no disk, comes again
+_GROWTH = 2  # what quoted-printable and base64 at most make of an octet, rounded up
 _FRESH = 1.0  # seconds in a lane after which an operator may have come in between
+
+SignAgain = Callable[[StoredMessage, bytes], Awaitable[bytes]]  # what has other bytes now
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
 
@@ -28,7 +41,8 @@ _log: Any = structlog.get_logger("filterrelay.delivery")
 class Sending:
     """Takes parts to their end: a result that is recorded, or back to the spool.
 
-    leaving: is set when delivery ends, and nothing is waited for any more.
+    leaving: is set when delivery ends, and nothing is waited for any more. sign: signs
+    what had to be converted; without it that goes out with its signatures broken.
     """
 
     def __init__(
@@ -40,6 +54,7 @@ class Sending:
         schedule: RetrySchedule,
         clock: Clock,
         leaving: asyncio.Event,
+        sign: SignAgain | None = None,
     ) -> None:
         self._spool = spool
         self._bodies = bodies
@@ -48,6 +63,7 @@ class Sending:
         self._schedule = schedule
         self._clock = clock
         self._leaving = leaving
+        self._sign = sign
 
     async def deliver(self, part: Part) -> None:
         """Has the part's recipients tried, or waits or gives up what stands against it."""
@@ -111,7 +127,27 @@ class Sending:
         else:
             await self._begin(part)
         part.trying = True
-        return await attempt(upstream, part.flight.message.envelope, part.recipients, body)
+        message = part.flight.message
+        convert = partial(self._converted, part.flight, body)
+        return await attempt(upstream, message.envelope, part.recipients, body, convert)
+
+    async def _converted(self, flight: Flight, body: bytes) -> bytes | Reply:
+        """The body in 7 bits, signed anew; itself when there is nothing to convert.
+
+        Done in a thread, because a big one would hold up the others.
+        """
+        if not await self._bodies.more_of(flight, len(body) * _GROWTH):
+            return NO_MEMORY
+        converted = await asyncio.to_thread(seven_bit, body)
+        if converted is body or self._sign is None:
+            return converted
+        try:
+            signed = await self._sign(flight.message, converted)
+        except FilterRelayError as failed:
+            _log.error("not_signed_again", message_id=flight.message.id, reason=str(failed))
+            return Reply(451, "4.3.0", "The relay can't sign the converted message now")
+        _log.info("converted", message_id=flight.message.id, why="the next hop takes 7 bits only")
+        return signed
 
     async def _begin(self, part: Part) -> None:
         """Records the attempt, and when the following one would be."""

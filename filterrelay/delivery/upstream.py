@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from filterrelay import settings
-from filterrelay.delivery.capabilities import mail_command, rcpt_command, refusal
+from filterrelay.delivery.capabilities import Capabilities, mail_command, rcpt_command, refusal
 from filterrelay.delivery.connect import Dialing, HostUnavailable
 from filterrelay.delivery.contact import NONE, Contact, Stage
 from filterrelay.delivery.conversation import Conversation, ConversationLost, Peer
 from filterrelay.delivery.failover import Hosts, Unreachable
 from filterrelay.delivery.pool import Pool
 from filterrelay.delivery.rate import RateLimit
+from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import Endpoint
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.reply import Reply
@@ -58,6 +59,13 @@ class Outage:
         return Sent([self.reply] * recipients, self.host, answered=self.answered)
 
 
+@dataclass
+class SevenBitsOnly(FilterRelayError):
+    """The next hop takes no content of 8 bits; nothing was sent to it."""
+
+    host: str
+
+
 class UpstreamLike(Protocol):
     """What the scheduler asks of a next hop."""
 
@@ -71,7 +79,10 @@ class UpstreamLike(Protocol):
         ...
 
     async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
-        """One transaction. Network trouble is a temporary reply, never an exception."""
+        """One transaction. Network trouble is a temporary reply, never an exception.
+
+        Raises SevenBitsOnly for what the envelope calls 8BITMIME.
+        """
         ...
 
     def close(self) -> None:
@@ -84,7 +95,8 @@ class Upstream:
 
     config: its limits and its name for the metrics. hosts: in groups of equal preference,
     best first. dialing: how they are spoken to; several next hops may share it. processes:
-    how many share the rate, a part for each.
+    how many share the rate, a part for each. offered: what the host that was spoken to
+    last can do, None before.
     """
 
     def __init__(
@@ -97,6 +109,7 @@ class Upstream:
     ) -> None:
         self.connections = config.connections
         self._is_final = config.protocol == "lmtp"
+        self.offered: Capabilities | None = None
         self._rate = RateLimit(parse_rate(config.rate) / processes) if config.rate else None
         self._host_count = sum(map(len, hosts))
         self._hosts = Hosts(config.name, hosts, dialing)
@@ -123,7 +136,7 @@ class Upstream:
         """One transaction, over a kept connection or a new one, with failover before the dot.
 
         A kept connection that turns out to be closed is no failure: the
-        transaction is repeated at once on a fresh one.
+        transaction is repeated at once on a fresh one. Raises SevenBitsOnly.
         """
         if self._rate is not None:
             await self._rate.wait()
@@ -163,10 +176,12 @@ class Upstream:
         body: bytes,
     ) -> Sent:
         peer = conversation.peer
-        offered = peer.capabilities
+        offered = self.offered = peer.capabilities
         refused = refusal(offered, envelope, recipients, body, verified=peer.verified)
         if refused is not None:
             return Sent([refused] * len(recipients), peer.host, peer.tls, answered=False)
+        if envelope.body == "8BITMIME" and not (offered.eight_bit or body.isascii()):
+            raise SevenBitsOnly(peer.host)
         replies = await conversation.transaction(
             mail_command(offered, envelope, len(body)),
             [rcpt_command(offered, recipient) for recipient in recipients],
@@ -211,11 +226,8 @@ def _unavailable(unavailable: HostUnavailable, recipients: int) -> Sent:
 
 def _lost(peer: Peer, lost: ConversationLost, recipients: int) -> Sent:
     """A deferral; after the final dot nobody knows, and once too often beats never."""
-    if lost.reply is not None:
-        return Sent([lost.reply] * recipients, peer.host, peer.tls)
-    when = " after the end of the message" if lost.after_dot else ""
-    reply = Reply(451, lost.status, f"{peer.host}: {lost.reason}{when}")
-    return Sent([reply] * recipients, peer.host, peer.tls, answered=False)
+    answered = lost.reply is not None
+    return Sent([lost.deferral(peer.host)] * recipients, peer.host, peer.tls, answered=answered)
 
 
 def _no_service(conversation: Conversation, lost: ConversationLost) -> HostUnavailable:

@@ -16,6 +16,7 @@ from structlog.contextvars import bind_contextvars, bound_contextvars, reset_con
 from filterrelay.chain.chain import Chain, NotAnswered
 from filterrelay.chain.run import Judgement
 from filterrelay.errors import FilterRelayError
+from filterrelay.intake.conversion import in_seven_bits
 from filterrelay.intake.early import NOTHING_SAID, EarlyVerdicts
 from filterrelay.intake.record import deposit_of, logged, received_event, steps_facts
 from filterrelay.intake.relaying import RelayRules
@@ -83,8 +84,12 @@ class Intake:
         clock: Clock,
         metrics: Metrics,
         background: Callable[[Any], None],
+        lacks_eight_bit: Callable[[Session, Envelope], bool] | None = None,
     ) -> None:
-        """Takes the parts. background: owns a coroutine that nobody waits for."""
+        """Takes the parts. background: owns a coroutine that nobody waits for.
+
+        lacks_eight_bit: whether a next hop of that mail is known to take 7 bits only.
+        """
         self._rules = rules
         self._chain = chain
         self._spool = spool
@@ -93,6 +98,7 @@ class Intake:
         self._clock = clock
         self._metrics = metrics
         self._background = background
+        self._lacks_eight_bit = lacks_eight_bit
         self._early = EarlyVerdicts()
 
     async def on_connect(self, session: Session) -> Reply | None:
@@ -302,10 +308,16 @@ class Intake:
         edits.extend(authentication_results(hostname, judged.findings.values()))
         client = not session.may_relay or (rules is not None and rules.listener.client_in_received)
         edits.append(received(session, judged.envelope, hostname, message.id, now, client=client))
-        message, _, records = await self._chain.sign(
-            session, judged.envelope, edit_message(message, edits)
-        )
+        message = edit_message(message, edits)
+        if self._needs_conversion(session, judged.envelope, message):
+            message = await in_seven_bits(message)  # now, so that it is signed only once
+        message, _, records = await self._chain.sign(session, judged.envelope, message)
         return replace(judged, message=message, steps=(*judged.steps, *records))
+
+    def _needs_conversion(self, session: Session, envelope: Envelope, message: Message) -> bool:
+        if self._lacks_eight_bit is None or message.raw.isascii():
+            return False
+        return self._lacks_eight_bit(session, envelope)
 
     async def release(self, stored: StoredMessage, raw: bytes) -> Verdict:
         """Sends on what was set aside, signed, unless another filter has something against it.

@@ -10,6 +10,8 @@ from filterrelay.settings.models import Destination, Settings, Upstream
 from filterrelay.settings.rate import parse_rate
 from filterrelay.settings.routes import DIRECT, DISCARD, REJECT, refusal_of
 
+_SOCKET_TLS = (None, "none", "opportunistic")  # the policies that a Unix socket can keep
+
 
 def upstreams(settings: Settings) -> Iterator[Complaint]:
     """What is wrong with [[upstream]]."""
@@ -33,9 +35,22 @@ def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
             parse_endpoint(host, default_port=25)
         except ValueError as error:
             yield "hosts", str(error)
+    if _has_socket(upstream):
+        if upstream.protocol != "lmtp":
+            yield "hosts", "only LMTP goes over a Unix socket"
+        if upstream.tls not in _SOCKET_TLS:
+            yield "tls", _no_socket_tls(upstream.tls)
     yield from _rates(upstream)
     yield from _upstream_login(upstream)
     yield from _upstream_files(upstream)
+
+
+def _has_socket(upstream: Upstream) -> bool:
+    return any(host.startswith("unix:") for host in upstream.hosts)
+
+
+def _no_socket_tls(policy: str | None) -> str:
+    return f"{policy} can't be had on a Unix socket, and isn't needed there: write \"none\""
 
 
 def _upstream_login(upstream: Upstream) -> Iterator[tuple[str, str]]:
@@ -99,9 +114,12 @@ def destinations(settings: Settings) -> Iterator[Complaint]:
 def routes(settings: Settings) -> Iterator[Complaint]:
     """What is wrong with [[route]]."""
     known = {upstream.name for upstream in settings.upstream}
+    sockets = {upstream.name for upstream in settings.upstream if _has_socket(upstream)}
     for index, rule in enumerate(settings.route):
         if rule.upstream not in (DIRECT, DISCARD, REJECT, *known):
             yield ("route", index, "upstream"), no_such("upstream", rule.upstream, known)
+        if rule.upstream in sockets and rule.tls not in _SOCKET_TLS:
+            yield ("route", index, "tls"), _no_socket_tls(rule.tls)
         if rule.reply and rule.upstream != REJECT:
             yield ("route", index, "reply"), f"only a route to {REJECT} has one"
         try:

@@ -14,6 +14,9 @@ from filterrelay.mail.address import AddressPattern
 from filterrelay.plugin.options import Duration, Secret, Size, at_least
 from filterrelay.settings.problems import Source
 
+IgnorableExtension = Literal[
+    "pipelining", "chunking", "binarymime", "8bitmime", "smtputf8", "dsn", "size"
+]
 TlsPolicyName = Literal["none", "opportunistic", "required", "implicit", "dane"]
 
 
@@ -199,6 +202,8 @@ class Upstream(Section):
     """Messages over one connection, then a new one is made."""
     connection_age: Annotated[Duration, at_least("1s")] = timedelta(minutes=5)
     """How long one connection is used."""
+    ignore_extensions: tuple[IgnorableExtension, ...] = ()
+    """What the servers offer and don't master, such as `chunking`; it isn't used."""
     xforward: bool = False
     """Whether the client's particulars are passed on with XFORWARD."""
     ca_file: Path | None = None

@@ -41,8 +41,6 @@ def _listener(listener: Listener) -> Iterator[tuple[str, str]]:
 
 
 def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
-    if upstream.protocol == "lmtp":
-        yield "protocol", "lmtp is not there yet; smtp and mx are"
     if upstream.tls == "dane":
         yield "tls", _NO_DANE
     if upstream.xforward:

@@ -11,7 +11,8 @@ MAX_LINE = 4096  # octets; RFC 5321 section 4.5.3.1.5 allows 512, some servers s
 MAX_REPLY = 32 * 1024  # octets of one reply, all its lines together
 _SHOWN = 80  # characters of a bad line that the operator sees
 
-_ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: |\Z)")
+# RFC 2034 section 4; some servers write #5.1.1, [5.1.1], (5.1.1) or 5.1.1: instead.
+_ENHANCED = re.compile(r"[#(\[]?([245]\.\d{1,3}\.\d{1,3})(?:[])]?[:,]?(?:\s+|\Z))")
 
 
 @dataclass
@@ -85,7 +86,7 @@ def _reply(code: int, lines: list[str]) -> Reply:
     for line in lines:
         text = line.strip()
         matched = _ENHANCED.match(text)
-        if matched and text[0] == str(code)[0]:
+        if matched and matched[1][0] == str(code)[0]:
             enhanced = enhanced or matched[1]
             text = text[matched.end() :]
         texts.append(_printable(text))

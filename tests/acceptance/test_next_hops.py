@@ -1,6 +1,7 @@
 """Delivery to real servers: Postfix over TLS with a login, and Postfix's own smtp-sink."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -76,7 +77,7 @@ async def test_postfix_takes_mail_over_tls_with_a_login(
     assert sent.tls.startswith("TLSv1.")
     assert sent.dsn
     upstream.close()
-    said = "ehlo=2 starttls=1 auth=1 mail=5 rcpt=5 data=5 quit=1"
+    said = "ehlo=2 starttls=1 auth=1 mail=5 rcpt=5 bdat=5 quit=1"
     await asyncio.to_thread(wait_until, lambda: said in provider.log(), said)
 
 
@@ -146,3 +147,20 @@ async def test_smtp_sink_takes_a_big_message(hop: Hop) -> None:
     with smtp_sink() as port:
         sent = await send(hop(port), "bob@partner.example", body=MESSAGE * 400_000)
     assert code(sent) == "250 2.0.0"
+
+
+@pytest.mark.parametrize("ignored", [(), ("pipelining",)])
+async def test_postfix_refuses_a_chunk_and_takes_the_next_message(
+    hop: Hop, ignored: tuple[str, ...]
+) -> None:
+    """A message beyond its limit, of which it didn't say anything, ends at the chunk refused."""
+    service = {"smtpd_discard_ehlo_keywords": "size", "message_size_limit": "400000"}
+    with run_postfix({"small": service}, {"relay_transport": "discard:"}) as postfix:
+        upstream = hop(postfix.ports["small"], ignore_extensions=ignored)
+        sent = await send(upstream, "bob@office.example", body=MESSAGE * 40_000)
+        assert code(sent) == "552 5.3.4"
+        assert code(await send(upstream, "bob@office.example")) == "250 2.0.0"
+        assert code(await send(upstream, "bob@office.example", body=MESSAGE * 5000)) == "250 2.0.0"
+        upstream.close()
+        said = re.compile(r" mail=3 rcpt=3 bdat=\S+ rset=1 quit=1 ")
+        await asyncio.to_thread(wait_until, lambda: said.search(postfix.log()), said.pattern)

@@ -204,9 +204,16 @@ def test_a_name_that_cannot_be_one_is_wrong_usage(tmp_path: Path, option: str, v
 
 
 def test_what_toml_would_take_for_an_end_is_escaped(tmp_path: Path) -> None:
-    """A socket's path may hold anything."""
-    assert init(tmp_path, "--upstream", 'unix:/run/"a\\b').exit_code == 0
-    assert written(tmp_path).upstream[0].hosts == ('unix:/run/"a\\b',)
+    """Nobody's host is called so, but the file can be read all the same."""
+    assert init(tmp_path, "--upstream", '"a\\b:587').exit_code == 0
+    assert written(tmp_path).upstream[0].hosts == ('"a\\b:587',)
+
+
+def test_a_smart_host_is_no_unix_socket(tmp_path: Path) -> None:
+    """What init writes must be served."""
+    said = init(tmp_path, "--upstream", "unix:/run/dovecot/lmtp")
+    assert said.exit_code == 2
+    assert not (tmp_path / "filterrelay.toml").exists()
 
 
 def test_the_filters_told_are_those_written(

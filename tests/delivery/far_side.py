@@ -36,6 +36,8 @@ _USUAL: Mapping[str, str] = {
     "HELO": "250 mx.provider.example",
     "STARTTLS": "220 2.0.0 Go ahead",
     "AUTH": "235 2.7.0 Welcome",
+    "LAST": "250 2.0.0 Queued as 4711",
+    "BDAT": "250 2.0.0 Go on",
     "MAIL": "250 2.1.0 Ok",
     "RCPT": "250 2.1.5 Ok",
     "DATA": "354 Go on",
@@ -58,11 +60,13 @@ class Received:
 class FarSide:
     """A server on loopback.
 
-    answers: by verb, one or a list that is used up, its last one kept; `GREETING`
-    and `.` (the final dot) are verbs too; after a 421 it closes. once: what comes the
-    first time in place of that, also in the middle of a `BODY` and of a `HANDSHAKE` after
-    STARTTLS. extensions: for EHLO. tls: its context for STARTTLS; implicit: TLS at once.
-    hung, closed: set when it has fallen silent, and when a connection has ended.
+    answers: by verb, one or a list that is used up, its last one kept; `GREETING`,
+    `.` (the final dot) and `LAST` (the last chunk) are verbs too; after a 421 it closes.
+    once: what comes the first time in place of that, also in the middle of a `BODY` and of a
+    `HANDSHAKE` after STARTTLS. extensions: for EHLO. tls: its context for STARTTLS; implicit:
+    TLS at once. lmtp: a reply for each recipient at the end, and LHLO. path: a Unix socket to
+    listen on instead. hung, closed: set when it has fallen silent, and when a connection has
+    ended.
     """
 
     answers: dict[str, Answer | list[Answer]] = field(default_factory=dict)
@@ -70,6 +74,8 @@ class FarSide:
     extensions: Sequence[str] = ("PIPELINING", "8BITMIME", "ENHANCEDSTATUSCODES")
     tls: ssl.SSLContext | None = None
     implicit: bool = False
+    lmtp: bool = False
+    path: str = ""
     port: int = 0
     connections: int = 0
     commands: list[str] = field(default_factory=list)
@@ -83,7 +89,7 @@ class FarSide:
     @property
     def host(self) -> str:
         """Where it listens, as an upstream's `hosts` have it."""
-        return f"{LOOPBACK}:{self.port}"
+        return f"unix:{self.path}" if self.path else f"{LOOPBACK}:{self.port}"
 
     def verbs(self) -> list[str]:
         """The first words of all commands."""
@@ -91,6 +97,9 @@ class FarSide:
 
     async def start(self) -> None:
         """Begins to listen, on the port it had before if it had one."""
+        if self.path:
+            self._server = await asyncio.start_unix_server(self._accept, self.path)
+            return
         self._server = await asyncio.start_server(
             self._accept,
             LOOPBACK,
@@ -138,28 +147,31 @@ class FarSide:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         secure = self.implicit
-        mail, recipients = "", list[str]()
+        coming = Received("", [], b"")
         if not await self._answer(writer, "GREETING"):
             await reader.read()
         while line := await reader.readline():
             command = line.decode("utf-8", "replace").rstrip("\r\n")
             self.commands.append(command)
             verb = command.partition(" ")[0].upper()
+            if verb == "BDAT":
+                await self._chunk(reader, writer, command, coming)
+                continue
             reply = await self._answer(writer, verb, secure=secure)
             if not reply:
                 await reader.read()
                 return
             if verb == "MAIL":
-                mail, recipients = command, []
+                coming = Received(command, [], b"")
             elif verb == "RCPT" and reply.startswith("2"):
-                recipients.append(command)
+                coming.recipients.append(command)
             elif verb == "DATA" and reply.startswith("354"):
                 data = await reader.readexactly(3)
                 await self._interrupt(reader, writer, "BODY")
                 if data != b".\r\n":
                     data += await reader.readuntil(b"\r\n.\r\n")
-                if (await self._answer(writer, ".")).startswith("2"):
-                    self.received.append(Received(mail, recipients, data[:-3]))
+                coming.data = data[:-3]
+                await self._end(writer, ".", coming)
             elif verb == "STARTTLS" and reply.startswith("220"):
                 assert self.tls is not None
                 await self._interrupt(reader, writer, "HANDSHAKE")
@@ -184,6 +196,27 @@ class FarSide:
             await _say(writer, told)
         raise ConnectionError
 
+    async def _chunk(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        command: str,
+        coming: Received,
+    ) -> None:
+        octets, *last = command.split()[1:]
+        coming.data += await reader.readexactly(int(octets))
+        if last:
+            await self._end(writer, "LAST", coming)
+        else:
+            await self._answer(writer, "BDAT")
+
+    async def _end(self, writer: asyncio.StreamWriter, verb: str, coming: Received) -> None:
+        """Answers for the whole message, which it has taken if anybody gets it."""
+        times = len(coming.recipients) if self.lmtp else 1
+        answers = [await self._answer(writer, verb) for _ in range(times)]
+        if any(answer.startswith("2") for answer in answers):
+            self.received.append(coming)
+
     async def _answer(
         self, writer: asyncio.StreamWriter, verb: str, *, secure: bool = False
     ) -> str:
@@ -207,7 +240,7 @@ class FarSide:
             return told.pop(0) if len(told) > 1 else told[0]
         if told is not None:
             return told
-        if verb == "EHLO":
+        if verb == ("LHLO" if self.lmtp else "EHLO"):
             offered = self.extensions
             if secure:
                 offered = [word for word in offered if word != "STARTTLS"]

@@ -1,9 +1,13 @@
 """One attempt: recipients in transactions, and what the replies mean."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from filterrelay.delivery.attempt import attempt, result_of
-from filterrelay.mail.reply import Reply
+from filterrelay.delivery.upstream import Sent, SevenBitsOnly
+from filterrelay.mail.envelope import Envelope, Recipient
+from filterrelay.mail.reply import NO_MEMORY, Reply
 from filterrelay.plugin.testing import an_envelope
 from filterrelay.spool.store import StoredRecipient
 
@@ -13,11 +17,15 @@ TOO_MANY = Reply(452, "4.5.3", "Too many recipients")
 FULL = Reply(552, "5.2.2", "Mailbox full")
 
 
+async def _not_asked() -> bytes:
+    raise AssertionError("nothing is to be converted")
+
+
 async def results(hop: FakeHop, count: int) -> dict[str, str]:
     """An attempt for so many recipients: each one's result."""
     envelope = an_envelope("a@office.example", *(f"r{i}@p.example" for i in range(count)))
     stored = [StoredRecipient(i, r) for i, r in enumerate(envelope.recipients)]
-    tried = await attempt(hop, envelope, stored, b"")
+    tried = await attempt(hop, envelope, stored, b"", _not_asked)
     return {
         str(stored.recipient): result_of(reply)
         for each in tried
@@ -86,3 +94,43 @@ def test_the_first_digit_decides(code: int, result: str) -> None:
 def test_a_login_or_tls_that_we_lack_bounces_nothing(code: int) -> None:
     """A configuration of ours is repaired, and the mail goes then."""
     assert result_of(Reply(code, "5.7.0", "Must issue STARTTLS first")) == "deferred"
+
+
+class OldHop(FakeHop):
+    """A next hop whose second transaction goes to a host without 8BITMIME."""
+
+    async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
+        """Takes no 8 bits from the second time on."""
+        if self.asked and envelope.body == "8BITMIME":
+            raise SevenBitsOnly("old.example")
+        return await super().send(envelope, recipients, body)
+
+
+async def test_what_only_takes_7_bits_gets_the_message_converted_and_nobody_gets_it_twice() -> None:
+    """Once for the attempt, whatever the client called the content."""
+    envelope = an_envelope("a@office.example", *(f"r{i}@p.example" for i in range(250)))
+    stored = [StoredRecipient(i, r) for i, r in enumerate(envelope.recipients)]
+    hop, conversions = OldHop(lambda *_: TAKEN), []
+
+    async def convert() -> bytes:
+        conversions.append(1)
+        return b"Gr=C3=BC=C3=9Fe"
+
+    await attempt(hop, envelope, stored, "Grüße".encode(), convert)
+    assert [len(names) for names in hop.asked] == [100, 100, 50]
+    assert hop.bodies == ["Grüße".encode(), b"Gr=C3=BC=C3=9Fe", b"Gr=C3=BC=C3=9Fe"]
+    assert len(conversions) == 1
+
+
+async def test_what_cannot_be_converted_now_is_deferred_and_nobody_gets_it_twice() -> None:
+    """Who has had the message before the other host took over has it."""
+    envelope = an_envelope("a@office.example", *(f"r{i}@p.example" for i in range(150)))
+    stored = [StoredRecipient(i, r) for i, r in enumerate(envelope.recipients)]
+
+    async def convert() -> Reply:
+        return NO_MEMORY
+
+    first, second = await attempt(OldHop(lambda *_: TAKEN), envelope, stored, b"\xfc", convert)
+    assert (len(first.recipients), {*first.sent.replies}) == (100, {TAKEN})
+    assert (len(second.recipients), {*second.sent.replies}) == (50, {NO_MEMORY})
+    assert not second.sent.answered

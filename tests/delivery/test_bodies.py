@@ -106,3 +106,18 @@ async def test_without_memory_there_is_no_body(
         await memory.reservation().grow(memory.total, 0)
     assert await bodies.of(Part(flight, lane, TO_PROVIDER, (), 0.0)) is None
     assert memory.used == 2 * memory.total
+
+
+async def test_what_is_made_of_a_body_counts_until_that_is_dropped(
+    bodies: Bodies, spool: MemorySpool, memory: MemoryBudget, lane: Lane
+) -> None:
+    """And has to find room like any message."""
+    flight, other = await a_flight(spool, memory, "ID"), await a_flight(spool, memory, "ID2")
+    bodies.keep(flight, lane)
+    assert await bodies.more_of(flight, 2 * len(BODY))
+    assert memory.used == 4 * len(BODY)
+    assert await bodies.more_of(other, 10 * memory.total)  # one message doesn't count
+    assert not await bodies.more_of(flight, 10 * memory.total)
+    bodies.drop(other)
+    bodies.drop(flight)
+    assert memory.used == 0

@@ -10,6 +10,8 @@ from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.testing import FakeResolver
 from filterrelay.settings import RouteRule, Upstream
 
+from .far_side import far_side, send, upstream_settings
+
 PROVIDER = Upstream(name="provider", hosts=("127.0.0.1:1",), tls="none")
 
 
@@ -48,3 +50,18 @@ def test_a_policy_that_only_a_route_names_is_tried_at_the_start() -> None:
     hops(bad)
     with pytest.raises(BadUpstream):
         hops(bad, routes=(RouteRule(upstream="provider", tls="required"),))
+
+
+@pytest.mark.parametrize(("extensions", "lacks"), [(("8BITMIME",), False), ((), True)])
+async def test_what_an_upstream_lacks_is_known_once_it_has_said_so(
+    extensions: tuple[str, ...], *, lacks: bool
+) -> None:
+    """Before that nothing is, and of others nothing."""
+    async with far_side(extensions=extensions) as side:
+        ours = hops(upstream_settings(side))
+        hop = Hop("provider")
+        assert not ours.lacks_eight_bit(hop)
+        await send(ours.open(Way(hop)))
+        assert ours.lacks_eight_bit(hop) is lacks
+        assert not ours.lacks_eight_bit(Hop("other"))
+        ours.open(Way(hop)).close()

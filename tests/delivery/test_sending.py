@@ -1,13 +1,18 @@
 """One part: whether it may go now, and what becomes of it when it may not."""
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from filterrelay.delivery.scheduler import Pace
+from filterrelay.delivery.sending import SignAgain
+from filterrelay.delivery.upstream import Sent, SevenBitsOnly
+from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.reply import Reply
-from filterrelay.spool.store import SpoolFull, SpoolUnavailable, State
+from filterrelay.spool.store import SpoolFull, SpoolUnavailable, State, StoredMessage
 
 from .hop import (
     BODY,
@@ -230,3 +235,43 @@ async def test_mail_for_a_hanging_next_hop_leaves_memory_to_others(connections: 
         while not all([await gone(site, f"ID{number:02}") for number in range(40)]):
             await site.result()
         assert hop.bodies == [BODY] * 40
+
+
+class SevenBitHop(FakeHop):
+    """A next hop without 8BITMIME."""
+
+    async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
+        """Takes no 8 bits."""
+        if envelope.body == "8BITMIME":
+            raise SevenBitsOnly("old.example")
+        return await super().send(envelope, recipients, body)
+
+
+async def _signed(message: StoredMessage, raw: bytes) -> bytes:
+    return f"X-Signed: {message.id}\r\n".encode() + raw
+
+
+async def _unsigned(message: StoredMessage, raw: bytes) -> bytes:
+    raise SpoolUnavailable("no key")
+
+
+@pytest.mark.parametrize(("sign", "state"), [(_signed, None), (_unsigned, "451 4.3.0")])
+async def test_what_is_converted_on_its_way_is_signed_again(
+    monkeypatch: pytest.MonkeyPatch, sign: SignAgain, state: str | None
+) -> None:
+    """Or waits until that can be done."""
+    hop = SevenBitHop()
+    async with delivering(hop) as site:
+        monkeypatch.setattr(site.scheduler._sending, "_sign", sign)
+        deposit = replace(site.deposit(), body="Subject: x\r\n\r\nGrüße\r\n".encode())
+        await site.spool.commit(deposit)
+        site.scheduler.submit(deposit, site.memory.reservation())
+        await site.result()
+        if state is None:
+            assert await gone(site)
+            assert hop.bodies[0].startswith(b"X-Signed: ID\r\nSubject: x\r\n")
+            assert hop.bodies[0].isascii()
+        else:
+            (waiting,) = (await get(site)).recipients
+            assert waiting.last_reply.startswith(state)
+            assert hop.bodies == []

@@ -87,7 +87,7 @@ async def test_a_kept_connection_that_ends_at_mail_is_replaced(
 
 @pytest.mark.parametrize(
     "change",
-    [{"protocol": "lmtp"}, {"hosts": ("mx:port",)}, {"rate": "fast"}, {"hosts": ("unix:/x",)}],
+    [{"hosts": ("mx:port",)}, {"rate": "fast"}, {"hosts": ("unix:/x",)}],
 )
 def test_what_cannot_work_is_refused_at_the_start(change: dict[str, object]) -> None:
     """A configuration that can't deliver is no surprise at the first message."""

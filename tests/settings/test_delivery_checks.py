@@ -35,6 +35,12 @@ def complaints(**sections: Any) -> list[tuple[str, str]]:
         ({"recipient_rate": "fast"}, "recipient_rate", "fast"),
         ({"certificate": "nowhere.pem"}, "certificate", "there is no file nowhere.pem"),
         ({"key": __file__}, "certificate", "the other one is missing"),
+        ({"hosts": ["unix:/run/lmtp"]}, "hosts", "only LMTP"),
+        (
+            {"hosts": ["unix:/run/lmtp"], "protocol": "lmtp", "tls": "required"},
+            "tls",
+            "can't be had on a Unix socket",
+        ),
     ],
 )
 def test_an_upstream_that_cannot_work(upstream: dict[str, Any], key: str, why: str) -> None:
@@ -59,6 +65,14 @@ def test_direct_delivery_needs_no_hosts() -> None:
 def test_a_route_that_cannot_work(route: dict[str, Any], key: str) -> None:
     """It leads nowhere, or says what it can't mean."""
     assert [path for path, _ in complaints(route=[route])] == [f"route.0.{key}"]
+
+
+def test_lmtp_goes_over_a_unix_socket() -> None:
+    """Unless a route asks for TLS there."""
+    local = {"name": "local", "protocol": "lmtp", "hosts": ["unix:/run/lmtp"]}
+    assert not complaints(upstream=[local], route=[{"upstream": "local"}])
+    found = complaints(upstream=[local], route=[{"upstream": "local", "tls": "implicit"}])
+    assert [path for path, _ in found] == ["route.0.tls"]
 
 
 def test_routes_may_lead_to_no_upstream() -> None:

@@ -30,7 +30,6 @@ def test_what_is_there_is_served() -> None:
         ({"listener": [LISTENER | {"kind": "milter"}]}, "listener[0].kind"),
         ({"listener": [LISTENER | {"kind": "proxy"}]}, "listener[0].kind"),
         ({"listener": [LISTENER | {"xclient_from": ["127.0.0.1"]}]}, "listener[0].xclient_from"),
-        ({"upstream": [UPSTREAM | {"protocol": "lmtp"}]}, "upstream[0].protocol"),
         ({"upstream": [UPSTREAM | {"tls": "dane"}]}, "upstream[0].tls"),
         ({"upstream": [UPSTREAM | {"xforward": True}]}, "upstream[0].xforward"),
         ({"spool": {"url": "postgresql://localhost/mail"}}, "spool.url"),

@@ -43,6 +43,26 @@ def test_an_enhanced_code_of_another_class_is_text() -> None:
     assert reply_of(250, "5.1.1 odd") == Reply(250, "", "5.1.1 odd")
 
 
+@pytest.mark.parametrize(
+    "said", ["5.1.1 No", "#5.1.1 No", "[5.1.1] No", "(5.1.1) No", "5.1.1: No", "5.1.1\tNo"]
+)
+def test_an_enhanced_code_is_found_in_the_forms_that_servers_write(said: str) -> None:
+    """Only the first is RFC 2034's."""
+    assert reply_of(550, said) == Reply(550, "5.1.1", "No")
+
+
+@pytest.mark.parametrize("said", ["5.1.1No", "5.1 No", "5.1.1.1 No", "05.1.1 No", "5.1.1234 No"])
+def test_what_only_looks_like_an_enhanced_code_is_text(said: str) -> None:
+    """Such as an address."""
+    assert reply_of(550, said) == Reply(550, "", said)
+
+
+def test_an_enhanced_code_in_every_line_is_one() -> None:
+    """As RFC 2034 section 4 wants them."""
+    (reply,) = ReplyReader().feed(b"550-5.1.1 No such\r\n550 5.1.1 user\r\n")
+    assert reply == Reply(550, "5.1.1", "No such\nuser")
+
+
 def test_control_characters_reach_no_log() -> None:
     """A far side can't forge lines in our log, nor colour the terminal."""
     (reply,) = ReplyReader().feed(b"550 5.7.1 \x1b[31mred\x07\xff\r\n")

@@ -30,7 +30,7 @@ passdb {{
 }}
 userdb {{
   driver = static
-  args = uid={uid} gid={gid} home={home}/mail/%Lu allow_all_users=yes
+  args = uid={uid} gid={gid} home={home}/mail/%Lu allow_all_users={strangers}
 }}
 protocol lmtp {{
   postmaster_address = postmaster@office.example
@@ -87,6 +87,15 @@ class Dovecot:
     ports: dict[str, int]
     process: Process = field(repr=False)
 
+    @property
+    def socket(self) -> Path:
+        """The Unix socket for LMTP."""
+        return self.directory / "run" / "lmtp"
+
+    def shut(self, user: str) -> None:
+        """Makes a mailbox that nothing can be written to."""
+        (self.directory / "mail" / user).mkdir(mode=0o500)
+
     def log(self) -> str:
         """What it has logged so far."""
         path = self.directory / "dovecot.log"
@@ -94,8 +103,13 @@ class Dovecot:
 
 
 @contextmanager
-def run_dovecot(certificates: Certificates, users: Mapping[str, str]) -> Iterator[Dovecot]:
-    """Dovecot with these addresses and passwords; mail for any other address is taken, too."""
+def run_dovecot(
+    certificates: Certificates, users: Mapping[str, str], *, strangers: bool = True
+) -> Iterator[Dovecot]:
+    """Dovecot with these addresses and passwords.
+
+    strangers: whether mail for any other address is taken, too.
+    """
     with workplace("dovecot") as home:
         names = ("imap", "imaps", "pop3", "pop3s", "lmtp", "auth")
         ports = {name: free_port() for name in names}
@@ -115,6 +129,7 @@ def run_dovecot(certificates: Certificates, users: Mapping[str, str]) -> Iterato
                 users="" if root else accounts,
                 uid=uid,
                 gid=gid,
+                strangers="yes" if strangers else "no",
                 **ports,
             )
         )

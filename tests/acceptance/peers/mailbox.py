@@ -9,15 +9,23 @@ from .process import LOOPBACK
 
 
 def read_by_imap(
-    port: int, login: str, password: str, subject: str, authority: Path | None = None
+    port: int,
+    login: str,
+    password: str,
+    subject: str,
+    authority: Path | None = None,
+    *,
+    starttls: bool = False,
 ) -> list[bytes]:
     """The messages with that subject; over TLS when an authority is given."""
     connection: imaplib.IMAP4
-    if authority is None:
+    context = _context(authority)
+    if context is None or starttls:
         connection = imaplib.IMAP4(LOOPBACK, port)
     else:
-        context = ssl.create_default_context(cafile=str(authority))
         connection = imaplib.IMAP4_SSL(LOOPBACK, port, ssl_context=context)
+    if starttls:
+        connection.starttls(context)
     with connection:
         connection.login(login, password)
         connection.select("INBOX", readonly=True)
@@ -31,16 +39,24 @@ def read_by_imap(
 
 
 def read_by_pop3(
-    port: int, login: str, password: str, subject: str, authority: Path | None = None
+    port: int,
+    login: str,
+    password: str,
+    subject: str,
+    authority: Path | None = None,
+    *,
+    starttls: bool = False,
 ) -> list[bytes]:
     """The messages in which the subject stands; over TLS when an authority is given."""
     connection: poplib.POP3
-    if authority is None:
+    context = _context(authority)
+    if context is None or starttls:
         connection = poplib.POP3(LOOPBACK, port)
     else:
-        context = ssl.create_default_context(cafile=str(authority))
         connection = poplib.POP3_SSL(LOOPBACK, port, context=context)
     try:
+        if starttls:
+            connection.stls(context)
         connection.user(login)
         connection.pass_(password)
         count, _ = connection.stat()
@@ -48,3 +64,8 @@ def read_by_pop3(
         return [text for text in texts if subject.encode() in text]
     finally:
         connection.quit()
+
+
+def _context(authority: Path | None) -> ssl.SSLContext | None:
+    """What trusts that authority, or None for plain text."""
+    return ssl.create_default_context(cafile=str(authority)) if authority else None

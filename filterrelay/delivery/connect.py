@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import cast
 
@@ -12,10 +12,13 @@ import aiosmtplib
 
 from filterrelay.delivery.capabilities import capabilities_of
 from filterrelay.delivery.conversation import Conversation, Peer
+from filterrelay.delivery.dane import Dane, Demand
 from filterrelay.delivery.tls import Rung, TlsPolicy
+from filterrelay.delivery.tls_session import Failure, Note, TlsSession, failure_of
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import Endpoint
 from filterrelay.mail.reply import Reply
+from filterrelay.plugin.services import DnsError
 from filterrelay.wire.replies import reply_of
 
 _CLOSING = 421  # RFC 5321 section 3.8: says nothing of what was asked
@@ -36,7 +39,7 @@ class HostUnavailable(FilterRelayError):
 
     reply: what an attempt says of it, always temporary. answered: whether these
     are the server's own words. lower: the rung on which the host may still be had,
-    when what it lacks was the protection asked for.
+    when what it lacks was the protection asked for. failure: what was wrong with TLS.
     """
 
     host: str
@@ -44,6 +47,7 @@ class HostUnavailable(FilterRelayError):
     reply: Reply
     answered: bool = False
     lower: Rung | None = None
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,9 @@ class Dialing:
     """How the hosts of one upstream are spoken to.
 
     hostname: our name for EHLO. connect_timeout: seconds for TCP and for the
-    TLS handshake. timeout: seconds for a reply.
+    TLS handshake. timeout: seconds for a reply. dane: who knows TLSA records, for the rung
+    of that name. proved: whether the hosts' names are beyond doubt, because the file or
+    DNSSEC or MTA-STS has them. note: is told how each connection's protection came out.
     """
 
     hostname: str
@@ -70,6 +76,30 @@ class Dialing:
     login: Login | None
     connect_timeout: float
     timeout: float
+    dane: Dane | None = None
+    proved: bool = True
+    note: Note = field(default=lambda _: None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What a connection shall be: a rung, and for DANE what DNS demands.
+
+    Such a demand leaves no lower rung (RFC 7672 section 2.2).
+    """
+
+    rung: Rung
+    demand: Demand | None = None
+
+    @property
+    def proves(self) -> bool:
+        """Whether a connection like this is to the server that is meant."""
+        return self.rung in (Rung.DANE, Rung.VERIFIED, Rung.IMPLICIT)
+
+    @property
+    def tlsa(self) -> tuple[str, ...]:
+        """The records that the server is measured by, as text."""
+        return tuple(map(str, self.demand.records)) if self.demand else ()
 
 
 async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -> Conversation:
@@ -78,7 +108,53 @@ async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -
     A rung that wants STARTTLS ends in plain text only where the policy allows it
     and the server doesn't offer it.
     """
-    host = str(endpoint)
+    plan = await _plan(endpoint, dialing, rung)
+    try:
+        return await _connected(endpoint, rank, dialing, plan)
+    except HostUnavailable as unavailable:
+        if plan.demand is not None:
+            unavailable.lower = None
+        if unavailable.failure is not None:
+            reason = unavailable.reply.text
+            dialing.note(
+                TlsSession(
+                    *(endpoint.host, "none", plan.rung, False, unavailable.failure, reason),
+                    plan.tlsa,
+                )
+            )
+        raise
+
+
+async def _plan(endpoint: Endpoint, dialing: Dialing, rung: Rung) -> _Plan:
+    """What the rung means for this host. Raises HostUnavailable when DNS forbids it."""
+    if rung is not Rung.DANE:
+        return _Plan(rung)
+    assert dialing.dane is not None, "who has the policy has the resolver"
+    others = dialing.tls.ladder[1:]
+    try:
+        demand = await dialing.dane.demand(endpoint)
+    except DnsError as failed:
+        raise _no_dane(endpoint, f"TLSA look-up: {failed}", Failure.BAD_DNSSEC, dialing) from failed
+    if demand is None and others:
+        return _Plan(others[0])
+    if demand is None:
+        why = "no TLSA record that DNSSEC proves, and DANE is required"
+        raise _no_dane(endpoint, why, Failure.NO_TLSA, dialing)
+    if demand.records:
+        return _Plan(Rung.DANE, demand)
+    if not others:
+        raise _no_dane(endpoint, "no TLSA record that can be used", Failure.BAD_TLSA, dialing)
+    return _Plan(Rung.UNVERIFIED if Rung.UNVERIFIED in others else others[0], demand)
+
+
+def _no_dane(endpoint: Endpoint, why: str, failure: Failure, dialing: Dialing) -> HostUnavailable:
+    dialing.note(TlsSession(endpoint.host, "none", Rung.DANE, False, failure, why))
+    reply = Reply(451, "4.7.5", f"{endpoint}: {why}")  # RFC 3463 section 3.8
+    return HostUnavailable(str(endpoint), Stage.TLS, reply, failure=failure)
+
+
+async def _connected(endpoint: Endpoint, rank: int, dialing: Dialing, plan: _Plan) -> Conversation:
+    host, rung = str(endpoint), plan.rung
     connection = await _tcp(endpoint, dialing.connect_timeout)
     smtp = aiosmtplib.SMTP(
         hostname=endpoint.host,
@@ -97,11 +173,12 @@ async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -
         stage = Stage.GREETING
         await _hello(smtp)
         stage = Stage.TLS
-        encrypted = await _encrypt(smtp, host, dialing, rung)
+        encrypted = await _encrypt(smtp, endpoint, dialing, plan)
+        _note(smtp, endpoint, dialing, plan, encrypted=encrypted)
         stage = Stage.LOGIN
         if dialing.login is not None:
             await _log_in(smtp, host, dialing, rung, encrypted=encrypted)
-        return _conversation(smtp, host, rank, dialing, rung)
+        return _conversation(smtp, host, rank, dialing, plan)
     except HostUnavailable:
         smtp.close()
         raise
@@ -110,7 +187,9 @@ async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -
         raise _refused(host, stage, refused) from refused
     except (OSError, aiosmtplib.SMTPException) as lost:
         smtp.close()
-        raise HostUnavailable(host, stage, _lost(host, stage, lost)) from lost
+        failure = failure_of(lost) if rung is Rung.IMPLICIT and stage is Stage.TLS else None
+        reply = _lost(host, stage, lost)
+        raise HostUnavailable(host, stage, reply, failure=failure) from lost
     except BaseException:
         smtp.close()
         connection.close()
@@ -159,34 +238,77 @@ async def _hello(smtp: aiosmtplib.SMTP) -> None:
         await smtp.helo()
 
 
-async def _encrypt(smtp: aiosmtplib.SMTP, host: str, dialing: Dialing, rung: Rung) -> bool:
+async def _encrypt(
+    smtp: aiosmtplib.SMTP, endpoint: Endpoint, dialing: Dialing, plan: _Plan
+) -> bool:
     """STARTTLS where the rung wants it; returns whether the connection is encrypted now.
 
     A certificate or handshake that failed, and the server's own word that it has no
     TLS now (RFC 3207 section 4), say what a lower rung would change. A connection
     that broke says nothing.
     """
+    host, rung = str(endpoint), plan.rung
     if rung is Rung.PLAIN or rung is Rung.IMPLICIT:
         return rung is Rung.IMPLICIT
     if not smtp.supports_extension("starttls"):
-        if dialing.tls.may_be_plain:
+        if plan.demand is None and Rung.PLAIN in dialing.tls.ladder:
             return False
         reply = Reply(451, "4.7.4", f"{host} offers no STARTTLS, which is required")  # RFC 3463 3.8
-        raise HostUnavailable(host, Stage.TLS, reply)
+        raise HostUnavailable(host, Stage.TLS, reply, failure=Failure.NO_STARTTLS)
     try:
-        await smtp.starttls(tls_context=dialing.tls.contexts[rung], timeout=dialing.connect_timeout)
+        await smtp.starttls(
+            server_hostname=plan.demand.base if plan.demand else endpoint.host,  # RFC 7672 8.1
+            tls_context=dialing.tls.contexts[rung],
+            timeout=dialing.connect_timeout,
+        )
     except aiosmtplib.SMTPResponseException as refused:
         unavailable = _refused(host, Stage.TLS, refused)
-        unavailable.lower = None if refused.code == _CLOSING else Rung.PLAIN
+        if refused.code != _CLOSING:
+            unavailable.lower, unavailable.failure = Rung.PLAIN, Failure.NO_STARTTLS
         raise unavailable from refused
     except ssl.SSLError as failed:
         lower = Rung.UNVERIFIED if rung is Rung.VERIFIED else Rung.PLAIN
         cut = isinstance(failed, ssl.SSLEOFError)
         raise HostUnavailable(
-            host, Stage.TLS, _lost(host, Stage.TLS, failed), lower=None if cut else lower
+            host,
+            Stage.TLS,
+            _lost(host, Stage.TLS, failed),
+            lower=None if cut else lower,
+            failure=failure_of(failed),
         ) from failed
+    if rung is Rung.DANE:
+        _check_dane(smtp, endpoint, dialing, plan)
     await _hello(smtp)
     return True
+
+
+def _check_dane(smtp: aiosmtplib.SMTP, endpoint: Endpoint, dialing: Dialing, plan: _Plan) -> None:
+    """Raises HostUnavailable for a server that isn't the one that its TLSA records mean."""
+    assert dialing.dane is not None
+    assert plan.demand is not None
+    assert smtp.transport is not None
+    tls = smtp.transport.get_extra_info("ssl_object")
+    if why := dialing.dane.refusal(plan.demand, endpoint.host, tls):
+        reply = Reply(451, "4.7.5", f"{endpoint}: {why}")
+        raise HostUnavailable(str(endpoint), Stage.TLS, reply, failure=Failure.OTHER)
+
+
+def _note(
+    smtp: aiosmtplib.SMTP, endpoint: Endpoint, dialing: Dialing, plan: _Plan, *, encrypted: bool
+) -> None:
+    """Tells how the connection is protected; that TLS wasn't offered is a failure, too."""
+    tls = smtp.transport.get_extra_info("ssl_object") if encrypted and smtp.transport else None
+    missing = None if encrypted or dialing.tls.name == "none" else Failure.NO_STARTTLS
+    dialing.note(
+        TlsSession(
+            endpoint.host,
+            (tls.version() or "TLS") if tls is not None else "none",
+            plan.rung if encrypted else Rung.PLAIN,
+            encrypted and plan.proves,
+            missing,
+            tlsa=plan.tlsa,
+        )
+    )
 
 
 async def _log_in(
@@ -215,7 +337,7 @@ def _no_login(host: str, why: str) -> HostUnavailable:
 
 
 def _conversation(
-    smtp: aiosmtplib.SMTP, host: str, rank: int, dialing: Dialing, rung: Rung
+    smtp: aiosmtplib.SMTP, host: str, rank: int, dialing: Dialing, plan: _Plan
 ) -> Conversation:
     """Takes the connection over from aiosmtplib, which stays behind as an empty shell."""
     transport = cast("asyncio.Transport | None", smtp.transport)  # uvloop's is no subclass
@@ -227,7 +349,7 @@ def _conversation(
         host,
         rank,
         tls=(encrypted.version() or "TLS") if encrypted is not None else "none",
-        verified=encrypted is not None and rung is not Rung.UNVERIFIED,
+        verified=encrypted is not None and plan.proves and dialing.proved,
         capabilities=capabilities_of(smtp.esmtp_extensions),
     )
     return Conversation(transport, peer, dialing.timeout)

@@ -1,11 +1,12 @@
 """From the ways that mail goes to the connections that it goes over."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from filterrelay import settings
 from filterrelay.delivery.connect import Dialing, Login
+from filterrelay.delivery.dane import Dane
 from filterrelay.delivery.route import Way
 from filterrelay.delivery.tls import tls_policy
 from filterrelay.delivery.upstream import Upstream, UpstreamLike
@@ -39,7 +40,7 @@ def dialing_of(config: settings.Upstream, hostname: str, tls: str = "") -> Diali
     """
     password = config.password.get_secret_value() if config.password else ""
     try:
-        policy = tls_policy(config.name, tls or config.tls, config.ca_file)
+        policy = tls_policy(config, tls)
     except (ValueError, OSError) as bad:
         raise BadUpstream(config.name, str(bad)) from bad
     return Dialing(
@@ -54,8 +55,8 @@ def dialing_of(config: settings.Upstream, hostname: str, tls: str = "") -> Diali
 class Hops:
     """Makes next hops as mail comes for them, and those of the file at the start.
 
-    processes: how many share the rates, a part for each. Raises BadUpstream,
-    UnsupportedTls.
+    processes: how many share the rates, a part for each. dane: who knows TLSA records;
+    without it a policy of DANE is kept by nobody. Raises BadUpstream, UnsupportedTls.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class Hops:
         hostname: str,
         metrics: Metrics,
         processes: int = 1,
+        dane: Dane | None = None,
     ) -> None:
+        self._dane = dane
         self._configured = direct_upstreams(configured) | {each.name: each for each in configured}
         self._hostname = hostname
         self._metrics = metrics
@@ -120,6 +123,8 @@ class Hops:
         """Made once for each policy: reading the system's authorities takes long."""
         known = self._dialings.get((name, tls))
         if known is None:
-            known = dialing_of(self._configured[name], self._hostname, tls)
+            known = replace(
+                dialing_of(self._configured[name], self._hostname, tls), dane=self._dane
+            )
             self._dialings[name, tls] = known
         return known

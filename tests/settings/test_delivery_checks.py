@@ -85,3 +85,21 @@ def test_a_client_certificate_is_a_pair(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     pair = {"certificate": tmp_path / "c.pem", "key": tmp_path / "k.pem"}
     assert not complaints(upstream=[PROVIDER | pair])
+
+
+@pytest.mark.parametrize(
+    ("dns", "works"),
+    [
+        ({}, True),
+        ({"servers": ["127.0.0.1:5353", "[::1]"]}, True),
+        ({"servers": ["127.0.0.1"], "validating": False}, False),
+        ({"servers": ["192.0.2.1"]}, False),
+        ({"servers": ["192.0.2.1"], "validating": True}, True),
+    ],
+)
+def test_dane_needs_servers_that_can_be_believed(dns: dict[str, Any], works: bool) -> None:
+    """Else all mail would wait for an answer that never counts."""
+    found = complaints(
+        upstream=[PROVIDER | {"tls": "dane"}], route=[{"upstream": "mx", "tls": "dane"}], dns=dns
+    )
+    assert [path for path, _ in found] == ([] if works else ["upstream.0.tls", "route.0.tls"])

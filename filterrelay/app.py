@@ -14,7 +14,9 @@ from filterrelay.chain.chain import Chain
 from filterrelay.chain.loader import load_plugins
 from filterrelay.chain.step import Step
 from filterrelay.chain.threads import PluginThreads
-from filterrelay.delivery.hops import Hops
+from filterrelay.delivery.addresses import HostLookup
+from filterrelay.delivery.direct import DirectSites, Ourselves
+from filterrelay.delivery.hops import Hops, direct_upstreams
 from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.route import RouteHook, Routes
@@ -24,13 +26,14 @@ from filterrelay.doors.policy import DoorPolicy
 from filterrelay.doors.server import SmtpDoor
 from filterrelay.intake.relaying import RelayRules
 from filterrelay.intake.transaction import Intake, IntakeRules
+from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.outcome import Attempt
 from filterrelay.observe.budget import MemoryBudget
 from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.resolver import DnsResolver
-from filterrelay.plugin.services import Resolver, Services
+from filterrelay.plugin.services import Resolver, SecureResolver, Services
 from filterrelay.settings import Settings, TlsFiles
 from filterrelay.spool.opening import open_spool
 from filterrelay.spool.store import Spool
@@ -125,19 +128,29 @@ def services_for(
 
 
 @asynccontextmanager
+async def running_resolver(settings: Settings, clock: Clock) -> AsyncIterator[DnsResolver]:
+    """The DNS as the configuration has it, for all parts of a process. Raises BadDnsServers."""
+    resolver = DnsResolver(
+        settings.dns.servers, settings.dns.timeout, clock, validating=settings.dns.validating
+    )
+    try:
+        yield resolver
+    finally:
+        await resolver.close()
+
+
+@asynccontextmanager
 async def running_chain(
-    settings: Settings, *, metrics: Metrics, clock: Clock
+    settings: Settings, resolver: Resolver, *, metrics: Metrics, clock: Clock
 ) -> AsyncIterator[Chain]:
     """The chain with every plugin inside its lifespan."""
     plugins = load_plugins(settings, clock, metrics)
     chain = Chain(plugins, settings.limits.chain_timeout.total_seconds())
-    resolver = DnsResolver(settings.dns.servers, settings.dns.timeout, clock)
     threads: dict[str, PluginThreads] = {}
     try:
         async with chain.running(services_for(settings, clock, resolver, threads)):
             yield chain
     finally:
-        await resolver.close()
         for pool in threads.values():
             pool.close()
 
@@ -153,10 +166,15 @@ async def running_core(
     """
     spool = spool_of(settings, metrics, clock)
     background = Background()
-    async with running_chain(settings, metrics=metrics, clock=clock) as chain:
+    async with (
+        running_resolver(settings, clock) as resolver,
+        running_chain(settings, resolver, metrics=metrics, clock=clock) as chain,
+    ):
         await spool.open()
         try:
-            yield _core(settings, chain, spool, owner, processes, background, metrics, clock)
+            yield _core(
+                settings, chain, resolver, spool, owner, processes, background, metrics, clock
+            )
             await background.finish(timeout=10)
         finally:
             await spool.close()
@@ -165,6 +183,7 @@ async def running_core(
 def _core(
     settings: Settings,
     chain: Chain,
+    resolver: SecureResolver,
     spool: Spool,
     owner: str,
     processes: int,
@@ -183,11 +202,11 @@ def _core(
         background(chain.tell_attempt(attempt))
 
     budget = MemoryBudget(settings.limits.in_flight_memory // processes, metrics.memory)
-    hops = Hops(settings.upstream, settings.route, settings.hostname, metrics, processes)
+    hops = Hops(settings.upstream, settings.route, settings.hostname, metrics, processes, resolver)
     scheduler = Scheduler(
         spool=spool,
         owner=owner,
-        routes=routes_of(settings, chain.route if chain.routes else None),
+        routes=routes_of(settings, chain.route if chain.routes else None, resolver),
         open_hop=hops.open,
         schedule=RetrySchedule(
             first=settings.delivery.retry,
@@ -215,13 +234,22 @@ def _core(
     return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget)
 
 
-def routes_of(settings: Settings, hook: RouteHook | None) -> Routes:
+def routes_of(settings: Settings, hook: RouteHook | None, resolver: SecureResolver) -> Routes:
     """The way of each recipient. hook: asked before the file."""
+    smtp = [each for each in settings.listener if each.kind == "smtp"]
+    ourselves = Ourselves(settings.hostname, [parse_endpoint(each.address) for each in smtp])
+    direct = {
+        name: DirectSites(
+            resolver, HostLookup(resolver, config.allow_networks), ourselves, config.port
+        )
+        for name, config in direct_upstreams(settings.upstream).items()
+    }
     return Routes(
         settings.route,
         [each.name for each in settings.upstream],
         settings.upstream[0].name if settings.upstream else "",
         hook,
+        direct=direct,
         destinations=settings.destination,
     )
 

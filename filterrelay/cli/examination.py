@@ -19,13 +19,13 @@ from filterrelay.cli.common import told
 from filterrelay.cli.dkim import signing_keys
 from filterrelay.delivery.connect import Dialing, HostUnavailable, connect
 from filterrelay.delivery.conversation import Conversation
-from filterrelay.delivery.hops import Hops, dialing_of
+from filterrelay.delivery.hops import Hops, dialing_of, direct_upstreams
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.resolver import DnsResolver
-from filterrelay.plugin.services import DnsError, Resolver
+from filterrelay.plugin.services import DnsError, Resolver, SecureResolver
 from filterrelay.settings import Filter, Settings, Upstream
 from filterrelay.wire.dkim_key import (
     BadKey,
@@ -57,11 +57,13 @@ async def examine(settings: Settings, clock: Clock) -> list[Check]:
     """Everything that serving depends on, looked at as serving would use it."""
     checks = list(certificate(settings, clock))
     checks.append(await spool(settings, clock))
-    resolver = DnsResolver(settings.dns.servers, settings.dns.timeout, clock)
+    resolver = DnsResolver(
+        settings.dns.servers, settings.dns.timeout, clock, validating=settings.dns.validating
+    )
     try:
         found = await asyncio.gather(
             plugins(settings, clock, resolver),
-            next_hops(settings),
+            next_hops(settings, resolver),
             dkim_keys(settings, resolver),
         )
     finally:
@@ -168,29 +170,49 @@ def _said(error: Exception) -> str:
     return told(error)
 
 
-async def next_hops(settings: Settings) -> list[Check]:
+async def next_hops(settings: Settings, resolver: SecureResolver) -> list[Check]:
     """Whether each host of each upstream takes a connection, TLS and the login."""
     try:
-        Hops(settings.upstream, settings.route, settings.hostname, Metrics())
+        Hops(settings.upstream, settings.route, settings.hostname, Metrics(), resolver=resolver)
     except FilterRelayError as error:
         return [Check("upstream", "", "failed", str(error))]
+    used = {route.upstream for route in settings.route} | {each.name for each in settings.upstream}
+    direct = sorted(used & direct_upstreams(settings.upstream).keys())
     tried = await asyncio.gather(
-        *(_upstream(upstream, settings.hostname) for upstream in settings.upstream)
+        *(_upstream(each, settings.hostname, resolver) for each in settings.upstream if each.hosts),
+        *(_direct(name, settings.hostname, resolver) for name in direct),
     )
     return [check for checks in tried for check in checks]
 
 
-async def _upstream(upstream: Upstream, hostname: str) -> list[Check]:
+async def _direct(name: str, hostname: str, resolver: Resolver) -> list[Check]:
+    """Whether DNS answers at all, be it that there is nothing: no destination is known yet."""
+    try:
+        await resolver.lookup(hostname, "A")
+    except DnsError as error:
+        text = f"direct delivery needs DNS, which gives no answer: {error}"
+        return [Check("upstream", name, "warning", text, waits=name)]
+    text = "direct delivery: DNS answers; whether port 25 is open outwards shows only in use"
+    return [Check("upstream", name, "ok", text)]
+
+
+async def _upstream(upstream: Upstream, hostname: str, resolver: SecureResolver) -> list[Check]:
     """Each host. Mail waits only when none of them takes it, and it is accepted even then."""
-    checks = await asyncio.gather(*(_host(upstream, host, hostname) for host in upstream.hosts))
+    checks = await asyncio.gather(
+        *(_host(upstream, host, hostname, resolver) for host in upstream.hosts)
+    )
     if any(check.state == "ok" for check in checks):
         return checks
     return [replace(check, waits=upstream.name) for check in checks]
 
 
-async def _host(upstream: Upstream, host: str, hostname: str) -> Check:
+async def _host(upstream: Upstream, host: str, hostname: str, resolver: SecureResolver) -> Check:
     name = f"{upstream.name} {host}"
-    dialing = replace(dialing_of(upstream, hostname), connect_timeout=PATIENCE, timeout=PATIENCE)
+    dialing = replace(
+        dialing_of(upstream, hostname, resolver=resolver),
+        connect_timeout=PATIENCE,
+        timeout=PATIENCE,
+    )
     try:
         conversation = await _connected(host, dialing)
     except HostUnavailable as unavailable:

@@ -127,13 +127,17 @@ def _envelope(sender: str, recipient: str) -> "Envelope":
 async def _judge(
     settings: "Settings", session: "Session", envelope: "Envelope", files: list[Path]
 ) -> "list[Judgement]":
-    from filterrelay.app import running_chain
+    from filterrelay.app import running_chain, running_resolver
     from filterrelay.mail.message import Message
     from filterrelay.observe.clock import SystemClock
     from filterrelay.observe.metrics import Metrics
 
     with with_standard_input(files) as named:
-        async with running_chain(settings, metrics=Metrics(), clock=SystemClock()) as chain:
+        clock = SystemClock()
+        async with (
+            running_resolver(settings, clock) as resolver,
+            running_chain(settings, resolver, metrics=Metrics(), clock=clock) as chain,
+        ):
             return [
                 await chain.judge(session, envelope, Message.stored(file.name, file.read_bytes()))
                 for file in named

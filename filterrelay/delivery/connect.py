@@ -10,6 +10,7 @@ from typing import cast
 
 import aiosmtplib
 
+from filterrelay.delivery.addresses import PlacesOf, Unresolved, race, system_places
 from filterrelay.delivery.capabilities import capabilities_of
 from filterrelay.delivery.conversation import Conversation, Peer
 from filterrelay.delivery.dane import Dane, Demand
@@ -66,9 +67,10 @@ class Dialing:
     """How the hosts of one upstream are spoken to.
 
     hostname: our name for EHLO. connect_timeout: seconds for TCP and for the
-    TLS handshake. timeout: seconds for a reply. dane: who knows TLSA records, for the rung
-    of that name. proved: whether the hosts' names are beyond doubt, because the file or
-    DNSSEC or MTA-STS has them. note: is told how each connection's protection came out.
+    TLS handshake. timeout: seconds for a reply. places: who knows the hosts' addresses.
+    dane: who knows TLSA records, for the rung of that name. proved: whether the hosts' names
+    are beyond doubt, because the file or DNSSEC or MTA-STS has them. note: is told how each
+    connection's protection came out.
     """
 
     hostname: str
@@ -76,6 +78,7 @@ class Dialing:
     login: Login | None
     connect_timeout: float
     timeout: float
+    places: PlacesOf = system_places
     dane: Dane | None = None
     proved: bool = True
     note: Note = field(default=lambda _: None, repr=False)
@@ -155,7 +158,7 @@ def _no_dane(endpoint: Endpoint, why: str, failure: Failure, dialing: Dialing) -
 
 async def _connected(endpoint: Endpoint, rank: int, dialing: Dialing, plan: _Plan) -> Conversation:
     host, rung = str(endpoint), plan.rung
-    connection = await _tcp(endpoint, dialing.connect_timeout)
+    connection = await _tcp(endpoint, dialing)
     smtp = aiosmtplib.SMTP(
         hostname=endpoint.host,
         local_hostname=dialing.hostname,
@@ -196,36 +199,21 @@ async def _connected(endpoint: Endpoint, rank: int, dialing: Dialing, plan: _Pla
         raise
 
 
-async def _tcp(endpoint: Endpoint, timeout: float) -> socket.socket:
-    """A connected socket; the host's addresses are tried in the resolver's order."""
-    loop = asyncio.get_running_loop()
-    error: OSError = OSError("the name has no address")
+async def _tcp(endpoint: Endpoint, dialing: Dialing) -> socket.socket:
+    """A socket connected to the host. Raises HostUnavailable."""
+    error: Exception
+    status = "4.4.1"  # RFC 3463 section 3.5
     try:
-        async with asyncio.timeout(timeout):
-            found = await loop.getaddrinfo(
-                endpoint.host, endpoint.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
-            )
-            for family, kind, protocol, _, address in found:
-                connection = socket.socket(family, kind, protocol)
-                try:
-                    connection.setblocking(False)
-                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-                    await loop.sock_connect(connection, address)
-                except OSError as refused:
-                    connection.close()
-                    error = refused
-                except BaseException:
-                    connection.close()
-                    raise
-                else:
-                    return connection
+        async with asyncio.timeout(dialing.connect_timeout):
+            return await race(await dialing.places(endpoint.host, endpoint.port))
+    except Unresolved as unknown:
+        error, status = unknown, unknown.status
     except TimeoutError:
-        error = OSError(f"no answer within {timeout:g} s")
-    except OSError as unknown:
-        error = unknown
+        error = OSError(f"no answer within {dialing.connect_timeout:g} s")
+    except OSError as refused:
+        error = refused
     host = str(endpoint)
-    reply = Reply(451, "4.4.1", f"connect to {host}: {_words(error)}")  # RFC 3463 section 3.5
+    reply = Reply(451, status, f"connect to {host}: {_words(error)}")
     raise HostUnavailable(host, Stage.CONNECT, reply) from error
 
 
@@ -383,6 +371,6 @@ def _lost(host: str, stage: Stage, lost: Exception) -> Reply:
 def _words(error: Exception) -> str:
     """What went wrong, on one line; the system's own words for its error numbers."""
     number = error.errno if isinstance(error, OSError) else None
-    if number and number > 0 and not isinstance(error, ssl.SSLError):  # the resolver's are negative
+    if number and not isinstance(error, ssl.SSLError):
         return os.strerror(number)
     return " ".join(str(error).split())[:200] or type(error).__name__

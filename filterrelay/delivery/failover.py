@@ -1,6 +1,7 @@
 """The hosts of one next hop: tried in order, and left alone for a while after a failure."""
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,11 +31,12 @@ class Unreachable(FilterRelayError):
 class HostState:
     """What is known of one host from the attempts so far.
 
-    failed_at, down_until, rung_until: in the loop's time. rung: the step of the policy's
-    ladder to begin with.
+    preference: the place of its group. failed_at, down_until, rung_until: in the loop's
+    time. rung: the step of the policy's ladder to begin with.
     """
 
     endpoint: Endpoint
+    preference: int = 0
     failed_at: float = 0.0
     down_until: float = 0.0
     pause: float = 0.0
@@ -44,12 +46,18 @@ class HostState:
 
 
 class Hosts:
-    """One next hop's hosts, best first."""
+    """One next hop's hosts, in groups of equal preference, the best group first."""
 
-    def __init__(self, upstream: str, endpoints: Sequence[Endpoint], dialing: Dialing) -> None:
+    def __init__(
+        self, upstream: str, groups: Sequence[Sequence[Endpoint]], dialing: Dialing
+    ) -> None:
         self._upstream = upstream
         self._dialing = dialing
-        self._states = [HostState(endpoint) for endpoint in endpoints]
+        self._states = [
+            HostState(endpoint, preference)
+            for preference, group in enumerate(groups)
+            for endpoint in group
+        ]
         self._time: Callable[[], float] = lambda: asyncio.get_running_loop().time()
 
     def outage(self) -> tuple[HostUnavailable, float, float] | None:
@@ -66,14 +74,22 @@ class Hosts:
         return error, now - failed, min(state.down_until for state in self._states) - now
 
     def better_than(self, rank: int) -> bool:
-        """Whether a host that comes before this one may be tried again."""
-        return rank > 0 and any(s.down_until <= self._time() for s in self._states[:rank])
+        """Whether a host of better preference than this one may be tried again."""
+        preference = self._states[rank].preference
+        return preference > 0 and any(
+            state.down_until <= self._time()
+            for state in self._states[:rank]
+            if state.preference < preference
+        )
 
     async def open(self) -> Conversation:
-        """A conversation with the first host that can be had. Raises Unreachable."""
+        """A conversation with the first host that can be had. Raises Unreachable.
+
+        Those of equal preference are tried in another order each time (RFC 5321 section 5.1).
+        """
         began = self._time()
         last: HostUnavailable | None = None
-        for rank, state in enumerate(self._states):
+        for rank, state in self._in_order():
             if state.down_until > self._time():
                 last = state.error or last
                 continue
@@ -93,6 +109,11 @@ class Hosts:
     def failed(self, rank: int, error: HostUnavailable) -> None:
         """Notes that a host took the connection but then no mail."""
         self._failed(self._states[rank], error, self._time())
+
+    def _in_order(self) -> Sequence[tuple[int, HostState]]:
+        ranked = list(enumerate(self._states))
+        random.shuffle(ranked)
+        return sorted(ranked, key=lambda place: place[1].preference)
 
     async def _step_down(self, rank: int, state: HostState) -> Conversation:
         """Goes down the policy's ladder as far as the host makes it, each on a fresh connection."""

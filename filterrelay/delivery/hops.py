@@ -1,10 +1,11 @@
 """From the ways that mail goes to the connections that it goes over."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 from filterrelay import settings
+from filterrelay.delivery.addresses import HostLookup, system_places
 from filterrelay.delivery.connect import Dialing, Login
 from filterrelay.delivery.dane import Dane
 from filterrelay.delivery.route import Way
@@ -13,7 +14,9 @@ from filterrelay.delivery.upstream import Upstream, UpstreamLike
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import Endpoint, parse_endpoint
 from filterrelay.mail.hop import Hop
+from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.metrics import Metrics
+from filterrelay.plugin.services import SecureResolver
 from filterrelay.settings.routes import DIRECT
 
 _SMTP_PORT = 25
@@ -33,11 +36,18 @@ def direct_upstreams(configured: Sequence[settings.Upstream]) -> dict[str, setti
     return {DIRECT: ours} | {each.name: each for each in configured if each.protocol == "mx"}
 
 
-def dialing_of(config: settings.Upstream, hostname: str, tls: str = "") -> Dialing:
+def dialing_of(
+    config: settings.Upstream, hostname: str, tls: str = "", resolver: SecureResolver | None = None
+) -> Dialing:
     """How the upstream's hosts are spoken to. tls: the policy in place of its own.
 
-    Raises BadUpstream, UnsupportedTls.
+    resolver: who knows the addresses of direct delivery, and TLSA records. Raises
+    BadUpstream, UnsupportedTls.
     """
+    places = system_places
+    if config.protocol == "mx":
+        assert resolver is not None, "direct delivery needs DNS"
+        places = HostLookup(resolver, config.allow_networks).places
     password = config.password.get_secret_value() if config.password else ""
     try:
         policy = tls_policy(config, tls)
@@ -49,14 +59,16 @@ def dialing_of(config: settings.Upstream, hostname: str, tls: str = "") -> Diali
         login=Login(config.username, password) if config.username else None,
         connect_timeout=config.connect_timeout.total_seconds(),
         timeout=config.timeout.total_seconds(),
+        places=places,
+        dane=Dane(resolver, SystemClock()) if resolver else None,
     )
 
 
 class Hops:
     """Makes next hops as mail comes for them, and those of the file at the start.
 
-    processes: how many share the rates, a part for each. dane: who knows TLSA records;
-    without it a policy of DANE is kept by nobody. Raises BadUpstream, UnsupportedTls.
+    processes: how many share the rates, a part for each. resolver: who knows the addresses
+    of direct delivery, and TLSA records. Raises BadUpstream, UnsupportedTls.
     """
 
     def __init__(
@@ -66,9 +78,9 @@ class Hops:
         hostname: str,
         metrics: Metrics,
         processes: int = 1,
-        dane: Dane | None = None,
+        resolver: SecureResolver | None = None,
     ) -> None:
-        self._dane = dane
+        self._resolver = resolver
         self._configured = direct_upstreams(configured) | {each.name: each for each in configured}
         self._hostname = hostname
         self._metrics = metrics
@@ -90,7 +102,7 @@ class Hops:
         if way.site is None:
             return self._named(hop.upstream, hop.tls)
         port = self._configured[hop.upstream].port
-        hosts = [Endpoint(host, port) for host in chain.from_iterable(way.site.hosts)]
+        hosts = [[Endpoint(host, port) for host in group] for group in way.site.hosts]
         return self._upstream(hop, hosts)
 
     def _named(self, name: str, tls: str) -> Upstream:
@@ -102,7 +114,7 @@ class Hops:
                 raise BadUpstream(name, f"the protocol {config.protocol} can't be spoken")
             try:
                 hosts = [parse_endpoint(host, _SMTP_PORT) for host in config.hosts]
-                known = self._upstream(Hop(name, tls), hosts)
+                known = self._upstream(Hop(name, tls), [[host] for host in hosts])
             except ValueError as bad:
                 raise BadUpstream(name, str(bad)) from bad
             if any(host.is_unix for host in hosts):
@@ -110,7 +122,7 @@ class Hops:
             self._fixed[name, tls] = known
         return known
 
-    def _upstream(self, hop: Hop, hosts: Sequence[Endpoint]) -> Upstream:
+    def _upstream(self, hop: Hop, hosts: Sequence[Sequence[Endpoint]]) -> Upstream:
         return Upstream(
             self._configured[hop.upstream],
             hosts,
@@ -123,8 +135,6 @@ class Hops:
         """Made once for each policy: reading the system's authorities takes long."""
         known = self._dialings.get((name, tls))
         if known is None:
-            known = replace(
-                dialing_of(self._configured[name], self._hostname, tls), dane=self._dane
-            )
+            known = dialing_of(self._configured[name], self._hostname, tls, self._resolver)
             self._dialings[name, tls] = known
         return known

@@ -1,5 +1,6 @@
 """Which next hop a recipient's mail goes to."""
 
+from asyncio import gather
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -77,10 +78,9 @@ class Routes:
             name in self._direct for name in (default, *(rule.upstream for rule in rules))
         )
 
-    @property
-    def asks(self) -> bool:
+    def asks_for(self, recipients: Sequence[StoredRecipient]) -> bool:
         """Whether plugins or the DNS are asked, so that `split` must be used."""
-        return self._asks
+        return self._asks or any(stored.redirect in self._direct for stored in recipients)
 
     def by_file(self, sender: Address | None, recipient: Address, login: str) -> Way:
         """What the file says; for direct delivery without the servers, which DNS knows."""
@@ -116,14 +116,24 @@ class Routes:
     async def split(
         self, message: StoredMessage, recipients: Sequence[StoredRecipient]
     ) -> Mapping[Way, Sequence[StoredRecipient]]:
-        """The recipients by the way they go: operator, hook, file and DNS."""
+        """The recipients by the way they go: operator, hook, file and DNS.
+
+        The DNS is asked for all domains at once, so that none waits for another's.
+        """
         listener, login = message.session.get("listener", ""), _login_of(message)
-        parts: dict[Way, list[StoredRecipient]] = {}
+        chosen: dict[tuple[Way, str], list[StoredRecipient]] = {}
         for stored in recipients:
             way = self._redirected(stored) or await self.choose(
                 message.envelope, stored.recipient, login, listener
             )
-            parts.setdefault(await self.located(way, stored.recipient), []).append(stored)
+            domain = stored.recipient.address.domain.lower() if self._is_direct(way) else ""
+            chosen.setdefault((way, domain), []).append(stored)
+        parts: dict[Way, list[StoredRecipient]] = {}
+        ways = await gather(
+            *(self.located(way, members[0].recipient) for (way, _), members in chosen.items())
+        )
+        for way, members in zip(ways, chosen.values(), strict=True):
+            parts.setdefault(way, []).extend(members)
         return parts
 
     async def choose(
@@ -142,9 +152,9 @@ class Routes:
 
     async def located(self, way: Way, recipient: Recipient) -> Way:
         """The way with the servers that DNS names, when it is one of direct delivery."""
-        sites = self._direct.get(way.hop.upstream)
-        if sites is None or way.answer is not None:
+        if not self._is_direct(way):
             return way
+        sites = self._direct[way.hop.upstream]
         try:
             site = await sites.site(recipient.address.domain)
         except NoWay as no_way:
@@ -152,9 +162,13 @@ class Routes:
         except Exception:  # noqa: BLE001  # a seam: the mail waits until it is repaired
             _log.exception("routing_failed", recipient=str(recipient))
             return replace(way, answer=NO_ROUTE)
-        return replace(
-            way, hop=replace(way.hop, tls=way.hop.tls or site.tls, site=site.name), site=site
-        )
+        hop = replace(way.hop, tls=way.hop.tls or site.tls, site=site.name)
+        if not hop.shape:
+            hop = self._shaped(hop, Address("postmaster", site.hosts[0][0]))
+        return replace(way, hop=hop, site=site)
+
+    def _is_direct(self, way: Way) -> bool:
+        return way.answer is None and way.hop.upstream in self._direct
 
     def _redirected(self, stored: StoredRecipient) -> Way | None:
         if not stored.redirect:

@@ -247,7 +247,7 @@ class Scheduler:
 
     def _launch(self, flight: Flight, recipients: Sequence[StoredRecipient]) -> None:
         self._flights[flight.message.id] = flight
-        if self._routes.asks:
+        if self._routes.asks_for(recipients):
             task = asyncio.get_running_loop().create_task(self._ask(flight, recipients))
             self._routing.add(task)
             task.add_done_callback(self._routing.discard)

@@ -77,21 +77,22 @@ class UpstreamLike(Protocol):
 class Upstream:
     """A next hop over SMTP.
 
-    config: its limits and its name for the metrics. dialing: how its hosts are spoken to;
-    several next hops may share it. processes: how many share the rate, a part for each.
+    config: its limits and its name for the metrics. hosts: in groups of equal preference,
+    best first. dialing: how they are spoken to; several next hops may share it. processes:
+    how many share the rate, a part for each.
     """
 
     def __init__(
         self,
         config: settings.Upstream,
-        hosts: Sequence[Endpoint],
+        hosts: Sequence[Sequence[Endpoint]],
         dialing: Dialing,
         metrics: Metrics,
         processes: int = 1,
     ) -> None:
         self.connections = config.connections
         self._rate = RateLimit(parse_rate(config.rate) / processes) if config.rate else None
-        self._host_count = len(hosts)
+        self._host_count = sum(map(len, hosts))
         self._hosts = Hosts(config.name, hosts, dialing)
         self._pool = Pool(
             config.connections,

@@ -13,12 +13,12 @@ from ipaddress import ip_address
 from typing import Any
 
 from dns.asyncresolver import Resolver as StubResolver
-from dns.exception import DNSException
+from dns.exception import DNSException, Timeout
 from dns.flags import AD, RD
 from dns.message import QueryMessage
 from dns.name import Name, from_text
 from dns.nameserver import Do53Nameserver
-from dns.resolver import NXDOMAIN, Answer, NoResolverConfiguration
+from dns.resolver import NXDOMAIN, Answer, NoNameservers, NoResolverConfiguration
 
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import parse_endpoint
@@ -183,7 +183,7 @@ class DnsResolver:
             async with self._slots:
                 known = await self._follow(asked, kind)
         except (DNSException, DnsError, OSError) as error:
-            reason = f"{name} {kind}: {error}"
+            reason = f"{name} {kind}: {_words(error)}"
             known = Known((), reason, self._clock.monotonic() + FAILURE)
         else:
             most = LONGEST if known.records else LONGEST_NEGATIVE
@@ -251,6 +251,18 @@ def _name(text: str) -> Name | None:
         return from_text(text)
     except (DNSException, UnicodeError):
         return None
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, without our servers' addresses: senders are told of it, too."""
+    match error:
+        case Timeout():
+            return "DNS time-out"
+        case NoNameservers():
+            said = {str(told) for _, _, _, told, _ in error.kwargs["errors"]}
+            return f"DNS answered {', '.join(sorted(said))}"
+        case _:
+            return str(error)
 
 
 def _plain(name: Name) -> str:

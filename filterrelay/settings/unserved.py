@@ -24,10 +24,6 @@ def _complaints(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
     for number, upstream in enumerate(settings.upstream):
         for key, why in _upstream(upstream):
             yield ("upstream", number, key), why
-    for number, route in enumerate(settings.route):
-        if route.upstream == "mx":
-            why = "direct delivery (mx) is not there yet; name an [[upstream]]"
-            yield ("route", number, "upstream"), why
     if settings.spool.url.startswith("postgresql"):
         yield ("spool", "url"), "PostgreSQL is not there yet; use sqlite:///spool.sqlite"
 
@@ -40,7 +36,7 @@ def _listener(listener: Listener) -> Iterator[tuple[str, str]]:
 
 
 def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
-    if upstream.protocol != "smtp":
-        yield "protocol", f"{upstream.protocol} is not there yet; smtp is"
+    if upstream.protocol == "lmtp":
+        yield "protocol", "lmtp is not there yet; smtp and mx are"
     if upstream.xforward:
         yield "xforward", "XFORWARD is not there yet"

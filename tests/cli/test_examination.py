@@ -232,14 +232,15 @@ async def test_an_upstream_that_answers_is_good(tmp_path: Path) -> None:
     heard: list[bytes] = []
     async with smart_host(heard=heard) as port:
         settings = configured(tmp_path, upstream(f"127.0.0.1:{port}"))
-        (check,) = await examination.next_hops(settings)
+        (check,) = await examination.next_hops(settings, FakeResolver())
         assert heard == [b"EHLO", b"QUIT"]
     assert (check.state, check.name) == ("ok", f"provider 127.0.0.1:{port}")
 
 
 async def test_an_upstream_nobody_of_which_answers_makes_mail_wait(tmp_path: Path) -> None:
     """It is accepted nevertheless."""
-    (check,) = await examination.next_hops(configured(tmp_path, upstream(NOBODY)))
+    settings = configured(tmp_path, upstream(NOBODY))
+    (check,) = await examination.next_hops(settings, FakeResolver())
     assert (check.state, check.waits) == ("warning", "provider")
 
 
@@ -247,7 +248,7 @@ async def test_a_host_that_is_down_beside_another_is_a_warning(tmp_path: Path) -
     """That is what failover is for."""
     async with smart_host() as port:
         settings = configured(tmp_path, upstream(NOBODY, f"127.0.0.1:{port}"))
-        checks = await examination.next_hops(settings)
+        checks = await examination.next_hops(settings, FakeResolver())
     assert [(check.state, check.waits) for check in checks] == [("warning", ""), ("ok", "")]
 
 
@@ -257,7 +258,7 @@ async def test_the_login_is_tried(tmp_path: Path, answer: bytes, state: str) -> 
     async with smart_host(answer) as port:
         login = 'username = "office"\npassword = "secret"\n'
         settings = configured(tmp_path, upstream(f"127.0.0.1:{port}", more=login))
-        (check,) = await examination.next_hops(settings)
+        (check,) = await examination.next_hops(settings, FakeResolver())
     assert check.state == state
     assert "secret" not in check.text
 
@@ -266,8 +267,24 @@ async def test_missing_tls_makes_mail_wait_where_it_is_required(tmp_path: Path) 
     """As delivery would refuse to go on in plain text."""
     async with smart_host() as port:
         text = upstream(f"127.0.0.1:{port}").replace('"none"', '"required"')
-        (check,) = await examination.next_hops(configured(tmp_path, text))
+        (check,) = await examination.next_hops(configured(tmp_path, text), FakeResolver())
     assert (check.state, check.waits) == ("warning", "provider")
+
+
+@pytest.mark.parametrize(
+    "more", ['[[route]]\nupstream = "mx"\n', '[[upstream]]\nname = "mx"\nprotocol = "mx"\n']
+)
+@pytest.mark.parametrize(
+    ("failing", "state", "waits"), [(False, "ok", ""), (True, "warning", "mx")]
+)
+async def test_direct_delivery_needs_dns_only(
+    tmp_path: Path, more: str, failing: bool, state: str, waits: str
+) -> None:
+    """No destination is known beforehand; that port 25 may be closed outwards is said."""
+    resolver = FakeResolver(failing=["relay.office.example"] if failing else [])
+    (check,) = await examination.next_hops(configured(tmp_path, more), resolver)
+    assert (check.name, check.state, check.waits) == ("mx", state, waits)
+    assert ("port 25" in check.text) is not failing
 
 
 def signing(**keys: str) -> str:

@@ -286,13 +286,15 @@ async def test_a_name_without_address_defers(
 ) -> None:
     """DNS may be down: the mail waits."""
 
-    def unknown(*_: Any, **__: Any) -> None:
+    async def unknown(*_: Any, **__: Any) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
     config = upstream_settings(FarSide(port=25), hosts=("no-such-host.invalid:25",))
     sent = await send(open_upstream(config))
-    assert code(sent) == "451 4.4.1"
+    assert str(sent.replies[0]) == (
+        "451 4.4.4 connect to no-such-host.invalid:25: the name has no address"
+    )
 
 
 def test_the_password_shows_in_no_repr() -> None:

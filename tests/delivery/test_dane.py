@@ -68,10 +68,14 @@ async def deliver() -> AsyncIterator[Callable[..., Any]]:
 
     async def run(side: FarSide, resolver: FakeResolver, tls: str = "may-dane") -> Sent:
         config = UpstreamSettings(
-            name="mx", protocol="mx", port=side.port, connect_timeout="2s", timeout="2s"
+            name="mx",
+            protocol="mx",
+            port=side.port,
+            allow_networks=("127.0.0.0/8",),
+            connect_timeout="2s",
+            timeout="2s",
         )
-        dane = Dane(resolver, SystemClock())
-        hops = Hops([config], [], "relay.office.example", Metrics(), dane=dane)
+        hops = Hops([config], [], "relay.office.example", Metrics(), resolver=resolver)
         site = Site("localhost", (("localhost",),), tls)
         upstream = hops.open(Way(Hop("mx", tls, site.name), site=site))
         made.append(upstream)

@@ -2,6 +2,10 @@
 
 import pytest
 
+from filterrelay.delivery.failover import Hosts
+from filterrelay.delivery.hops import dialing_of
+from filterrelay.mail.endpoint import parse_endpoint
+
 from .far_side import Opener, codes, far_side, send, upstream_settings
 
 
@@ -47,3 +51,18 @@ async def test_hosts_that_are_down_are_left_alone(open_upstream: Opener) -> None
     assert outage is not None
     assert [outage.reply] == list(second.replies)
     assert 0 < outage.left <= 5
+
+
+async def test_hosts_of_equal_preference_share_the_mail() -> None:
+    """In another order for each connection, and those of worse preference get none of it."""
+    async with far_side() as first, far_side() as second, far_side() as backup:
+        groups = [[parse_endpoint(side.host) for side in (first, second)]]
+        groups.append([parse_endpoint(backup.host)])
+        hosts = Hosts("mx", groups, dialing_of(upstream_settings(), "relay.office.example"))
+        opened = [await hosts.open() for _ in range(32)]
+        assert not any(hosts.better_than(conversation.peer.rank) for conversation in opened)
+        for conversation in opened:
+            conversation.abort("done")
+        assert first.connections + second.connections == 32
+        assert min(first.connections, second.connections) > 0
+        assert backup.connections == 0

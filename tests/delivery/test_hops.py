@@ -7,6 +7,7 @@ from filterrelay.delivery.route import Way
 from filterrelay.delivery.site import Site
 from filterrelay.mail.hop import Hop
 from filterrelay.observe.metrics import Metrics
+from filterrelay.plugin.testing import FakeResolver
 from filterrelay.settings import RouteRule, Upstream
 
 PROVIDER = Upstream(name="provider", hosts=("127.0.0.1:1",), tls="none")
@@ -14,7 +15,7 @@ PROVIDER = Upstream(name="provider", hosts=("127.0.0.1:1",), tls="none")
 
 def hops(*upstreams: Upstream, routes: tuple[RouteRule, ...] = ()) -> Hops:
     """The next hops of a file with these upstreams."""
-    return Hops(upstreams, routes, "relay.office.example", Metrics())
+    return Hops(upstreams, routes, "relay.office.example", Metrics(), resolver=FakeResolver())
 
 
 async def test_all_mail_for_an_upstream_shares_its_connections() -> None:

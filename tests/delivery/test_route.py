@@ -171,10 +171,35 @@ async def test_direct_delivery_is_grouped_by_the_servers_that_dns_names() -> Non
     """Two domains with the same servers share a transaction; one without has its answer."""
     message = a_stored_message("ID", "a@x.example", "b@y.example", "c@partner.example")
     routes = Routes([rule("mx")], NAMES, "provider", direct={"mx": Dns()})
-    assert routes.asks
+    assert routes.asks_for(message.recipients)
     first, second, third = message.recipients
     site = Way(Hop("mx", "required", "mx.host.example"))
     assert await routes.split(message, message.recipients) == {
         site: [first, second],
         Way(Hop("mx"), Reply(556, "5.1.10", "The domain takes no mail")): [third],
     }
+
+
+async def test_a_destination_is_known_by_its_mail_server_too() -> None:
+    """Many domains are with one provider, whose limits hold for all of them together."""
+    message = a_stored_message("ID", "a@x.example")
+    shapes = [
+        Destination(name="own", domains=(AddressPattern("x.example"),)),
+        Destination(name="provider", domains=(AddressPattern("*.host.example"),)),
+    ]
+    for destinations, shape in ((shapes, "own"), (shapes[1:], "provider"), ([], "")):
+        routes = Routes(
+            [rule("mx")], NAMES, "provider", direct={"mx": Dns()}, destinations=destinations
+        )
+        (way,) = await routes.split(message, message.recipients)
+        assert way.hop == Hop("mx", "required", "mx.host.example", shape)
+
+
+async def test_what_an_operator_redirects_to_direct_delivery_is_looked_up() -> None:
+    """Although no route leads there."""
+    message = replace(MESSAGE, recipients=(replace(EVE, redirect="mx"),))
+    routes = Routes([], NAMES, "provider", direct={"mx": Dns()})
+    assert routes.asks_for(message.recipients)
+    assert not routes.asks_for(MESSAGE.recipients)
+    (way,) = await routes.split(message, message.recipients)
+    assert way.site is not None

@@ -29,7 +29,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 async def noted(side: FarSide, authority: Authority, tls: str, rung: Rung) -> TlsSession:
     """What is noted of one connection to localhost."""
-    config = Upstream(name="mx", protocol="mx", tls=tls, ca_file=authority.file)
+    config = Upstream(name="provider", hosts=("localhost",), tls=tls, ca_file=authority.file)
     sessions: list[TlsSession] = []
     dialing = replace(dialing_of(config, "relay.office.example"), note=sessions.append)
     with contextlib.suppress(HostUnavailable):

@@ -32,7 +32,6 @@ def test_what_is_there_is_served() -> None:
         ({"listener": [LISTENER | {"xclient_from": ["127.0.0.1"]}]}, "listener[0].xclient_from"),
         ({"upstream": [UPSTREAM | {"protocol": "lmtp"}]}, "upstream[0].protocol"),
         ({"upstream": [UPSTREAM | {"xforward": True}]}, "upstream[0].xforward"),
-        ({"route": [{"upstream": "mx"}]}, "route[0].upstream"),
         ({"spool": {"url": "postgresql://localhost/mail"}}, "spool.url"),
     ],
 )

@@ -1,0 +1,169 @@
+"""Direct delivery: the mail servers that DNS names for a domain (RFC 5321 section 5.1)."""
+
+import asyncio
+import hashlib
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from itertools import groupby
+
+import idna
+
+from filterrelay.delivery.addresses import Address, Found, HostLookup
+from filterrelay.delivery.site import NoWay, Site
+from filterrelay.mail.endpoint import Endpoint
+from filterrelay.mail.reply import Reply
+from filterrelay.plugin.services import DnsError, Resolver
+
+MOST_HOSTS = 20  # of one domain; those of worse preference are left out
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z")
+_NULL = [(0, ".")]  # RFC 7505 section 3
+
+Groups = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ourselves:
+    """Who we are, so that no mail goes in a circle.
+
+    hostname: the relay's name. listening: where it takes mail over SMTP.
+    """
+
+    hostname: str
+    listening: Sequence[Endpoint] = ()
+
+    def are(self, host: str, addresses: Sequence[Address], port: int) -> bool:
+        """Whether a server of that name, or at one of these addresses, is this relay."""
+        return host == self.hostname.lower() or any(
+            _covers(endpoint, address)
+            for endpoint in self.listening
+            for address in addresses
+            if endpoint.port == port
+        )
+
+
+def _covers(endpoint: Endpoint, address: Address) -> bool:
+    """Whether who connects to the address comes to this endpoint."""
+    try:
+        own = ip_address(endpoint.host)
+    except ValueError:
+        return False
+    if own.is_unspecified:
+        return own.version >= address.version and _is_of_this_machine(address)
+    return own == address
+
+
+def _is_of_this_machine(address: Address) -> bool:
+    """Whether an interface has the address: only then can something be bound to it."""
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
+    except OSError:
+        return False
+    return True
+
+
+class DirectSites:
+    """The mail servers of every domain. hosts: their addresses. port: what they listen on."""
+
+    def __init__(
+        self, resolver: Resolver, hosts: HostLookup, ourselves: Ourselves, port: int = 25
+    ) -> None:
+        self._resolver = resolver
+        self._hosts = hosts
+        self._ourselves = ourselves
+        self._port = port
+
+    async def site(self, domain: str) -> Site:
+        """The servers that may be connected to. Raises NoWay."""
+        groups = await self._within_reach(domain, await self._named(domain))
+        return Site(_name(groups), groups)
+
+    async def _named(self, domain: str) -> Groups:
+        """The servers that the domain, or its literal, names."""
+        if domain.startswith("["):
+            literal = domain.strip("[]").lower().removeprefix("ipv6:")
+            return ((str(ip_address(literal)),),)
+        name = _ascii(domain)
+        try:
+            records = await self._resolver.lookup(name, "MX")
+        except DnsError as error:
+            raise NoWay(_no_answer(domain, str(error))) from error
+        servers = [record for record in records if isinstance(record, tuple)]
+        if servers == _NULL:
+            raise NoWay(Reply(556, "5.1.10", f"{domain} takes no mail"))  # RFC 7505 section 4.1
+        if servers:
+            return _groups(servers)
+        return ((name,),)
+
+    async def _within_reach(self, domain: str, groups: Groups) -> Groups:
+        """The servers that are better than we ourselves are, and may have an address."""
+        hosts = [host for group in groups for host in group]
+        found = dict(zip(hosts, await asyncio.gather(*map(self._hosts.find, hosts)), strict=True))
+        kept: list[tuple[str, ...]] = []
+        looping = False
+        for group in groups:
+            looping = any(self._is_us(host, found[host]) for host in group)
+            if looping:
+                break
+            usable = tuple(host for host in group if found[host].usable or found[host].failure)
+            if usable:
+                kept.append(usable)
+        if any(found[host].usable for group in kept for host in group):
+            return tuple(kept)
+        failures = [found[host].failure for group in kept for host in group]
+        if failures:
+            raise NoWay(_no_answer(domain, failures[0]))
+        if looping:
+            raise NoWay(Reply(550, "5.4.6", f"Mail for {domain} would come back to this relay"))
+        if any(each.refused for each in found.values()):
+            why = "has only mail servers at addresses that no mail is delivered to"
+            raise NoWay(Reply(550, "5.4.4", f"{domain} {why}"))
+        raise NoWay(Reply(550, "5.1.2", f"{domain} does not exist, or has no mail server"))
+
+    def _is_us(self, host: str, found: Found) -> bool:
+        return self._ourselves.are(host, (*found.usable, *found.refused), self._port)
+
+
+def _no_answer(domain: str, failure: str) -> Reply:
+    return Reply(451, "4.4.3", f"The mail servers of {domain} can't be found now: {failure}")
+
+
+def _ascii(domain: str) -> str:
+    """The domain in lower case as DNS has it, U-labels as A-labels (RFC 5891). Raises NoWay."""
+    name = domain.lower()
+    if not name.isascii():
+        try:
+            name = idna.encode(domain, uts46=True).decode()
+        except idna.IDNAError:
+            name = ""
+    if not _HOST.match(name):
+        raise NoWay(Reply(550, "5.1.2", f"{domain!r} is no domain that could take mail"))
+    return name
+
+
+def _groups(servers: Sequence[tuple[int, str]]) -> Groups:
+    """Host names by preference, each once; what is no host's name is left out."""
+    best: dict[str, int] = {}
+    for preference, server in sorted(servers):
+        host = server.lower()
+        if _HOST.match(host) and not host.rpartition(".")[2].isdigit():
+            best.setdefault(host, preference)
+    ranked = sorted(best.items(), key=lambda item: (item[1], item[0]))[:MOST_HOSTS]
+    return tuple(
+        tuple(host for host, _ in group) for _, group in groupby(ranked, key=lambda item: item[1])
+    )
+
+
+def _name(groups: Groups) -> str:
+    """The same for the same servers, and never for others."""
+    (best, *_), *_ = groups
+    more = sum(map(len, groups)) - 1
+    if not more:
+        return best
+    return f"{best}+{more}.{hashlib.sha256(repr(groups).encode()).hexdigest()[:16]}"

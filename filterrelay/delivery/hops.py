@@ -9,7 +9,7 @@ from filterrelay.delivery.addresses import HostLookup, system_places
 from filterrelay.delivery.connect import Dialing, Login
 from filterrelay.delivery.dane import Dane
 from filterrelay.delivery.route import Way
-from filterrelay.delivery.tls import tls_policy
+from filterrelay.delivery.tls import PROVED, tls_policy
 from filterrelay.delivery.upstream import Upstream, UpstreamLike
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import Endpoint, parse_endpoint
@@ -60,6 +60,7 @@ def dialing_of(
         connect_timeout=config.connect_timeout.total_seconds(),
         timeout=config.timeout.total_seconds(),
         places=places,
+        proved=config.protocol != "mx" or (tls or config.tls) in PROVED,
         dane=Dane(resolver, SystemClock()) if resolver else None,
     )
 

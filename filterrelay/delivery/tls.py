@@ -31,6 +31,9 @@ STS = "sts"  # its MTA-STS policy (RFC 8461)
 MAY_DANE = "may-dane"  # DANE at the hosts that have TLSA records (RFC 7672)
 STS_DANE = "sts-dane"  # both; DANE comes first (RFC 8461 section 2)
 
+# Policies that are chosen only for servers whose names DNSSEC or MTA-STS proves.
+PROVED = ("dane", STS, MAY_DANE, STS_DANE)
+
 _LADDERS: dict[str, tuple[Rung, ...]] = {
     "none": (Rung.PLAIN,),
     "opportunistic": (Rung.VERIFIED, Rung.UNVERIFIED, Rung.PLAIN),

@@ -247,7 +247,8 @@ class Destination(Section):
     name: str
     """What the queue, the logs and the metrics call it."""
     domains: tuple[Pattern, ...] = Field(min_length=1)
-    """The recipients' domains: `partner.example`, `*.partner.example`."""
+    """The recipients' domains, or of direct delivery their mail servers': `partner.example`,
+    `*.partner.example`."""
     connections: int | None = Field(None, ge=1)
     """Transactions at once from each worker."""
     rate: str = ""

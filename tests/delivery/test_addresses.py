@@ -21,6 +21,7 @@ from filterrelay.delivery.addresses import (
 from filterrelay.plugin.testing import FakeResolver
 
 DOCUMENTATION = (ip_network("192.0.2.0/24"), ip_network("2001:db8::/32"))
+LOOPBACK = ip_network("::1/128")
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 
 
@@ -166,6 +167,19 @@ async def test_the_first_that_answers_wins_and_a_silent_one_costs_its_head_start
         began = loop.time()
         assert await winner(dead, alive) == alive
         assert HEAD_START <= loop.time() - began < 4 * HEAD_START
+
+
+async def test_a_server_that_has_ipv6_alone_is_reached() -> None:
+    """By the address that DNS has."""
+    try:
+        server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with server:
+        lookup = HostLookup(FakeResolver({("mx.host.example", "AAAA"): ["::1"]}), [LOOPBACK])
+        places = await lookup.places("mx.host.example", server.getsockname()[1])
+        with await race(places) as connection:
+            assert connection.getpeername()[:2] == server.getsockname()[:2]
 
 
 async def test_one_that_refuses_gives_way_at_once() -> None:

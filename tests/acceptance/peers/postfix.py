@@ -86,6 +86,7 @@ def _write_configuration(
     services: Mapping[str, Mapping[str, str]],
     ports: Mapping[str, int],
     settings: Mapping[str, str],
+    addresses: Mapping[str, str],
 ) -> None:
     config = home / "etc"
     for folder, owner in (("etc", ""), ("queue", ""), ("data", "postfix")):
@@ -103,7 +104,8 @@ def _write_configuration(
     (config / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in merged.items()))
     master = _MASTER
     for name, options in services.items():
-        master += f"{LOOPBACK}:{ports[name]} inet n - n - - smtpd -o syslog_name=postfix/{name}\n"
+        where = f"{addresses.get(name, LOOPBACK)}:{ports[name]}"
+        master += f"{where} inet n - n - - smtpd -o syslog_name=postfix/{name}\n"
         for key, value in options.items():
             master += f"  -o {{ {key} = {value} }}\n"
     (config / "master.cf").write_text(master)
@@ -111,26 +113,40 @@ def _write_configuration(
 
 @contextmanager
 def run_postfix(
-    services: Mapping[str, Mapping[str, str]], settings: Mapping[str, str]
+    services: Mapping[str, Mapping[str, str]],
+    settings: Mapping[str, str],
+    *,
+    addresses: Mapping[str, str] | None = None,
+    port: int = 0,
 ) -> Iterator[Postfix]:
     """Postfix with one smtpd a service; settings go into main.cf, a service's beside its smtpd.
 
-    It needs root: its master process refuses to run as anybody else.
+    addresses: the services' that aren't at 127.0.0.1. port: one for all of them, instead of
+    one for each. It needs root: its master process refuses to run as anybody else.
     """
+    addresses = addresses or {}
     with workplace("postfix") as home:
-        ports = {name: free_port() for name in services}
-        _write_configuration(home, services, ports, settings)
+        ports = {name: port or free_port() for name in services}
+        _write_configuration(home, services, ports, settings, addresses)
         argv = ["postfix", "-c", str(home / "etc"), "start-fg"]
         process = Process(argv, home / "start.log")
         postfix = Postfix(home, ports, process)
         try:
-            for port in ports.values():
-                process.wait_for_port(port)
+            for name, number in ports.items():
+                process.wait_for_port(number, address=addresses.get(name, LOOPBACK))
             yield postfix
         finally:
             run(["postfix", "-c", str(home / "etc"), "stop"])
             process.kill_group()
-            wait_until(lambda: not any(map(listens, ports.values())), "the end of Postfix")
+            wait_until(
+                lambda: (
+                    not any(
+                        listens(number, addresses.get(name, LOOPBACK))
+                        for name, number in ports.items()
+                    )
+                ),
+                "the end of Postfix",
+            )
 
 
 def tls_settings(certificates: Certificates) -> dict[str, str]:

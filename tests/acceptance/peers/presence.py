@@ -13,6 +13,7 @@ _PROGRAMS = {
     "dovecot": ("dovecot",),
     "msmtp": ("msmtp",),
     "nodemailer": ("node",),
+    "nsd": ("nsd",),
     "opendkim": ("opendkim",),
     "postfix": ("postfix",),
     "promtool": ("promtool",),

@@ -83,11 +83,11 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float = 20.0) -> 
         time.sleep(0.02)
 
 
-def listens(port: int) -> bool:
+def listens(port: int, address: str = LOOPBACK) -> bool:
     """Whether a server takes connections on that loopback port."""
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex((LOOPBACK, port)) == 0
+        return probe.connect_ex((address, port)) == 0
 
 
 def _processes() -> Iterator[tuple[int, int, int]]:
@@ -148,13 +148,13 @@ class Process:
         """How it ended; None while it runs."""
         return self._popen.poll()
 
-    def wait_for_port(self, port: int, seconds: float = 20.0) -> None:
+    def wait_for_port(self, port: int, seconds: float = 20.0, address: str = LOOPBACK) -> None:
         """Returns once the port takes connections; fails with the log's end if it never does."""
 
         def ready() -> bool:
             if self.exit_code is not None:
                 raise AssertionError(f"ended with {self.exit_code}:\n{self.output()[-2000:]}")
-            return listens(port)
+            return listens(port, address)
 
         wait_until(ready, f"port {port} of {self.name}", seconds)
 

@@ -17,10 +17,15 @@ from filterrelay.chain.threads import PluginThreads
 from filterrelay.delivery.addresses import HostLookup
 from filterrelay.delivery.direct import DirectSites, Ourselves
 from filterrelay.delivery.hops import Hops, direct_upstreams
+from filterrelay.delivery.https import Https
+from filterrelay.delivery.mta_sts import MtaSts, PolicyFiles
+from filterrelay.delivery.protection import Protections
 from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.route import RouteHook, Routes
 from filterrelay.delivery.scheduler import Scheduler
+from filterrelay.delivery.tls_report import Sender, TlsReports
+from filterrelay.delivery.tls_tally import TlsTally
 from filterrelay.doors.admission import WorkerAdmission
 from filterrelay.doors.policy import DoorPolicy
 from filterrelay.doors.server import SmtpDoor
@@ -33,7 +38,7 @@ from filterrelay.observe.budget import MemoryBudget
 from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.resolver import DnsResolver
-from filterrelay.plugin.services import Resolver, SecureResolver, Services
+from filterrelay.plugin.services import Resolver, Services
 from filterrelay.settings import Settings, TlsFiles
 from filterrelay.spool.opening import open_spool
 from filterrelay.spool.store import Spool
@@ -139,6 +144,64 @@ async def running_resolver(settings: Settings, clock: Clock) -> AsyncIterator[Dn
         await resolver.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Destinations:
+    """What is known of the destinations of direct delivery.
+
+    https: who is asked for policies, and given reports. tally: how connections came out.
+    """
+
+    resolver: DnsResolver
+    https: Https
+    sts: MtaSts
+    tally: TlsTally
+
+
+@asynccontextmanager
+async def known_destinations(
+    settings: Settings, resolver: DnsResolver, name: str, clock: Clock
+) -> AsyncIterator[Destinations]:
+    """The destinations as a process sees them. name: the process's, for a file of its own."""
+    https = Https(HostLookup(resolver).places)
+    files = PolicyFiles(settings.state_dir / "mta-sts")
+    await asyncio.to_thread(files.sweep, clock.now())
+    sts = MtaSts(resolver, https, files, clock)
+    tally = TlsTally(settings.state_dir / "tls-reports", name, clock)
+    try:
+        yield Destinations(resolver, https, sts, tally)
+    finally:
+        await sts.close()
+
+
+@asynccontextmanager
+async def reporting_tls(settings: Settings, core: Core, known: Destinations) -> AsyncIterator[None]:
+    """Counts what the destinations are told of their TLS, and tells them."""
+    if not settings.delivery.tls_reports:
+        yield
+        return
+
+    async def submit(envelope: Envelope, raw: bytes) -> str:
+        report = await core.intake.submit(envelope, raw)
+        core.scheduler.nudge()
+        return report
+
+    contact = settings.delivery.postmaster or f"postmaster@{settings.hostname}"
+    reports = TlsReports(
+        settings.state_dir / "tls-reports",
+        Sender(settings.hostname, contact),
+        known.resolver,
+        known.https,
+        submit,
+        core.clock,
+    )
+    task = asyncio.create_task(reports.run(known.tally))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
 @asynccontextmanager
 async def running_chain(
     settings: Settings, resolver: Resolver, *, metrics: Metrics, clock: Clock
@@ -168,13 +231,16 @@ async def running_core(
     background = Background()
     async with (
         running_resolver(settings, clock) as resolver,
+        known_destinations(settings, resolver, owner, clock) as known,
         running_chain(settings, resolver, metrics=metrics, clock=clock) as chain,
     ):
         await spool.open()
         try:
-            yield _core(
-                settings, chain, resolver, spool, owner, processes, background, metrics, clock
+            core = _core(
+                settings, chain, known, spool, owner, processes, background, metrics, clock
             )
+            async with reporting_tls(settings, core, known):
+                yield core
             await background.finish(timeout=10)
         finally:
             await spool.close()
@@ -183,7 +249,7 @@ async def running_core(
 def _core(
     settings: Settings,
     chain: Chain,
-    resolver: SecureResolver,
+    known: Destinations,
     spool: Spool,
     owner: str,
     processes: int,
@@ -202,11 +268,19 @@ def _core(
         background(chain.tell_attempt(attempt))
 
     budget = MemoryBudget(settings.limits.in_flight_memory // processes, metrics.memory)
-    hops = Hops(settings.upstream, settings.route, settings.hostname, metrics, processes, resolver)
+    hops = Hops(
+        settings.upstream,
+        settings.route,
+        settings.hostname,
+        metrics,
+        processes,
+        known.resolver,
+        known.tally.note if settings.delivery.tls_reports else None,
+    )
     scheduler = Scheduler(
         spool=spool,
         owner=owner,
-        routes=routes_of(settings, chain.route if chain.routes else None, resolver),
+        routes=routes_of(settings, chain.route if chain.routes else None, known),
         open_hop=hops.open,
         schedule=RetrySchedule(
             first=settings.delivery.retry,
@@ -234,13 +308,17 @@ def _core(
     return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget)
 
 
-def routes_of(settings: Settings, hook: RouteHook | None, resolver: SecureResolver) -> Routes:
+def routes_of(settings: Settings, hook: RouteHook | None, known: Destinations) -> Routes:
     """The way of each recipient. hook: asked before the file."""
     smtp = [each for each in settings.listener if each.kind == "smtp"]
     ourselves = Ourselves(settings.hostname, [parse_endpoint(each.address) for each in smtp])
     direct = {
         name: DirectSites(
-            resolver, HostLookup(resolver, config.allow_networks), ourselves, config.port
+            known.resolver,
+            HostLookup(known.resolver, config.allow_networks),
+            ourselves,
+            config.port,
+            protections=Protections(config, known.sts, known.tally.found),
         )
         for name, config in direct_upstreams(settings.upstream).items()
     }

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from filterrelay.delivery.tls_session import DESTINATIONS, destinations_of
 from filterrelay.delivery.upstream import Sent, UpstreamLike
 from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.reply import Reply
@@ -42,6 +43,7 @@ async def attempt(
     A recipient refused as one too many beside one accepted goes into the next
     transaction at once; some servers say 552 for 452 (RFC 5321 section 4.5.3.1.10).
     """
+    DESTINATIONS.set(destinations_of([stored.recipient.address for stored in recipients]))
     tried: list[Tried] = []
     waiting = recipients
     while waiting:

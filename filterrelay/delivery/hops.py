@@ -1,7 +1,7 @@
 """From the ways that mail goes to the connections that it goes over."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from filterrelay import settings
@@ -10,6 +10,7 @@ from filterrelay.delivery.connect import Dialing, Login
 from filterrelay.delivery.dane import Dane
 from filterrelay.delivery.route import Way
 from filterrelay.delivery.tls import PROVED, tls_policy
+from filterrelay.delivery.tls_session import Note, TlsSession
 from filterrelay.delivery.upstream import Upstream, UpstreamLike
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import Endpoint, parse_endpoint
@@ -69,7 +70,8 @@ class Hops:
     """Makes next hops as mail comes for them, and those of the file at the start.
 
     processes: how many share the rates, a part for each. resolver: who knows the addresses
-    of direct delivery, and TLSA records. Raises BadUpstream, UnsupportedTls.
+    of direct delivery, and TLSA records. note: is told how direct delivery's connections are
+    protected. Raises BadUpstream, UnsupportedTls.
     """
 
     def __init__(
@@ -80,7 +82,9 @@ class Hops:
         metrics: Metrics,
         processes: int = 1,
         resolver: SecureResolver | None = None,
+        note: Note | None = None,
     ) -> None:
+        self._note = note
         self._resolver = resolver
         self._configured = direct_upstreams(configured) | {each.name: each for each in configured}
         self._hostname = hostname
@@ -136,6 +140,20 @@ class Hops:
         """Made once for each policy: reading the system's authorities takes long."""
         known = self._dialings.get((name, tls))
         if known is None:
-            known = dialing_of(self._configured[name], self._hostname, tls, self._resolver)
+            config = self._configured[name]
+            dialing = dialing_of(config, self._hostname, tls, self._resolver)
+            known = replace(dialing, note=self._noting(config))
             self._dialings[name, tls] = known
         return known
+
+    def _noting(self, config: settings.Upstream) -> Note:
+        """Counts each connection; of a smart host's no destination is told."""
+        tell = self._note if config.protocol == "mx" else None
+
+        def note(session: TlsSession) -> None:
+            labels = config.name, session.version, session.result
+            self._metrics.tls_sessions.labels(*labels).inc()
+            if tell is not None:
+                tell(session)
+
+        return note

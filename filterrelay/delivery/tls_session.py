@@ -1,11 +1,15 @@
 """How the protection of one connection came out, for the metrics and the reports on TLS."""
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
 
+import idna
+
 from filterrelay.delivery.tls import Rung
+from filterrelay.mail.address import Address
 
 
 class Failure(Enum):
@@ -65,3 +69,21 @@ class TlsSession:
 
 
 Note = Callable[[TlsSession], None]
+
+# The domains for whose mail this task makes connections: ASCII, lower case.
+DESTINATIONS: ContextVar[tuple[str, ...]] = ContextVar("destinations", default=())
+
+
+def destinations_of(addresses: Sequence[Address]) -> tuple[str, ...]:
+    """The domains of these addresses as DNS has them; what is no domain is left out."""
+    domains = dict.fromkeys(address.domain.lower() for address in addresses)
+    return tuple(filter(None, map(_ascii, domains)))
+
+
+def _ascii(domain: str) -> str:
+    if domain.isascii():
+        return "" if domain.startswith("[") else domain
+    try:
+        return idna.encode(domain, uts46=True).decode()
+    except idna.IDNAError:
+        return ""

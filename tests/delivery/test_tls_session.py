@@ -11,7 +11,13 @@ import pytest
 from filterrelay.delivery.connect import HostUnavailable, connect
 from filterrelay.delivery.hops import dialing_of
 from filterrelay.delivery.tls import Rung
-from filterrelay.delivery.tls_session import Failure, TlsSession, failure_of
+from filterrelay.delivery.tls_session import (
+    Failure,
+    TlsSession,
+    destinations_of,
+    failure_of,
+)
+from filterrelay.mail.address import Address
 from filterrelay.mail.endpoint import Endpoint
 from filterrelay.settings import Upstream
 
@@ -94,3 +100,18 @@ async def test_required_tells_that_tls_is_missing(authority: Authority) -> None:
 def test_a_handshake_that_broke_has_no_name_of_its_own() -> None:
     """It is a failure like another."""
     assert failure_of(ssl.SSLError("wrong version number")) is Failure.OTHER
+
+
+@pytest.mark.parametrize(
+    ("domains", "expected"),
+    [
+        (["Partner.example", "partner.example", "b.example"], ("partner.example", "b.example")),
+        (["почта.example"], ("xn--80a1acny.example",)),
+        (["[192.0.2.1]"], ()),
+    ],
+)
+def test_destinations_are_called_as_dns_has_them(
+    domains: list[str], expected: tuple[str, ...]
+) -> None:
+    """Each once; an address literal is no domain."""
+    assert destinations_of([Address("bob", domain) for domain in domains]) == expected

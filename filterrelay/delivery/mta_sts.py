@@ -23,6 +23,7 @@ Fault = Literal["sts-policy-fetch-error", "sts-policy-invalid", "sts-webpki-inva
 MOST_AGE = 31_557_600  # seconds; section 3.2
 MOST_KNOWN = 10_000  # policies and faults kept in memory
 MOST_MX = 100  # of one policy
+MOST_AT_ONCE = 64  # fetches under way
 REFRESH = timedelta(days=1)  # after so long a policy is fetched anew; section 3.3
 AFTER_FAULT = timedelta(minutes=5)  # until a fetch that failed is tried again; section 3.3
 
@@ -184,6 +185,7 @@ class MtaSts:
         self._clock = clock
         self._known: dict[str, tuple[Told, datetime]] = {}  # and when it is time to fetch again
         self._under_way: dict[str, asyncio.Task[Told]] = {}
+        self._slots = asyncio.Semaphore(MOST_AT_ONCE)
 
     async def policy(self, domain: str) -> Told:
         """What the domain demands. domain: ASCII, lower case.
@@ -244,7 +246,8 @@ class MtaSts:
         if other is not None and other.id == id_ and now < other.fetched + REFRESH:
             return self._keep(domain, Told(other), other.fetched + REFRESH)
         try:
-            page = await self._https.get(f"https://mta-sts.{domain}/.well-known/mta-sts.txt")
+            async with self._slots:
+                page = await self._https.get(f"https://mta-sts.{domain}/.well-known/mta-sts.txt")
             policy = parse_policy(_text(page), id_, now)
         except (HttpsFailed, BadPolicy) as bad:
             return self._without(domain, now, bad)

@@ -1,16 +1,32 @@
 """What destinations demand, and what of it an upstream keeps."""
 
-from dataclasses import replace
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from filterrelay.delivery.mta_sts import MtaSts, StsPolicy, Told
+from filterrelay.delivery.addresses import HostLookup
+from filterrelay.delivery.direct import DirectSites, Ourselves
+from filterrelay.delivery.hops import Hops
+from filterrelay.delivery.https import Https
+from filterrelay.delivery.mta_sts import MtaSts, PolicyFiles, StsPolicy, Told
 from filterrelay.delivery.protection import Protected, Protections
+from filterrelay.delivery.route import Way
 from filterrelay.delivery.site import NoWay
-from filterrelay.plugin.testing import SOME_TIME
+from filterrelay.delivery.upstream import Sent
+from filterrelay.mail.hop import Hop
+from filterrelay.observe.metrics import Metrics
+from filterrelay.plugin.testing import SOME_TIME, FakeClock, FakeResolver, an_envelope
 from filterrelay.settings import Upstream
 
+from .certificates import Authority, make_authority
+from .far_side import BODY, LOOPBACK, FarSide, codes, far_side
+from .web import Web, web
+
+HOST = "mx.partner.example"
 GROUPS = (("mx1.partner.example", "mx2.partner.example"), ("mx.backup.example",))
 STRICT = StsPolicy("1", "enforce", ("mx1.partner.example", "*.backup.example"), 86_400, SOME_TIME)
 
@@ -97,3 +113,106 @@ async def test_what_is_found_is_told() -> None:
         "a.example", GROUPS, secure=False
     )
     assert told == [("a.example", Told(STRICT))]
+
+
+@dataclass
+class Partner:
+    """partner.example: its web server with the policy, and how mail is delivered to it."""
+
+    server: Web
+    authority: Authority
+    resolver: FakeResolver
+    directory: Path
+
+    def publish(self, mode: str, mx: str = HOST) -> None:
+        """The policy."""
+        text = f"version: STSv1\nmode: {mode}\nmx: {mx}\nmax_age: 86400\n"
+        self.server.text("/.well-known/mta-sts.txt", text.encode())
+
+    async def deliver(self, side: FarSide, **envelope_changes: Any) -> Sent:
+        """One message, the way it would go. Raises NoWay."""
+        config = Upstream(
+            name="mx",
+            protocol="mx",
+            port=side.port,
+            ca_file=self.authority.file,
+            allow_networks=("127.0.0.0/8",),
+            connect_timeout="2s",
+            timeout="2s",
+        )
+        hosts = HostLookup(self.resolver, config.allow_networks)
+        trusted = ssl.create_default_context(cafile=str(self.authority.file))
+        https = Https(hosts.places, trusted, self.server.port)
+        sts = MtaSts(self.resolver, https, PolicyFiles(self.directory), FakeClock())
+        sites = DirectSites(
+            self.resolver,
+            hosts,
+            Ourselves("relay.office.example"),
+            side.port,
+            protections=Protections(config, sts),
+        )
+        site = await sites.site("partner.example")
+        hops = Hops([config], [], "relay.office.example", Metrics(), resolver=self.resolver)
+        upstream = hops.open(Way(Hop("mx", site.tls, site.name), site=site))
+        try:
+            envelope = an_envelope(**envelope_changes)
+            return await upstream.send(envelope, envelope.recipients, BODY)
+        finally:
+            upstream.close()
+
+
+@pytest.fixture
+def partner(tmp_path: Path) -> Iterator[Partner]:
+    """The domain with its record."""
+    authority = make_authority(tmp_path)
+    records: dict[tuple[str, str], Any] = {
+        ("partner.example", "MX"): [(10, HOST)],
+        (HOST, "A"): [LOOPBACK],
+        ("mta-sts.partner.example", "A"): [LOOPBACK],
+        ("_mta-sts.partner.example", "TXT"): [b"v=STSv1; id=1;"],
+    }
+    with web(authority.server("mta-sts.partner.example")) as server:
+        yield Partner(server, authority, FakeResolver(records), tmp_path / "mta-sts")
+
+
+@pytest.mark.parametrize(
+    ("mode", "certificate", "expected"),
+    [
+        ("enforce", HOST, "250 2.0.0"),
+        ("enforce", "another.example", "451 4.7.5"),
+        ("enforce", "", "451 4.7.4"),
+        ("testing", "another.example", "250 2.0.0"),
+        ("testing", "", "250 2.0.0"),
+        ("none", "", "250 2.0.0"),
+    ],
+)
+async def test_mail_goes_as_the_mta_sts_policy_says(
+    partner: Partner, mode: str, certificate: str, expected: str
+) -> None:
+    """Enforced: to the named server with a good certificate, and never in plain text."""
+    partner.publish(mode)
+    context = partner.authority.server(certificate) if certificate else None
+    offered = ("PIPELINING", *(["STARTTLS"] if certificate else []))
+    async with far_side(extensions=offered, tls=context) as side:
+        assert codes(await partner.deliver(side)) == [expected]
+        assert ("MAIL" in side.verbs()) is expected.startswith("250")
+
+
+async def test_another_server_gets_no_mail(partner: Partner) -> None:
+    """However good its certificate is."""
+    partner.publish("enforce", mx="mx.elsewhere.example")
+    async with far_side(tls=partner.authority.server(HOST)) as side:
+        with pytest.raises(NoWay):
+            await partner.deliver(side)
+        assert not side.connections
+
+
+@pytest.mark.parametrize(("mode", "expected"), [("enforce", "250 2.0.0"), ("none", "550 5.7.30")])
+async def test_requiretls_needs_a_policy_that_names_the_server(
+    partner: Partner, mode: str, expected: str
+) -> None:
+    """A good certificate is not enough where anybody could have named it (RFC 8689 4.2.1)."""
+    partner.publish(mode)
+    context = partner.authority.server(HOST)
+    async with far_side(extensions=("STARTTLS", "REQUIRETLS"), tls=context) as side:
+        assert codes(await partner.deliver(side, requiretls=True)) == [expected]

@@ -64,6 +64,7 @@ async def examine(settings: Settings, clock: Clock) -> list[Check]:
         found = await asyncio.gather(
             plugins(settings, clock, resolver),
             next_hops(settings, resolver),
+            dnssec(settings, resolver),
             dkim_keys(settings, resolver),
         )
     finally:
@@ -183,6 +184,18 @@ async def next_hops(settings: Settings, resolver: SecureResolver) -> list[Check]
         *(_direct(name, settings.hostname, resolver) for name in direct),
     )
     return [check for checks in tried for check in checks]
+
+
+async def dnssec(settings: Settings, resolver: DnsResolver) -> list[Check]:
+    """Whether the DNS servers can be believed, where DANE is required."""
+    strict = [each.name for each in settings.upstream if each.tls == "dane"]
+    strict += [route.upstream for route in settings.route if route.tls == "dane"]
+    text = "DANE is required, and dns.validating isn't set for servers beyond this machine"
+    return [
+        Check("dnssec", name, "warning", text, waits=name)
+        for name in dict.fromkeys(strict)
+        if not resolver.validating
+    ]
 
 
 async def _direct(name: str, hostname: str, resolver: Resolver) -> list[Check]:

@@ -100,6 +100,11 @@ class _Plan:
         return self.rung in (Rung.DANE, Rung.VERIFIED, Rung.IMPLICIT)
 
     @property
+    def tried(self) -> Rung:
+        """What was wanted, also where DNS demands it and has nothing to measure by."""
+        return self.rung if self.demand is None else Rung.DANE
+
+    @property
     def tlsa(self) -> tuple[str, ...]:
         """The records that the server is measured by, as text."""
         return tuple(map(str, self.demand.records)) if self.demand else ()
@@ -121,7 +126,7 @@ async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -
             reason = unavailable.reply.text
             dialing.note(
                 TlsSession(
-                    *(endpoint.host, "none", plan.rung, False, unavailable.failure, reason),
+                    *(endpoint.host, "none", plan.tried, False, unavailable.failure, reason),
                     plan.tlsa,
                 )
             )
@@ -286,14 +291,16 @@ def _note(
 ) -> None:
     """Tells how the connection is protected; that TLS wasn't offered is a failure, too."""
     tls = smtp.transport.get_extra_info("ssl_object") if encrypted and smtp.transport else None
-    missing = None if encrypted or dialing.tls.name == "none" else Failure.NO_STARTTLS
+    failure = None if encrypted or dialing.tls.name == "none" else Failure.NO_STARTTLS
+    if plan.demand is not None and not plan.demand.records:
+        failure = Failure.BAD_TLSA
     dialing.note(
         TlsSession(
             endpoint.host,
             (tls.version() or "TLS") if tls is not None else "none",
-            plan.rung if encrypted else Rung.PLAIN,
+            plan.tried if encrypted else Rung.PLAIN,
             encrypted and plan.proves,
-            missing,
+            failure,
             tlsa=plan.tlsa,
         )
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import ssl
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,11 @@ from filterrelay.delivery.tls_session import (
 )
 from filterrelay.mail.address import Address
 from filterrelay.mail.endpoint import Endpoint
+from filterrelay.plugin.testing import FakeResolver
 from filterrelay.settings import Upstream
 
 from .certificates import Authority, make_authority
-from .far_side import FarSide, far_side
+from .far_side import LOOPBACK, FarSide, far_side
 
 OFFERS_TLS = ("PIPELINING", "STARTTLS")
 
@@ -33,11 +35,18 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return make_authority(tmp_path_factory.mktemp("session"))
 
 
-async def noted(side: FarSide, authority: Authority, tls: str, rung: Rung) -> TlsSession:
+async def noted(
+    side: FarSide,
+    authority: Authority,
+    tls: str,
+    rung: Rung,
+    resolver: FakeResolver | None = None,
+) -> TlsSession:
     """What is noted of one connection to localhost."""
-    config = Upstream(name="provider", hosts=("localhost",), tls=tls, ca_file=authority.file)
+    config = Upstream(name="provider", hosts=("localhost",), ca_file=authority.file)
     sessions: list[TlsSession] = []
-    dialing = replace(dialing_of(config, "relay.office.example"), note=sessions.append)
+    dialing = dialing_of(config, "relay.office.example", tls, resolver)
+    dialing = replace(dialing, note=sessions.append)
     with contextlib.suppress(HostUnavailable):
         conversation = await connect(Endpoint("localhost", side.port), 0, dialing, rung)
         conversation.quit()
@@ -115,3 +124,31 @@ def test_destinations_are_called_as_dns_has_them(
 ) -> None:
     """Each once; an address literal is no domain."""
     assert destinations_of([Address("bob", domain) for domain in domains]) == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "records", "result", "failure"),
+    [
+        ("may-dane", [bytes((1, 1, 1)) + bytes(32)], "unverified", Failure.BAD_TLSA),
+        ("may-dane", [bytes((3, 1, 1)) + bytes(32)], "failed", Failure.OTHER),
+        ("may-dane", [], "verified", None),
+        ("dane", [bytes((1, 1, 1)) + bytes(32)], "failed", Failure.BAD_TLSA),
+        ("dane", [], "failed", Failure.NO_TLSA),
+    ],
+)
+async def test_what_was_wrong_with_dane_is_told(
+    authority: Authority,
+    policy: str,
+    records: list[bytes],
+    result: str,
+    failure: Failure | None,
+) -> None:
+    """Once for a connection, also where mail goes on without a proof."""
+    async with far_side(extensions=OFFERS_TLS, tls=authority.server("localhost")) as side:
+        zone: dict[tuple[str, str], Sequence[str | bytes]] = {
+            ("localhost", "A"): [LOOPBACK],
+            (f"_{side.port}._tcp.localhost", "TLSA"): records,
+        }
+        resolver = FakeResolver(zone, insecure=())
+        session = await noted(side, authority, policy, Rung.DANE, resolver)
+        assert (session.result, session.failure) == (result, failure)

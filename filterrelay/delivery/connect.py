@@ -13,13 +13,13 @@ import aiosmtplib
 from filterrelay.delivery.addresses import PlacesOf, Unresolved, race, system_places
 from filterrelay.delivery.capabilities import capabilities_of
 from filterrelay.delivery.conversation import Conversation, Peer
-from filterrelay.delivery.dane import Dane, Demand
+from filterrelay.delivery.dane import Dane
 from filterrelay.delivery.tls import Rung, TlsPolicy
+from filterrelay.delivery.tls_plan import NoDane, TlsPlan, plan_of
 from filterrelay.delivery.tls_session import Failure, Note, TlsSession, failure_of
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import Endpoint
 from filterrelay.mail.reply import Reply
-from filterrelay.plugin.services import DnsError
 from filterrelay.wire.replies import reply_of
 
 _CLOSING = 421  # RFC 5321 section 3.8: says nothing of what was asked
@@ -84,32 +84,6 @@ class Dialing:
     note: Note = field(default=lambda _: None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What a connection shall be: a rung, and for DANE what DNS demands.
-
-    Such a demand leaves no lower rung (RFC 7672 section 2.2).
-    """
-
-    rung: Rung
-    demand: Demand | None = None
-
-    @property
-    def proves(self) -> bool:
-        """Whether a connection like this is to the server that is meant."""
-        return self.rung in (Rung.DANE, Rung.VERIFIED, Rung.IMPLICIT)
-
-    @property
-    def tried(self) -> Rung:
-        """What was wanted, also where DNS demands it and has nothing to measure by."""
-        return self.rung if self.demand is None else Rung.DANE
-
-    @property
-    def tlsa(self) -> tuple[str, ...]:
-        """The records that the server is measured by, as text."""
-        return tuple(map(str, self.demand.records)) if self.demand else ()
-
-
 async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -> Conversation:
     """A conversation with the host, protected as the rung says. Raises HostUnavailable.
 
@@ -124,44 +98,26 @@ async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -
             unavailable.lower = None
         if unavailable.failure is not None:
             reason = unavailable.reply.text
-            dialing.note(
-                TlsSession(
-                    *(endpoint.host, "none", plan.tried, False, unavailable.failure, reason),
-                    plan.tlsa,
-                )
+            failed = TlsSession(
+                *(endpoint.host, "none", plan.tried, False, unavailable.failure, reason),
+                plan.tlsa,
             )
+            dialing.note(failed)
         raise
 
 
-async def _plan(endpoint: Endpoint, dialing: Dialing, rung: Rung) -> _Plan:
-    """What the rung means for this host. Raises HostUnavailable when DNS forbids it."""
-    if rung is not Rung.DANE:
-        return _Plan(rung)
-    assert dialing.dane is not None, "who has the policy has the resolver"
-    others = dialing.tls.ladder[1:]
+async def _plan(endpoint: Endpoint, dialing: Dialing, rung: Rung) -> TlsPlan:
     try:
-        demand = await dialing.dane.demand(endpoint)
-    except DnsError as failed:
-        raise _no_dane(endpoint, f"TLSA look-up: {failed}", Failure.BAD_DNSSEC, dialing) from failed
-    if demand is None and others:
-        return _Plan(others[0])
-    if demand is None:
-        why = "no TLSA record that DNSSEC proves, and DANE is required"
-        raise _no_dane(endpoint, why, Failure.NO_TLSA, dialing)
-    if demand.records:
-        return _Plan(Rung.DANE, demand)
-    if not others:
-        raise _no_dane(endpoint, "no TLSA record that can be used", Failure.BAD_TLSA, dialing)
-    return _Plan(Rung.UNVERIFIED if Rung.UNVERIFIED in others else others[0], demand)
+        return await plan_of(endpoint, rung, dialing.tls.ladder, dialing.dane)
+    except NoDane as no:
+        dialing.note(TlsSession(endpoint.host, "none", rung, False, no.failure, no.reason))
+        reply = Reply(451, "4.7.5", f"{endpoint}: {no.reason}")  # RFC 3463 section 3.8
+        raise HostUnavailable(str(endpoint), Stage.TLS, reply) from no
 
 
-def _no_dane(endpoint: Endpoint, why: str, failure: Failure, dialing: Dialing) -> HostUnavailable:
-    dialing.note(TlsSession(endpoint.host, "none", Rung.DANE, False, failure, why))
-    reply = Reply(451, "4.7.5", f"{endpoint}: {why}")  # RFC 3463 section 3.8
-    return HostUnavailable(str(endpoint), Stage.TLS, reply, failure=failure)
-
-
-async def _connected(endpoint: Endpoint, rank: int, dialing: Dialing, plan: _Plan) -> Conversation:
+async def _connected(
+    endpoint: Endpoint, rank: int, dialing: Dialing, plan: TlsPlan
+) -> Conversation:
     host, rung = str(endpoint), plan.rung
     connection = await _tcp(endpoint, dialing)
     smtp = aiosmtplib.SMTP(
@@ -232,7 +188,7 @@ async def _hello(smtp: aiosmtplib.SMTP) -> None:
 
 
 async def _encrypt(
-    smtp: aiosmtplib.SMTP, endpoint: Endpoint, dialing: Dialing, plan: _Plan
+    smtp: aiosmtplib.SMTP, endpoint: Endpoint, dialing: Dialing, plan: TlsPlan
 ) -> bool:
     """STARTTLS where the rung wants it; returns whether the connection is encrypted now.
 
@@ -250,7 +206,7 @@ async def _encrypt(
         raise HostUnavailable(host, Stage.TLS, reply, failure=Failure.NO_STARTTLS)
     try:
         await smtp.starttls(
-            server_hostname=plan.demand.base if plan.demand else endpoint.host,  # RFC 7672 8.1
+            server_hostname=plan.name_of(endpoint.host),
             tls_context=dialing.tls.contexts[rung],
             timeout=dialing.connect_timeout,
         )
@@ -275,7 +231,7 @@ async def _encrypt(
     return True
 
 
-def _check_dane(smtp: aiosmtplib.SMTP, endpoint: Endpoint, dialing: Dialing, plan: _Plan) -> None:
+def _check_dane(smtp: aiosmtplib.SMTP, endpoint: Endpoint, dialing: Dialing, plan: TlsPlan) -> None:
     """Raises HostUnavailable for a server that isn't the one that its TLSA records mean."""
     assert dialing.dane is not None
     assert plan.demand is not None
@@ -287,7 +243,7 @@ def _check_dane(smtp: aiosmtplib.SMTP, endpoint: Endpoint, dialing: Dialing, pla
 
 
 def _note(
-    smtp: aiosmtplib.SMTP, endpoint: Endpoint, dialing: Dialing, plan: _Plan, *, encrypted: bool
+    smtp: aiosmtplib.SMTP, endpoint: Endpoint, dialing: Dialing, plan: TlsPlan, *, encrypted: bool
 ) -> None:
     """Tells how the connection is protected; that TLS wasn't offered is a failure, too."""
     tls = smtp.transport.get_extra_info("ssl_object") if encrypted and smtp.transport else None
@@ -332,7 +288,7 @@ def _no_login(host: str, why: str) -> HostUnavailable:
 
 
 def _conversation(
-    smtp: aiosmtplib.SMTP, host: str, rank: int, dialing: Dialing, plan: _Plan
+    smtp: aiosmtplib.SMTP, host: str, rank: int, dialing: Dialing, plan: TlsPlan
 ) -> Conversation:
     """Takes the connection over from aiosmtplib, which stays behind as an empty shell."""
     transport = cast("asyncio.Transport | None", smtp.transport)  # uvloop's is no subclass

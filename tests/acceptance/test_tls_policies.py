@@ -1,6 +1,7 @@
 """TLS policies against real peers: Unbound validates what NSD says, Postfix are the servers."""
 
 import hashlib
+import json
 import re
 import smtplib
 from collections.abc import Iterator
@@ -219,3 +220,18 @@ def test_a_server_that_wants_to_know_us_sees_our_certificate(
 ) -> None:
     """The upstream's, and only where the file names one."""
     assert internet.attempt("strict.unsigned", sender)["event"] == result
+
+
+def test_what_destinations_shall_be_told_is_on_disk_at_the_end(internet: Internet) -> None:
+    """The report on a day can be made after a restart, too."""
+    internet.program.stop()
+    files = internet.program.home.glob("state/tls-reports/*/*.jsonl")
+    results = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    found = {(each["domain"], each["kind"], each["failure"]) for each in results}
+    assert {
+        ("known.signed", "tlsa", ""),
+        ("changed.signed", "tlsa", "validation-failure"),
+        ("plain.signed", "tlsa", "starttls-not-supported"),
+        ("silent.signed", "no-policy-found", ""),
+        ("plain.unsigned", "no-policy-found", "starttls-not-supported"),
+    } <= found

@@ -318,7 +318,7 @@ def routes_of(settings: Settings, hook: RouteHook | None, known: Destinations) -
             HostLookup(known.resolver, config.allow_networks),
             ourselves,
             config.port,
-            protections=Protections(config, known.sts, known.tally.found),
+            protections=Protections(config, known.sts, known.tally),
         )
         for name, config in direct_upstreams(settings.upstream).items()
     }

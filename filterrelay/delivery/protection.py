@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from filterrelay import settings
-from filterrelay.delivery.mta_sts import NOTHING, MtaSts, Told
+from filterrelay.delivery.mta_sts import NOTHING, MtaSts
 from filterrelay.delivery.site import NoWay
 from filterrelay.delivery.tls import MAY_DANE, STS, STS_DANE
+from filterrelay.delivery.tls_tally import TlsTally
 from filterrelay.mail.reply import Reply
 
 Groups = tuple[tuple[str, ...], ...]
@@ -26,20 +27,20 @@ class Protected:
 class Protections:
     """Finds the demands of destinations, as far as an upstream of direct delivery keeps them.
 
-    sts: who knows MTA-STS policies. found: is told what a domain has. An upstream without
-    TLS keeps none: the file says so.
+    sts: who knows MTA-STS policies. tally: is told what a domain has, for its report. An
+    upstream without TLS keeps none: the file says so.
     """
 
     def __init__(
         self,
         upstream: settings.Upstream,
         sts: MtaSts,
-        found: Callable[[str, Told], None] = lambda *_: None,
+        tally: TlsTally | None = None,
     ) -> None:
         self._own = upstream.tls
         self._dane = upstream.dane
         self._sts = sts if upstream.mta_sts and upstream.tls not in ("none", "dane") else None
-        self._found = found
+        self._tally = tally
 
     async def of(self, domain: str, groups: Groups, *, secure: bool) -> Protected:
         """The domain's demands. Raises NoWay when none of its servers may be used.
@@ -51,12 +52,15 @@ class Protections:
             why = f"DNSSEC doesn't prove the mail servers of {domain}, and DANE is required"
             raise NoWay(Reply(451, "4.7.5", why))  # RFC 3463 section 3.8
         told = await self._sts.policy(domain) if self._sts is not None else NOTHING
-        self._found(domain, told)
+        if self._tally is not None:
+            self._tally.found(domain, told)
         enforced = told.policy is not None and told.policy.mode == "enforce"
         if enforced:
             assert told.policy is not None
-            groups = _kept(groups, told.policy.allows)
+            named, groups = groups, _kept(groups, told.policy.allows)
             if not groups:
+                if self._tally is not None:
+                    self._tally.unnamed(domain, named[0][0])
                 why = f"none of the mail servers of {domain} is one of its MTA-STS policy"
                 raise NoWay(Reply(451, "4.7.5", why))
         return Protected(groups, self._policy(enforced=enforced, secure=secure))

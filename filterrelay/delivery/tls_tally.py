@@ -68,13 +68,20 @@ class TlsTally:
 
     def note(self, session: TlsSession) -> None:
         """Counts a connection for every destination whose mail it was made for."""
-        today = self._clock.now().date()
         for domain in DESTINATIONS.get():
-            result = result_of(domain, session, self._policies.get(domain, NOTHING))
-            if result is None:
-                continue
-            if len(self._counts) < MOST_KINDS or (today, result) in self._counts:
-                self._counts[today, result] += 1
+            self._count(result_of(domain, session, self._policies.get(domain, NOTHING)))
+
+    def unnamed(self, domain: str, host: str) -> None:
+        """Counts mail that waits because its domain's policy names none of its mail servers."""
+        session = TlsSession(host, "none", Rung.VERIFIED)
+        self._count(result_of(domain, session, self._policies.get(domain, NOTHING)))
+
+    def _count(self, result: Result | None) -> None:
+        if result is None:
+            return
+        key = self._clock.now().date(), result
+        if len(self._counts) < MOST_KINDS or key in self._counts:
+            self._counts[key] += 1
 
     def flush(self) -> None:
         """Appends what was counted since the last time."""

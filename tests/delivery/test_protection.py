@@ -16,6 +16,7 @@ from filterrelay.delivery.mta_sts import MtaSts, PolicyFiles, StsPolicy, Told
 from filterrelay.delivery.protection import Protected, Protections
 from filterrelay.delivery.route import Way
 from filterrelay.delivery.site import NoWay
+from filterrelay.delivery.tls_tally import TlsTally, results_of
 from filterrelay.delivery.upstream import Sent
 from filterrelay.mail.hop import Hop
 from filterrelay.observe.metrics import Metrics
@@ -104,15 +105,17 @@ async def test_required_dane_waits_for_secure_servers() -> None:
     assert (no_way.value.reply.code, no_way.value.reply.enhanced) == (451, "4.7.5")
 
 
-async def test_what_is_found_is_told() -> None:
-    """To whom counts for the reports."""
-    told: list[tuple[str, Told]] = []
-    upstream = Upstream(name="mx", protocol="mx")
+async def test_a_domain_is_told_that_its_policy_names_no_server(tmp_path: Path) -> None:
+    """Its DNS may not be its own any more."""
+    tally = TlsTally(tmp_path, "one", FakeClock())
     sts = cast("MtaSts", FakeSts(STRICT))
-    await Protections(upstream, sts, lambda *what: told.append(what)).of(
-        "a.example", GROUPS, secure=False
-    )
-    assert told == [("a.example", Told(STRICT))]
+    protections = Protections(Upstream(name="mx", protocol="mx"), sts, tally)
+    with pytest.raises(NoWay):
+        await protections.of("partner.example", (("mx.evil.example",),), secure=False)
+    tally.flush()
+    ((result, count),) = results_of(tmp_path / f"{SOME_TIME:%Y-%m-%d}")
+    assert (result.domain, result.host) == ("partner.example", "mx.evil.example")
+    assert (result.kind, result.failure, count) == ("sts", "validation-failure", 1)
 
 
 @dataclass

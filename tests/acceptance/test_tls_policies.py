@@ -224,6 +224,9 @@ def test_a_server_that_wants_to_know_us_sees_our_certificate(
 
 def test_what_destinations_shall_be_told_is_on_disk_at_the_end(internet: Internet) -> None:
     """The report on a day can be made after a restart, too."""
+    for domain in ("known.signed", "changed.signed", "plain.signed", "silent.signed"):
+        internet.attempt(domain)
+    internet.attempt("plain.unsigned")
     internet.program.stop()
     files = internet.program.home.glob("state/tls-reports/*/*.jsonl")
     results = [json.loads(line) for file in files for line in file.read_text().splitlines()]

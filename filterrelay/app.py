@@ -18,10 +18,15 @@ from filterrelay.chain.threads import PluginThreads
 from filterrelay.delivery.addresses import HostLookup
 from filterrelay.delivery.direct import DirectSites, Ourselves
 from filterrelay.delivery.hops import Hops, direct_upstreams
+from filterrelay.delivery.https import Https
+from filterrelay.delivery.mta_sts import MtaSts, PolicyFiles
+from filterrelay.delivery.protection import Protections
 from filterrelay.delivery.report import Reports, Submit
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.route import RouteHook, Routes
 from filterrelay.delivery.scheduler import Scheduler
+from filterrelay.delivery.tls_report import Sender, TlsReports
+from filterrelay.delivery.tls_tally import TlsTally
 from filterrelay.doors.admission import WorkerAdmission
 from filterrelay.doors.policy import DoorPolicy
 from filterrelay.doors.server import SmtpDoor
@@ -134,11 +139,71 @@ def services_for(
 @asynccontextmanager
 async def running_resolver(settings: Settings, clock: Clock) -> AsyncIterator[DnsResolver]:
     """The DNS as the configuration has it, for all parts of a process. Raises BadDnsServers."""
-    resolver = DnsResolver(settings.dns.servers, settings.dns.timeout, clock)
+    resolver = DnsResolver(
+        settings.dns.servers, settings.dns.timeout, clock, validating=settings.dns.validating
+    )
     try:
         yield resolver
     finally:
         await resolver.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Destinations:
+    """What is known of the destinations of direct delivery.
+
+    https: who is asked for policies, and given reports. tally: how connections came out.
+    """
+
+    resolver: DnsResolver
+    https: Https
+    sts: MtaSts
+    tally: TlsTally
+
+
+@asynccontextmanager
+async def known_destinations(
+    settings: Settings, resolver: DnsResolver, name: str, clock: Clock
+) -> AsyncIterator[Destinations]:
+    """The destinations as a process sees them. name: the process's, for a file of its own."""
+    https = Https(HostLookup(resolver).places)
+    files = PolicyFiles(settings.state_dir / "mta-sts")
+    await asyncio.to_thread(files.sweep, clock.now())
+    sts = MtaSts(resolver, https, files, clock)
+    tally = TlsTally(settings.state_dir / "tls-reports", name, clock)
+    try:
+        yield Destinations(resolver, https, sts, tally)
+    finally:
+        await sts.close()
+
+
+@asynccontextmanager
+async def reporting_tls(settings: Settings, core: Core, known: Destinations) -> AsyncIterator[None]:
+    """Counts what the destinations are told of their TLS, and tells them."""
+    if not settings.delivery.tls_reports:
+        yield
+        return
+
+    async def submit(envelope: Envelope, raw: bytes) -> str:
+        report = await core.intake.submit(envelope, raw)
+        core.scheduler.nudge()
+        return report
+
+    contact = settings.delivery.postmaster or f"postmaster@{settings.hostname}"
+    reports = TlsReports(
+        settings.state_dir / "tls-reports",
+        Sender(settings.hostname, contact),
+        known.resolver,
+        known.https,
+        submit,
+        core.clock,
+    )
+    task = asyncio.create_task(reports.run(known.tally))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
 
 
 @asynccontextmanager
@@ -170,13 +235,16 @@ async def running_core(
     background = Background()
     async with (
         running_resolver(settings, clock) as resolver,
+        known_destinations(settings, resolver, owner, clock) as known,
         running_chain(settings, resolver, metrics=metrics, clock=clock) as chain,
     ):
         await spool.open()
         try:
-            yield _core(
-                settings, chain, resolver, spool, owner, processes, background, metrics, clock
+            core = _core(
+                settings, chain, known, spool, owner, processes, background, metrics, clock
             )
+            async with reporting_tls(settings, core, known):
+                yield core
             await background.finish(timeout=10)
         finally:
             await spool.close()
@@ -185,7 +253,7 @@ async def running_core(
 def _core(
     settings: Settings,
     chain: Chain,
-    resolver: Resolver,
+    known: Destinations,
     spool: Spool,
     owner: str,
     processes: int,
@@ -211,8 +279,16 @@ def _core(
         return any(hops.lacks_eight_bit(way.hop) for way in ways)
 
     budget = MemoryBudget(settings.limits.in_flight_memory // processes, metrics.memory)
-    hops = Hops(settings.upstream, settings.route, settings.hostname, metrics, processes, resolver)
-    routes = routes_of(settings, chain.route if chain.routes else None, resolver)
+    hops = Hops(
+        settings.upstream,
+        settings.route,
+        settings.hostname,
+        metrics,
+        processes,
+        known.resolver,
+        known.tally.note if settings.delivery.tls_reports else None,
+    )
+    routes = routes_of(settings, chain.route if chain.routes else None, known)
     scheduler = Scheduler(
         spool=spool,
         owner=owner,
@@ -259,13 +335,17 @@ def reports_of(settings: Settings, submit: Submit, clock: Clock) -> Reports:
     )
 
 
-def routes_of(settings: Settings, hook: RouteHook | None, resolver: Resolver) -> Routes:
+def routes_of(settings: Settings, hook: RouteHook | None, known: Destinations) -> Routes:
     """The way of each recipient. hook: asked before the file."""
     smtp = [each for each in settings.listener if each.kind == "smtp"]
     ourselves = Ourselves(settings.hostname, [parse_endpoint(each.address) for each in smtp])
     direct = {
         name: DirectSites(
-            resolver, HostLookup(resolver, config.allow_networks), ourselves, config.port
+            known.resolver,
+            HostLookup(known.resolver, config.allow_networks),
+            ourselves,
+            config.port,
+            protections=Protections(config, known.sts, known.tally),
         )
         for name, config in direct_upstreams(settings.upstream).items()
     }

@@ -25,7 +25,7 @@ from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.resolver import DnsResolver
-from filterrelay.plugin.services import DnsError, Resolver
+from filterrelay.plugin.services import DnsError, Resolver, SecureResolver
 from filterrelay.settings import Filter, Settings, Upstream
 from filterrelay.wire.dkim_key import (
     BadKey,
@@ -57,11 +57,14 @@ async def examine(settings: Settings, clock: Clock) -> list[Check]:
     """Everything that serving depends on, looked at as serving would use it."""
     checks = list(certificate(settings, clock))
     checks.append(await spool(settings, clock))
-    resolver = DnsResolver(settings.dns.servers, settings.dns.timeout, clock)
+    resolver = DnsResolver(
+        settings.dns.servers, settings.dns.timeout, clock, validating=settings.dns.validating
+    )
     try:
         found = await asyncio.gather(
             plugins(settings, clock, resolver),
             next_hops(settings, resolver),
+            dnssec(settings, resolver),
             dkim_keys(settings, resolver),
         )
     finally:
@@ -168,7 +171,7 @@ def _said(error: Exception) -> str:
     return told(error)
 
 
-async def next_hops(settings: Settings, resolver: Resolver) -> list[Check]:
+async def next_hops(settings: Settings, resolver: SecureResolver) -> list[Check]:
     """Whether each host of each upstream takes a connection, TLS and the login."""
     try:
         Hops(settings.upstream, settings.route, settings.hostname, Metrics(), resolver=resolver)
@@ -177,10 +180,22 @@ async def next_hops(settings: Settings, resolver: Resolver) -> list[Check]:
     used = {route.upstream for route in settings.route} | {each.name for each in settings.upstream}
     direct = sorted(used & direct_upstreams(settings.upstream).keys())
     tried = await asyncio.gather(
-        *(_upstream(each, settings.hostname) for each in settings.upstream if each.hosts),
+        *(_upstream(each, settings.hostname, resolver) for each in settings.upstream if each.hosts),
         *(_direct(name, settings.hostname, resolver) for name in direct),
     )
     return [check for checks in tried for check in checks]
+
+
+async def dnssec(settings: Settings, resolver: DnsResolver) -> list[Check]:
+    """Whether the DNS servers can be believed, where DANE is required."""
+    strict = [each.name for each in settings.upstream if each.tls == "dane"]
+    strict += [route.upstream for route in settings.route if route.tls == "dane"]
+    text = "DANE is required, and dns.validating isn't set for servers beyond this machine"
+    return [
+        Check("dnssec", name, "warning", text, waits=name)
+        for name in dict.fromkeys(strict)
+        if not resolver.validating
+    ]
 
 
 async def _direct(name: str, hostname: str, resolver: Resolver) -> list[Check]:
@@ -194,17 +209,23 @@ async def _direct(name: str, hostname: str, resolver: Resolver) -> list[Check]:
     return [Check("upstream", name, "ok", text)]
 
 
-async def _upstream(upstream: Upstream, hostname: str) -> list[Check]:
+async def _upstream(upstream: Upstream, hostname: str, resolver: SecureResolver) -> list[Check]:
     """Each host. Mail waits only when none of them takes it, and it is accepted even then."""
-    checks = await asyncio.gather(*(_host(upstream, host, hostname) for host in upstream.hosts))
+    checks = await asyncio.gather(
+        *(_host(upstream, host, hostname, resolver) for host in upstream.hosts)
+    )
     if any(check.state == "ok" for check in checks):
         return checks
     return [replace(check, waits=upstream.name) for check in checks]
 
 
-async def _host(upstream: Upstream, host: str, hostname: str) -> Check:
+async def _host(upstream: Upstream, host: str, hostname: str, resolver: SecureResolver) -> Check:
     name = f"{upstream.name} {host}"
-    dialing = replace(dialing_of(upstream, hostname), connect_timeout=PATIENCE, timeout=PATIENCE)
+    dialing = replace(
+        dialing_of(upstream, hostname, resolver=resolver),
+        connect_timeout=PATIENCE,
+        timeout=PATIENCE,
+    )
     try:
         conversation = await _connected(host, dialing)
     except HostUnavailable as unavailable:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from filterrelay.delivery.tls_session import DESTINATIONS, destinations_of
 from filterrelay.delivery.upstream import Sent, SevenBitsOnly, UpstreamLike
 from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.reply import Reply
@@ -48,6 +49,7 @@ async def attempt(
     A recipient refused as one too many beside one accepted goes into the next
     transaction at once; some servers say 552 for 452 (RFC 5321 section 4.5.3.1.10).
     """
+    DESTINATIONS.set(destinations_of([stored.recipient.address for stored in recipients]))
     if envelope.body == "7BIT" and not body.isascii():
         envelope = replace(envelope, body="8BITMIME")  # whatever the client said
     tried: list[Tried] = []

@@ -5,7 +5,7 @@ import os
 import socket
 import ssl
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import aiosmtplib
@@ -14,7 +14,10 @@ from filterrelay.delivery.addresses import PlacesOf, Unresolved, race, system_pl
 from filterrelay.delivery.capabilities import capabilities_of
 from filterrelay.delivery.contact import Stage
 from filterrelay.delivery.conversation import Conversation, Peer
+from filterrelay.delivery.dane import Dane
 from filterrelay.delivery.tls import Rung, TlsPolicy
+from filterrelay.delivery.tls_plan import NoDane, TlsPlan, plan_of
+from filterrelay.delivery.tls_session import Failure, Note, TlsSession, failure_of
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import Endpoint
 from filterrelay.mail.reply import Reply
@@ -30,7 +33,7 @@ class HostUnavailable(FilterRelayError):
 
     reply: what an attempt says of it, always temporary. answered: whether these
     are the server's own words. lower: the rung on which the host may still be had,
-    when what it lacks was the protection asked for.
+    when what it lacks was the protection asked for. failure: what was wrong with TLS.
     """
 
     host: str
@@ -38,6 +41,7 @@ class HostUnavailable(FilterRelayError):
     reply: Reply
     answered: bool = False
     lower: Rung | None = None
+    failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,9 @@ class Dialing:
     TLS handshake. timeout: seconds for a reply. places: who knows the hosts' addresses.
     lmtp: whether LMTP is spoken (RFC 2033). ignored: extensions in lower case that aren't
     used although they are offered.
+    dane: who knows TLSA records, for the rung of that name. proved: whether the hosts' names
+    are beyond doubt, because the file or DNSSEC or MTA-STS has them. note: is told how each
+    connection's protection came out.
     """
 
     hostname: str
@@ -69,6 +76,9 @@ class Dialing:
     places: PlacesOf = system_places
     lmtp: bool = False
     ignored: Collection[str] = ()
+    dane: Dane | None = None
+    proved: bool = True
+    note: Note = field(default=lambda _: None, repr=False)
 
     @property
     def port(self) -> int:
@@ -82,9 +92,36 @@ async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -
     A rung that wants STARTTLS ends in plain text only where the policy allows it
     and the server doesn't offer it. On a Unix socket there is nobody to hide from.
     """
-    host = str(endpoint)
+    plan = await _plan(endpoint, dialing, Rung.PLAIN if endpoint.is_unix else rung)
+    try:
+        return await _connected(endpoint, rank, dialing, plan)
+    except HostUnavailable as unavailable:
+        if plan.demand is not None:
+            unavailable.lower = None
+        if unavailable.failure is not None:
+            reason = unavailable.reply.text
+            failed = TlsSession(
+                *(endpoint.host, "none", plan.tried, False, unavailable.failure, reason),
+                plan.tlsa,
+            )
+            dialing.note(failed)
+        raise
+
+
+async def _plan(endpoint: Endpoint, dialing: Dialing, rung: Rung) -> TlsPlan:
+    try:
+        return await plan_of(endpoint, rung, dialing.tls.ladder, dialing.dane)
+    except NoDane as no:
+        dialing.note(TlsSession(endpoint.host, "none", rung, False, no.failure, no.reason))
+        reply = Reply(451, "4.7.5", f"{endpoint}: {no.reason}")  # RFC 3463 section 3.8
+        raise HostUnavailable(str(endpoint), Stage.TLS, reply) from no
+
+
+async def _connected(
+    endpoint: Endpoint, rank: int, dialing: Dialing, plan: TlsPlan
+) -> Conversation:
+    host, rung = str(endpoint), plan.rung
     if endpoint.is_unix:
-        rung = Rung.PLAIN
         connection = await _unix(endpoint, dialing.connect_timeout)
     else:
         connection = await _tcp(endpoint, dialing)
@@ -105,11 +142,12 @@ async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -
         stage = Stage.GREETING
         await _hello(smtp, dialing)
         stage = Stage.TLS
-        encrypted = await _encrypt(smtp, host, dialing, rung)
+        encrypted = await _encrypt(smtp, endpoint, dialing, plan)
+        _note(smtp, endpoint, dialing, plan, encrypted=encrypted)
         stage = Stage.LOGIN
         if dialing.login is not None:
             await _log_in(smtp, host, dialing, rung, encrypted=encrypted)
-        return _conversation(smtp, host, rank, dialing, rung)
+        return _conversation(smtp, host, rank, dialing, plan)
     except HostUnavailable:
         smtp.close()
         raise
@@ -118,7 +156,9 @@ async def connect(endpoint: Endpoint, rank: int, dialing: Dialing, rung: Rung) -
         raise _refused(host, stage, refused) from refused
     except (OSError, aiosmtplib.SMTPException) as lost:
         smtp.close()
-        raise HostUnavailable(host, stage, _lost(host, stage, lost)) from lost
+        failure = failure_of(lost) if rung is Rung.IMPLICIT and stage is Stage.TLS else None
+        reply = _lost(host, stage, lost)
+        raise HostUnavailable(host, stage, reply, failure=failure) from lost
     except BaseException:
         smtp.close()
         connection.close()
@@ -178,34 +218,80 @@ async def _hello(smtp: aiosmtplib.SMTP, dialing: Dialing) -> None:
         await smtp.helo()
 
 
-async def _encrypt(smtp: aiosmtplib.SMTP, host: str, dialing: Dialing, rung: Rung) -> bool:
+async def _encrypt(
+    smtp: aiosmtplib.SMTP, endpoint: Endpoint, dialing: Dialing, plan: TlsPlan
+) -> bool:
     """STARTTLS where the rung wants it; returns whether the connection is encrypted now.
 
     A certificate or handshake that failed, and the server's own word that it has no
     TLS now (RFC 3207 section 4), say what a lower rung would change. A connection
     that broke says nothing.
     """
+    host, rung = str(endpoint), plan.rung
     if rung is Rung.PLAIN or rung is Rung.IMPLICIT:
         return rung is Rung.IMPLICIT
     if not smtp.supports_extension("starttls"):
-        if dialing.tls.may_be_plain:
+        if plan.demand is None and Rung.PLAIN in dialing.tls.ladder:
             return False
         reply = Reply(451, "4.7.4", f"{host} offers no STARTTLS, which is required")  # RFC 3463 3.8
-        raise HostUnavailable(host, Stage.TLS, reply)
+        raise HostUnavailable(host, Stage.TLS, reply, failure=Failure.NO_STARTTLS)
     try:
-        await smtp.starttls(tls_context=dialing.tls.contexts[rung], timeout=dialing.connect_timeout)
+        await smtp.starttls(
+            server_hostname=plan.name_of(endpoint.host),
+            tls_context=dialing.tls.contexts[rung],
+            timeout=dialing.connect_timeout,
+        )
     except aiosmtplib.SMTPResponseException as refused:
         unavailable = _refused(host, Stage.TLS, refused)
-        unavailable.lower = None if refused.code == _CLOSING else Rung.PLAIN
+        if refused.code != _CLOSING:
+            unavailable.lower, unavailable.failure = Rung.PLAIN, Failure.NO_STARTTLS
         raise unavailable from refused
     except ssl.SSLError as failed:
         lower = Rung.UNVERIFIED if rung is Rung.VERIFIED else Rung.PLAIN
         cut = isinstance(failed, ssl.SSLEOFError)
         raise HostUnavailable(
-            host, Stage.TLS, _lost(host, Stage.TLS, failed), lower=None if cut else lower
+            host,
+            Stage.TLS,
+            _lost(host, Stage.TLS, failed),
+            lower=None if cut else lower,
+            failure=failure_of(failed),
         ) from failed
+    if rung is Rung.DANE:
+        _check_dane(smtp, endpoint, dialing, plan)
     await _hello(smtp, dialing)
     return True
+
+
+def _check_dane(smtp: aiosmtplib.SMTP, endpoint: Endpoint, dialing: Dialing, plan: TlsPlan) -> None:
+    """Raises HostUnavailable for a server that isn't the one that its TLSA records mean."""
+    assert dialing.dane is not None
+    assert plan.demand is not None
+    assert smtp.transport is not None
+    tls = smtp.transport.get_extra_info("ssl_object")
+    if why := dialing.dane.refusal(plan.demand, endpoint.host, tls):
+        reply = Reply(451, "4.7.5", f"{endpoint}: {why}")
+        raise HostUnavailable(str(endpoint), Stage.TLS, reply, failure=Failure.OTHER)
+
+
+def _note(
+    smtp: aiosmtplib.SMTP, endpoint: Endpoint, dialing: Dialing, plan: TlsPlan, *, encrypted: bool
+) -> None:
+    """Tells how the connection is protected; that TLS wasn't offered is a failure, too."""
+    tls = smtp.transport.get_extra_info("ssl_object") if encrypted and smtp.transport else None
+    wanted = dialing.tls.name != "none" and not endpoint.is_unix
+    failure = Failure.NO_STARTTLS if wanted and not encrypted else None
+    if plan.demand is not None and not plan.demand.records:
+        failure = Failure.BAD_TLSA
+    dialing.note(
+        TlsSession(
+            endpoint.host,
+            (tls.version() or "TLS") if tls is not None else "none",
+            plan.tried if encrypted else Rung.PLAIN,
+            encrypted and plan.proves,
+            failure,
+            tlsa=plan.tlsa,
+        )
+    )
 
 
 async def _log_in(
@@ -234,7 +320,7 @@ def _no_login(host: str, why: str) -> HostUnavailable:
 
 
 def _conversation(
-    smtp: aiosmtplib.SMTP, host: str, rank: int, dialing: Dialing, rung: Rung
+    smtp: aiosmtplib.SMTP, host: str, rank: int, dialing: Dialing, plan: TlsPlan
 ) -> Conversation:
     """Takes the connection over from aiosmtplib, which stays behind as an empty shell."""
     transport = cast("asyncio.Transport | None", smtp.transport)  # uvloop's is no subclass
@@ -251,7 +337,7 @@ def _conversation(
         host,
         rank,
         tls=(encrypted.version() or "TLS") if encrypted is not None else "none",
-        verified=encrypted is not None and rung is not Rung.UNVERIFIED,
+        verified=encrypted is not None and plan.proves and dialing.proved,
         lmtp=dialing.lmtp,
         capabilities=capabilities_of(offered),
     )

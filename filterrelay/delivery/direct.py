@@ -12,18 +12,17 @@ from itertools import groupby
 import idna
 
 from filterrelay.delivery.addresses import Address, Found, HostLookup
+from filterrelay.delivery.protection import Groups, Protections
 from filterrelay.delivery.site import NoWay, Site
 from filterrelay.mail.endpoint import Endpoint
 from filterrelay.mail.reply import Reply
-from filterrelay.plugin.services import DnsError, Resolver
+from filterrelay.plugin.services import DnsError, SecureResolver
 
 MOST_HOSTS = 20  # of one domain; those of worse preference are left out
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\Z")
 _NULL = [(0, ".")]  # RFC 7505 section 3
-
-Groups = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +68,21 @@ def _is_of_this_machine(address: Address) -> bool:
 
 
 class DirectSites:
-    """The mail servers of every domain. hosts: their addresses. port: what they listen on."""
+    """The mail servers of every domain.
+
+    hosts: their addresses. port: what they listen on. protections: what domains demand.
+    """
 
     def __init__(
-        self, resolver: Resolver, hosts: HostLookup, ourselves: Ourselves, port: int = 25
+        self,
+        resolver: SecureResolver,
+        hosts: HostLookup,
+        ourselves: Ourselves,
+        port: int = 25,
+        *,
+        protections: Protections | None = None,
     ) -> None:
+        self._protections = protections
         self._resolver = resolver
         self._hosts = hosts
         self._ourselves = ourselves
@@ -81,25 +90,31 @@ class DirectSites:
 
     async def site(self, domain: str) -> Site:
         """The servers that may be connected to. Raises NoWay."""
-        groups = await self._within_reach(domain, await self._named(domain))
-        return Site(_name(groups), groups)
-
-    async def _named(self, domain: str) -> Groups:
-        """The servers that the domain, or its literal, names."""
         if domain.startswith("["):
             literal = domain.strip("[]").lower().removeprefix("ipv6:")
-            return ((str(ip_address(literal)),),)
+            groups = await self._within_reach(domain, ((str(ip_address(literal)),),))
+            return Site(_name(groups), groups)
         name = _ascii(domain)
+        named, secure = await self._named(domain, name)
+        tls = ""
+        if self._protections is not None:
+            protected = await self._protections.of(name, named, secure=secure)
+            named, tls = protected.groups, protected.tls
+        groups = await self._within_reach(domain, named)
+        return Site(_name(groups), groups, tls, secure)
+
+    async def _named(self, domain: str, name: str) -> tuple[Groups, bool]:
+        """The servers that the domain names, and whether DNSSEC proves it."""
         try:
-            records = await self._resolver.lookup(name, "MX")
+            answer = await self._resolver.lookup_secure(name, "MX")
         except DnsError as error:
             raise NoWay(_no_answer(domain, str(error))) from error
-        servers = [record for record in records if isinstance(record, tuple)]
+        servers = [record for record in answer.records if isinstance(record, tuple)]
         if servers == _NULL:
             raise NoWay(Reply(556, "5.1.10", f"{domain} takes no mail"))  # RFC 7505 section 4.1
         if servers:
-            return _groups(servers)
-        return ((name,),)
+            return _groups(servers), answer.secure
+        return ((name,),), answer.secure
 
     async def _within_reach(self, domain: str, groups: Groups) -> Groups:
         """The servers that are better than we ourselves are, and may have an address."""

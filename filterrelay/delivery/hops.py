@@ -1,20 +1,23 @@
 """From the ways that mail goes to the connections that it goes over."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from filterrelay import settings
 from filterrelay.delivery.addresses import HostLookup, system_places
 from filterrelay.delivery.connect import Dialing, Login
+from filterrelay.delivery.dane import Dane
 from filterrelay.delivery.route import Way
-from filterrelay.delivery.tls import tls_policy
+from filterrelay.delivery.tls import PROVED, tls_policy
+from filterrelay.delivery.tls_session import Note, TlsSession
 from filterrelay.delivery.upstream import Upstream, UpstreamLike
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import Endpoint, parse_endpoint
 from filterrelay.mail.hop import Hop
+from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.metrics import Metrics
-from filterrelay.plugin.services import Resolver
+from filterrelay.plugin.services import SecureResolver
 from filterrelay.settings.routes import DIRECT
 
 
@@ -33,11 +36,12 @@ def direct_upstreams(configured: Sequence[settings.Upstream]) -> dict[str, setti
 
 
 def dialing_of(
-    config: settings.Upstream, hostname: str, tls: str = "", resolver: Resolver | None = None
+    config: settings.Upstream, hostname: str, tls: str = "", resolver: SecureResolver | None = None
 ) -> Dialing:
     """How the upstream's hosts are spoken to. tls: the policy in place of its own.
 
-    resolver: who knows the addresses of direct delivery. Raises BadUpstream, UnsupportedTls.
+    resolver: who knows the addresses of direct delivery, and TLSA records. Raises
+    BadUpstream, UnsupportedTls.
     """
     places = system_places
     if config.protocol == "mx":
@@ -45,7 +49,7 @@ def dialing_of(
         places = HostLookup(resolver, config.allow_networks).places
     password = config.password.get_secret_value() if config.password else ""
     try:
-        policy = tls_policy(config.name, tls or config.tls, config.ca_file)
+        policy = tls_policy(config, tls)
     except (ValueError, OSError) as bad:
         raise BadUpstream(config.name, str(bad)) from bad
     return Dialing(
@@ -57,6 +61,8 @@ def dialing_of(
         places=places,
         lmtp=config.protocol == "lmtp",
         ignored=config.ignore_extensions,
+        proved=config.protocol != "mx" or (tls or config.tls) in PROVED,
+        dane=Dane(resolver, SystemClock()) if resolver else None,
     )
 
 
@@ -64,7 +70,8 @@ class Hops:
     """Makes next hops as mail comes for them, and those of the file at the start.
 
     processes: how many share the rates, a part for each. resolver: who knows the addresses
-    of direct delivery. Raises BadUpstream, UnsupportedTls.
+    of direct delivery, and TLSA records. note: is told how direct delivery's connections are
+    protected. Raises BadUpstream, UnsupportedTls.
     """
 
     def __init__(
@@ -74,8 +81,10 @@ class Hops:
         hostname: str,
         metrics: Metrics,
         processes: int = 1,
-        resolver: Resolver | None = None,
+        resolver: SecureResolver | None = None,
+        note: Note | None = None,
     ) -> None:
+        self._note = note
         self._resolver = resolver
         self._configured = direct_upstreams(configured) | {each.name: each for each in configured}
         self._hostname = hostname
@@ -136,6 +145,20 @@ class Hops:
         """Made once for each policy: reading the system's authorities takes long."""
         known = self._dialings.get((name, tls))
         if known is None:
-            known = dialing_of(self._configured[name], self._hostname, tls, self._resolver)
+            config = self._configured[name]
+            dialing = dialing_of(config, self._hostname, tls, self._resolver)
+            known = replace(dialing, note=self._noting(config))
             self._dialings[name, tls] = known
         return known
+
+    def _noting(self, config: settings.Upstream) -> Note:
+        """Counts each connection; of a smart host's no destination is told."""
+        tell = self._note if config.protocol == "mx" else None
+
+        def note(session: TlsSession) -> None:
+            labels = config.name, session.version, session.result
+            self._metrics.tls_sessions.labels(*labels).inc()
+            if tell is not None:
+                tell(session)
+
+        return note

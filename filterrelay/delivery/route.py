@@ -20,6 +20,7 @@ from filterrelay.spool.store import StoredMessage, StoredRecipient
 
 RouteHook = Callable[[Envelope, Recipient, str], Awaitable[Route | None]]  # and the listener
 NO_ROUTE = Reply(451, "4.3.5", "No route to this recipient now")  # RFC 3463 section 3.4
+NOT_SECURE = Reply(451, "4.7.5", "DNSSEC doesn't prove the mail servers, and DANE is required")
 DISCARDED = Reply(250, "2.0.0", "Discarded, as the route says")
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
@@ -162,6 +163,8 @@ class Routes:
         except Exception:  # noqa: BLE001  # a seam: the mail waits until it is repaired
             _log.exception("routing_failed", recipient=str(recipient))
             return replace(way, answer=NO_ROUTE)
+        if way.hop.tls == "dane" and not site.secure:
+            return replace(way, answer=NOT_SECURE)
         hop = replace(way.hop, tls=way.hop.tls or site.tls, site=site.name)
         if not hop.shape:
             hop = self._shaped(hop, Address("postmaster", site.hosts[0][0]))

@@ -20,12 +20,14 @@ class Site:
 
     name: the same for the same servers and demands, without any of `#`. hosts: names in
     groups of equal preference, best first (RFC 5321 section 5.1). tls: what the domain
-    demands beyond the upstream's own policy, or empty.
+    demands beyond the upstream's own policy, or empty. secure: whether DNSSEC proves that
+    these are the domain's servers.
     """
 
     name: str
     hosts: tuple[tuple[str, ...], ...]
     tls: str = ""
+    secure: bool = False
 
 
 class Sites(Protocol):

@@ -3,8 +3,8 @@
 import ssl
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 
+from filterrelay import settings
 from filterrelay.errors import FilterRelayError
 
 
@@ -20,16 +20,29 @@ class Rung(Enum):
     """How a connection is protected. A policy is the rungs that it may step down."""
 
     IMPLICIT = "TLS from the first octet, certificate verified"
+    DANE = "STARTTLS, as the host's TLSA records say"
     VERIFIED = "STARTTLS, certificate verified"
     UNVERIFIED = "STARTTLS, any certificate"
     PLAIN = "no TLS"
 
+
+# What a destination can demand of direct delivery, beside the names that the file has.
+STS = "sts"  # its MTA-STS policy (RFC 8461)
+MAY_DANE = "may-dane"  # DANE at the hosts that have TLSA records (RFC 7672)
+STS_DANE = "sts-dane"  # both; DANE comes first (RFC 8461 section 2)
+
+# Policies that are chosen only for servers whose names DNSSEC or MTA-STS proves.
+PROVED = ("dane", STS, MAY_DANE, STS_DANE)
 
 _LADDERS: dict[str, tuple[Rung, ...]] = {
     "none": (Rung.PLAIN,),
     "opportunistic": (Rung.VERIFIED, Rung.UNVERIFIED, Rung.PLAIN),
     "required": (Rung.VERIFIED,),
     "implicit": (Rung.IMPLICIT,),
+    "dane": (Rung.DANE,),
+    STS: (Rung.VERIFIED,),
+    MAY_DANE: (Rung.DANE, Rung.VERIFIED, Rung.UNVERIFIED, Rung.PLAIN),
+    STS_DANE: (Rung.DANE, Rung.VERIFIED),
 }
 
 
@@ -46,30 +59,31 @@ class TlsPolicy:
     ladder: tuple[Rung, ...]
     contexts: dict[Rung, ssl.SSLContext]
 
-    @property
-    def may_be_plain(self) -> bool:
-        """Whether a server without STARTTLS is good enough."""
-        return Rung.PLAIN in self.ladder
 
+def tls_policy(upstream: settings.Upstream, policy: str = "") -> TlsPolicy:
+    """The policy of that name, or the upstream's own, with its certificates and versions.
 
-def tls_policy(upstream: str, policy: str, ca_file: Path | None) -> TlsPolicy:
-    """The policy of that name. Raises UnsupportedTls, and OSError for an unreadable ca_file.
-
-    ca_file: authorities to trust instead of the system's.
+    Raises UnsupportedTls, and OSError for a file that can't be used.
     """
-    ladder = _LADDERS.get(policy)
+    name = policy or upstream.tls
+    ladder = _LADDERS.get(name)
     if ladder is None:
-        raise UnsupportedTls(upstream, policy)
+        raise UnsupportedTls(upstream.name, name)
     contexts: dict[Rung, ssl.SSLContext] = {
-        rung: _context(rung, ca_file) for rung in ladder if rung is not Rung.PLAIN
+        rung: _context(rung, upstream) for rung in ladder if rung is not Rung.PLAIN
     }
-    return TlsPolicy(policy, ladder, contexts)
+    return TlsPolicy(name, ladder, contexts)
 
 
-def _context(rung: Rung, ca_file: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if rung is Rung.UNVERIFIED:
+def _context(rung: Rung, upstream: settings.Upstream) -> ssl.SSLContext:
+    """DANE's certificates are looked at after the handshake (delivery/dane.py)."""
+    context = ssl.create_default_context(cafile=str(upstream.ca_file) if upstream.ca_file else None)
+    context.minimum_version = (
+        ssl.TLSVersion.TLSv1_3 if upstream.minimum_version == "1.3" else ssl.TLSVersion.TLSv1_2
+    )
+    if upstream.certificate is not None:
+        context.load_cert_chain(upstream.certificate, upstream.key)
+    if rung in (Rung.UNVERIFIED, Rung.DANE):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context

@@ -24,6 +24,8 @@ STAGES = (
     *("connect", "greeting", "tls", "login", "offer"),
     *("mail", "rcpt", "data", "body", "after-dot"),
 )
+TLS_VERSIONS = ("TLSv1.2", "TLSv1.3", "none")
+TLS_RESULTS = ("dane", "verified", "unverified", "plain", "failed")
 BREAKER_STATES = {"closed": 0, "half-open": 1, "open": 2}
 
 _QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -208,6 +210,12 @@ class Metrics:
             ["upstream", "state"],
             registry=where,
             multiprocess_mode="livesum",
+        )
+        self.tls_sessions = Counter(
+            "filterrelay_tls_sessions_total",
+            "Connections to the next hop, by TLS version and by what proved its name.",
+            ["upstream", "version", "result"],
+            registry=where,
         )
         self.worker_restarts = Counter(
             "filterrelay_worker_restarts_total",

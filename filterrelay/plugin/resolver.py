@@ -7,13 +7,14 @@ too, so that a dead zone costs one time-out every few seconds, not one a message
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import Any
 
 from dns.asyncresolver import Resolver as StubResolver
 from dns.exception import DNSException, Timeout
+from dns.flags import AD, RD
 from dns.message import QueryMessage
 from dns.name import Name, from_text
 from dns.nameserver import Do53Nameserver
@@ -22,7 +23,7 @@ from dns.resolver import NXDOMAIN, Answer, NoNameservers, NoResolverConfiguratio
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.observe.clock import Clock
-from filterrelay.plugin.services import DnsError
+from filterrelay.plugin.services import DnsAnswer, DnsError
 
 Record = str | bytes | tuple[int, str]
 
@@ -48,6 +49,7 @@ _SHAPES: dict[str, Callable[[Any], Record]] = {
     "NS": lambda rdata: _plain(rdata.target),
     "TXT": lambda rdata: b"".join(rdata.strings),
     "MX": lambda rdata: (int(rdata.preference), _plain(rdata.exchange)),
+    "TLSA": lambda rdata: bytes((rdata.usage, rdata.selector, rdata.mtype)) + rdata.cert,
 }
 
 
@@ -63,16 +65,21 @@ class BadDnsServers(FilterRelayError):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One answer: its records, or why there is none, and until when it is believed."""
+    """One answer: its records, or why there is none, and until when it is believed.
+
+    secure: the servers say that DNSSEC proves it. name: where its CNAMEs end.
+    """
 
     records: tuple[Record, ...]
     failure: str
     until: float  # on the monotonic clock
+    secure: bool = False
+    name: str = ""
 
     @property
     def octets(self) -> int:
         """Roughly what it takes in memory."""
-        return 200 + sum(50 + len(record) for record in self.records)
+        return 200 + len(self.name) + sum(50 + len(record) for record in self.records)
 
 
 class Cache:
@@ -112,12 +119,23 @@ class Cache:
 class DnsResolver:
     """Look-ups through the configured servers, or the machine's own.
 
-    Implements `Resolver` of services.py. Close it before its event loop ends.
+    Implements `SecureResolver` of services.py. Close it before its event loop ends.
     """
 
-    def __init__(self, servers: Sequence[str], timeout: timedelta, clock: Clock) -> None:
-        """servers: `address` or `address:port`. Raises BadDnsServers."""
+    def __init__(
+        self,
+        servers: Sequence[str],
+        timeout: timedelta,
+        clock: Clock,
+        *,
+        validating: bool | None = None,
+    ) -> None:
+        """servers: `address` or `address:port`. Raises BadDnsServers.
+
+        validating: whether to believe what they say of DNSSEC; None: if all are on this machine.
+        """
         self._stub = _stub(servers, timeout.total_seconds())
+        self.validating = _are_local(self._stub) if validating is None else validating
         self._clock = clock
         self._cache = Cache()
         self._under_way: dict[tuple[str, str], asyncio.Task[Known]] = {}
@@ -125,13 +143,21 @@ class DnsResolver:
 
     async def lookup(self, name: str, kind: str) -> Sequence[Record]:
         """The records of a name, in the shapes that `Resolver.lookup` tells. Raises DnsError."""
+        return (await self._known(name, kind)).records
+
+    async def lookup_secure(self, name: str, kind: str) -> DnsAnswer:
+        """The same, and whether DNSSEC proves it. Raises DnsError."""
+        known = await self._known(name, kind)
+        return DnsAnswer(known.records, known.secure and self.validating, known.name)
+
+    async def _known(self, name: str, kind: str) -> Known:
         key = (name.rstrip(".").lower(), kind)
         known = self._cache.get(key, self._clock.monotonic())
         if known is None:
             known = await self._ask_once(key)
         if known.failure:
             raise DnsError(known.failure)
-        return known.records
+        return known
 
     async def close(self) -> None:
         """Gives up every look-up under way."""
@@ -155,30 +181,34 @@ class DnsResolver:
             return Known((), "", self._clock.monotonic() + LONGEST_NEGATIVE)
         try:
             async with self._slots:
-                records, seconds = await self._follow(asked, kind)
+                known = await self._follow(asked, kind)
         except (DNSException, DnsError, OSError) as error:
             reason = f"{name} {kind}: {_words(error)}"
             known = Known((), reason, self._clock.monotonic() + FAILURE)
         else:
-            most = LONGEST if records else LONGEST_NEGATIVE
-            kept = min(max(seconds, SHORTEST), most)
-            known = Known(records, "", self._clock.monotonic() + kept)
+            most = LONGEST if known.records else LONGEST_NEGATIVE
+            kept = min(max(known.until, SHORTEST), most)
+            known = replace(known, until=self._clock.monotonic() + kept)
         self._cache.put((name, kind), known)
         return known
 
-    async def _follow(self, name: Name, kind: str) -> tuple[tuple[Record, ...], float]:
-        """The records and their TTL, along CNAMEs that the server doesn't follow itself."""
-        shortest = LONGEST
+    async def _follow(self, name: Name, kind: str) -> Known:
+        """The answer along CNAMEs that the server doesn't follow itself; until: its TTL."""
+        shortest, secure = LONGEST, True
         for _ in range(MAX_CHAIN):
             try:
                 answer = await self._stub.resolve(
                     name, kind, raise_on_no_answer=False, search=False
                 )
             except NXDOMAIN as error:
-                return (), min(shortest, _negative_ttl(error))
+                end, proved = _absent(error, name)
+                shortest = min(shortest, _negative_ttl(error))
+                return Known((), "", shortest, secure and proved, _plain(end))
             shortest = min(shortest, answer.chaining_result.minimum_ttl)
+            secure = secure and bool(answer.response.flags & AD)
             if answer.rrset is not None or answer.canonical_name == name:
-                return _records(answer, kind), shortest
+                end = answer.canonical_name
+                return Known(_records(answer, kind), "", shortest, secure, _plain(end))
             name = answer.canonical_name
         raise DnsError(f"more than {MAX_CHAIN} CNAMEs")
 
@@ -194,7 +224,17 @@ def _stub(servers: Sequence[str], timeout: float) -> StubResolver:
     stub.lifetime = timeout
     stub.timeout = min(TRY_NEXT_SERVER, timeout / len(stub.nameservers))  # each gets its turn
     stub.use_edns(0, 0, UDP_PAYLOAD)
+    stub.flags = RD | AD  # RFC 6840 section 5.7: the answer shall say whether it is authentic
     return stub
+
+
+def _are_local(stub: StubResolver) -> bool:
+    """Whether nobody on the way could have changed the AD bit (RFC 4035 section 4.9.3)."""
+    addresses = [str(getattr(server, "address", server)) for server in stub.nameservers]
+    try:
+        return all(ip_address(address).is_loopback for address in addresses)
+    except ValueError:
+        return False  # a server that is reached by HTTPS has a URL
 
 
 def _server(text: str) -> Do53Nameserver:
@@ -234,6 +274,16 @@ def _records(answer: Answer, kind: str) -> tuple[Record, ...]:
         return ()
     shape = _SHAPES[kind]
     return tuple(shape(rdata) for rdata in list(answer.rrset)[:MAX_RECORDS])
+
+
+def _absent(error: NXDOMAIN, name: Name) -> tuple[Name, bool]:
+    """Which name at the end of the CNAMEs doesn't exist, and whether that is authentic."""
+    responses: dict[Name, QueryMessage] = error.kwargs["responses"]
+    try:
+        response = responses[name]
+        return response.resolve_chaining().canonical_name, bool(response.flags & AD)
+    except (DNSException, KeyError):
+        return name, False
 
 
 def _negative_ttl(error: NXDOMAIN) -> float:

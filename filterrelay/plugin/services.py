@@ -17,6 +17,19 @@ class DnsError(Exception):
     """
 
 
+@dataclass(frozen=True, slots=True)
+class DnsAnswer:
+    """What DNS says, and how far that can be believed.
+
+    secure: DNSSEC proves the records, or that there are none, all along the CNAMEs.
+    name: what the name stands for at the end of its CNAMEs, without final dot.
+    """
+
+    records: Sequence[str | bytes | tuple[int, str]]
+    secure: bool
+    name: str
+
+
 class Resolver(Protocol):
     """DNS look-ups through the servers of the configuration, cached, also in the negative."""
 
@@ -25,6 +38,17 @@ class Resolver(Protocol):
 
         kind and shape: `A`, `AAAA`: text; `PTR`, `CNAME`, `NS`: a name without
         final dot; `TXT`: bytes, its strings joined; `MX`: (preference, name).
+        """
+        ...
+
+
+class SecureResolver(Resolver, Protocol):
+    """A resolver that also tells what DNSSEC says, when its servers can be trusted with it."""
+
+    async def lookup_secure(self, name: str, kind: str) -> DnsAnswer:
+        """The same records, and whether they are authentic. Raises DnsError.
+
+        kind also: `TLSA`, each record's octets as RFC 6698 section 2.1 has them.
         """
         ...
 

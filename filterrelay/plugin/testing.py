@@ -10,6 +10,7 @@ The same things come as the pytest fixtures `fake_clock`, `fake_resolver` and
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,7 +26,7 @@ from filterrelay.mail.session import Identity, Session
 from filterrelay.observe.clock import Clock
 from filterrelay.plugin.discovery import Plugin, check, options_type, plugin_class
 from filterrelay.plugin.options import with_secrets
-from filterrelay.plugin.services import DnsError, Resolver, Services
+from filterrelay.plugin.services import DnsAnswer, DnsError, Resolver, Services
 
 T = TypeVar("T")
 Record = str | bytes | tuple[int, str]
@@ -66,10 +67,16 @@ class FakeResolver:
         self,
         records: Mapping[tuple[str, str], Sequence[Record]] | None = None,
         failing: Collection[str] = (),
+        *,
+        insecure: Collection[str] | None = None,
     ) -> None:
-        """Takes the records; names in `failing` raise DnsError."""
+        """Takes the records; names in `failing` raise DnsError.
+
+        insecure: names that DNSSEC says nothing of; when not said, that is all.
+        """
         self._records = {(n.lower(), k): v for (n, k), v in (records or {}).items()}
         self._failing = {name.lower() for name in failing}
+        self._insecure = None if insecure is None else {name.lower() for name in insecure}
         self.asked: list[tuple[str, str]] = []
 
     async def lookup(self, name: str, kind: str) -> Sequence[Record]:
@@ -79,6 +86,16 @@ class FakeResolver:
         if name in self._failing:
             raise DnsError(f"{name} {kind}: set to fail")
         return self._records.get((name, kind), ())
+
+    async def lookup_secure(self, name: str, kind: str) -> DnsAnswer:
+        """The same along CNAMEs, and whether DNSSEC would prove it."""
+        secure = self._insecure is not None and name.lower() not in self._insecure
+        records = await self.lookup(name, kind)
+        alias = self._records.get((name.lower(), "CNAME"))
+        if alias and kind != "CNAME":
+            end = await self.lookup_secure(str(alias[0]), kind)
+            return replace(end, secure=end.secure and secure)
+        return DnsAnswer(records, secure, name)
 
 
 def a_session(**changes: Any) -> Session:

@@ -1,16 +1,21 @@
 """The checks of what has to do with delivery: upstreams, routes, destinations."""
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from filterrelay.mail.address import BadAddress, parse_mailbox
 from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.mail.hop import SEPARATORS
 from filterrelay.settings.complaints import Complaint, no_such, repeated
-from filterrelay.settings.models import Destination, Settings, Upstream
+from filterrelay.settings.models import Destination, Dns, Settings, Upstream
 from filterrelay.settings.rate import parse_rate
 from filterrelay.settings.routes import DIRECT, DISCARD, REJECT, refusal_of
 
 _SOCKET_TLS = (None, "none", "opportunistic")  # the policies that a Unix socket can keep
+_NO_DNSSEC = (
+    "DANE needs DNS servers that check DNSSEC: name one on this machine in dns.servers, "
+    "or say dns.validating = true if the way to yours is safe"
+)
 
 
 def upstreams(settings: Settings) -> Iterator[Complaint]:
@@ -18,6 +23,8 @@ def upstreams(settings: Settings) -> Iterator[Complaint]:
     for index, upstream in enumerate(settings.upstream):
         for key, why in _upstream(upstream):
             yield ("upstream", index, key), why
+        if upstream.tls == "dane" and not _may_validate(settings.dns):
+            yield ("upstream", index, "tls"), _NO_DNSSEC
 
 
 def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
@@ -51,6 +58,17 @@ def _has_socket(upstream: Upstream) -> bool:
 
 def _no_socket_tls(policy: str | None) -> str:
     return f"{policy} can't be had on a Unix socket, and isn't needed there: write \"none\""
+
+
+def _may_validate(dns: Dns) -> bool:
+    """Whether the servers' word on DNSSEC may be believed, as far as the file tells."""
+    if dns.validating is not None:
+        return dns.validating
+    try:
+        hosts = [parse_endpoint(server, default_port=53).host for server in dns.servers]
+        return all(ip_address(host).is_loopback for host in hosts)
+    except ValueError:
+        return True  # what is wrong with that server is said elsewhere
 
 
 def _upstream_login(upstream: Upstream) -> Iterator[tuple[str, str]]:
@@ -120,6 +138,8 @@ def routes(settings: Settings) -> Iterator[Complaint]:
             yield ("route", index, "upstream"), no_such("upstream", rule.upstream, known)
         if rule.upstream in sockets and rule.tls not in _SOCKET_TLS:
             yield ("route", index, "tls"), _no_socket_tls(rule.tls)
+        if rule.tls == "dane" and not _may_validate(settings.dns):
+            yield ("route", index, "tls"), _NO_DNSSEC
         if rule.reply and rule.upstream != REJECT:
             yield ("route", index, "reply"), f"only a route to {REJECT} has one"
         try:

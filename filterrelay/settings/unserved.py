@@ -10,8 +10,6 @@ from filterrelay.settings.models import Listener, Settings, Upstream
 from filterrelay.settings.problems import Problem
 from filterrelay.settings.toml_lines import Path as KeyPath
 
-_NO_DANE = "dane is not there yet; required verifies by certificate authorities"
-
 
 def unserved(settings: Settings) -> Iterator[Problem]:
     """What can't be served, each with its key and line."""
@@ -26,9 +24,6 @@ def _complaints(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
     for number, upstream in enumerate(settings.upstream):
         for key, why in _upstream(upstream):
             yield ("upstream", number, key), why
-    for number, route in enumerate(settings.route):
-        if route.tls == "dane":
-            yield ("route", number, "tls"), _NO_DANE
     if settings.spool.url.startswith("postgresql"):
         yield ("spool", "url"), "PostgreSQL is not there yet; use sqlite:///spool.sqlite"
 
@@ -41,7 +36,5 @@ def _listener(listener: Listener) -> Iterator[tuple[str, str]]:
 
 
 def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
-    if upstream.tls == "dane":
-        yield "tls", _NO_DANE
     if upstream.xforward:
         yield "xforward", "XFORWARD is not there yet"

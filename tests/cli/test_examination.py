@@ -15,7 +15,8 @@ from cryptography.x509.oid import NameOID
 
 from filterrelay.cli import examination
 from filterrelay.cli.examination import Check
-from filterrelay.observe.clock import Clock
+from filterrelay.observe.clock import Clock, SystemClock
+from filterrelay.plugin.resolver import DnsResolver
 from filterrelay.plugin.testing import SOME_TIME, FakeClock, FakeResolver
 from filterrelay.settings import Settings
 from filterrelay.settings.file import load
@@ -333,3 +334,27 @@ async def test_everything_is_looked_at(tmp_path: Path) -> None:
     )
     checks = await examination.examine(settings, FakeClock())
     assert [check.part for check in checks] == ["spool", "plugin", "upstream"]
+
+
+@pytest.mark.parametrize(("validating", "waits"), [(True, []), (False, ["mx", "strict"])])
+async def test_dane_needs_name_servers_that_can_be_believed(
+    tmp_path: Path, validating: bool, waits: list[str]
+) -> None:
+    """The machine's own may be anywhere; the file alone doesn't show it."""
+    more = """
+[[upstream]]
+name = "strict"
+protocol = "mx"
+tls = "dane"
+
+[[route]]
+recipients = ["*@bank.example"]
+upstream = "mx"
+tls = "dane"
+"""
+    resolver = DnsResolver(
+        ["127.0.0.1"], timedelta(seconds=1), SystemClock(), validating=validating
+    )
+    checks = await examination.dnssec(configured(tmp_path, more), resolver)
+    assert sorted(check.waits for check in checks) == waits
+    await resolver.close()

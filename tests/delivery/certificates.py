@@ -15,15 +15,35 @@ _DAY = dt.timedelta(days=1)
 
 
 @dataclass(frozen=True)
+class Issued:
+    """A server's certificate, and the file with its key and the whole chain."""
+
+    certificate: x509.Certificate
+    file: Path
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """A server's."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self.file)
+        return context
+
+
+@dataclass(frozen=True)
 class Authority:
     """An authority whose certificate lies in a file, for `ca_file`."""
 
     file: Path
+    certificate: x509.Certificate
     _key: ec.EllipticCurvePrivateKey
     _name: x509.Name
 
-    def server(self, address: str = "127.0.0.1", *, expired: bool = False) -> ssl.SSLContext:
-        """A server's context with a certificate for that address."""
+    def server(self, name: str = "127.0.0.1", *, expired: bool = False) -> ssl.SSLContext:
+        """A server's context with a certificate for that address or host name."""
+        return self.issue(name, expired=expired).context
+
+    def issue(self, name: str = "127.0.0.1", *, expired: bool = False) -> Issued:
+        """A certificate for that address or host name."""
         now = dt.datetime.now(dt.UTC)
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
@@ -34,9 +54,7 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - 3 * _DAY)
             .not_valid_after(now - _DAY if expired else now + _DAY)
-            .add_extension(
-                x509.SubjectAlternativeName([x509.IPAddress(ip_address(address))]), critical=False
-            )
+            .add_extension(x509.SubjectAlternativeName([_general_name(name)]), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
                 critical=False,
@@ -44,10 +62,12 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         file = self.file.with_name(f"{certificate.serial_number:x}.pem")
-        file.write_bytes(_pem(key) + certificate.public_bytes(serialization.Encoding.PEM))
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(file)
-        return context
+        chain = b"".join(
+            each.public_bytes(serialization.Encoding.PEM)
+            for each in (certificate, self.certificate)
+        )
+        file.write_bytes(_pem(key) + chain)
+        return Issued(certificate, file)
 
 
 def make_authority(directory: Path) -> Authority:
@@ -69,7 +89,14 @@ def make_authority(directory: Path) -> Authority:
     )
     file = directory / "authority.pem"
     file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    return Authority(file, key, name)
+    return Authority(file, certificate, key, name)
+
+
+def _general_name(text: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(text))
+    except ValueError:
+        return x509.DNSName(text)
 
 
 def _name(text: str) -> x509.Name:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -301,3 +302,31 @@ def test_the_password_shows_in_no_repr() -> None:
     login = Login("office", "sesame")
     assert "sesame" not in repr(login)
     assert "sesame" not in repr(replace(login, username="other"))
+
+
+@pytest.mark.parametrize("shown", [True, False])
+async def test_a_server_that_asks_for_our_certificate_gets_it(
+    open_upstream: Opener, authority: Authority, shown: bool
+) -> None:
+    """And without one it takes no mail; that waits until the file names one."""
+    context = authority.server()
+    context.load_verify_locations(authority.file)
+    context.verify_mode = ssl.CERT_REQUIRED
+    ours = authority.issue("relay.office.example").file
+    files = {"certificate": ours, "key": ours} if shown else {}
+    async with far_side(extensions=OFFERS_TLS, tls=context) as side:
+        sent = await send(open_upstream(settings(side, authority, "required", **files)))
+        assert sent.replies[0].is_temporary is not shown
+        assert bool(side.received) is shown
+
+
+async def test_an_older_version_than_allowed_is_no_tls(
+    open_upstream: Opener, authority: Authority
+) -> None:
+    """The upstream's minimum_version holds."""
+    context = authority.server()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    async with far_side(extensions=OFFERS_TLS, tls=context) as side:
+        for version, expected in (("1.3", "451 4.7.5"), ("1.2", "250 2.0.0")):
+            config = settings(side, authority, "required", minimum_version=version)
+            assert code(await send(open_upstream(config))) == expected

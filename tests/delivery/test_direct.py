@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
+from typing import cast
 
 import pytest
 
 from filterrelay.delivery.addresses import HostLookup
 from filterrelay.delivery.direct import MOST_HOSTS, DirectSites, Ourselves
+from filterrelay.delivery.protection import Groups, Protected, Protections
 from filterrelay.delivery.site import NoWay, Site
 from filterrelay.mail.endpoint import Endpoint
 from filterrelay.mail.reply import Reply
@@ -193,3 +195,54 @@ async def test_servers_on_private_addresses_are_passed_over() -> None:
     assert found.hosts == (("mx1.host.example",),)
     assert code(await refused("partner.example", inside)) == "550 5.4.4"
     assert code(await refused("[10.0.0.1]")) == "550 5.4.4"
+
+
+@pytest.mark.parametrize(
+    ("insecure", "secure"), [(None, False), ((), True), (("partner.example",), False)]
+)
+async def test_dnssec_must_prove_whose_servers_they_are(
+    insecure: Sequence[str] | None, secure: bool
+) -> None:
+    """That there are no MX records, too (RFC 7672 section 2.2.1)."""
+    for servers in ([(10, "mx1.host.example")], []):
+        records: dict[tuple[str, str], Sequence[Record]] = {
+            **ADDRESSES,
+            ("partner.example", "MX"): servers,
+            ("partner.example", "A"): ["192.0.2.4"],
+        }
+        resolver = FakeResolver(records, insecure=insecure)
+        sites = DirectSites(resolver, HostLookup(resolver, NETWORKS), Ourselves("relay.example"))
+        assert (await sites.site("partner.example")).secure is secure
+
+
+class FakeProtections:
+    """Demands DANE, and leaves only the second server."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Groups, bool]] = []
+
+    async def of(self, domain: str, groups: Groups, *, secure: bool) -> Protected:
+        """Notes what it is asked."""
+        self.asked.append((domain, groups, secure))
+        return Protected((groups[0][1:],), "may-dane")
+
+
+async def test_the_destination_says_which_servers_may_be_used_and_how() -> None:
+    """Asked with the name that DNS has; an address literal is nobody's to ask."""
+    records: dict[tuple[str, str], Sequence[Record]] = {
+        **ADDRESSES,
+        ("xn--bcher-kva.example", "MX"): [(1, "mx1.host.example"), (1, "mx2.host.example")],
+    }
+    resolver, protections = FakeResolver(records, insecure=()), FakeProtections()
+    sites = DirectSites(
+        resolver,
+        HostLookup(resolver, NETWORKS),
+        Ourselves("relay.example"),
+        protections=cast("Protections", protections),
+    )
+    found = await sites.site("Bücher.example")
+    assert (found.hosts, found.tls) == ((("mx2.host.example",),), "may-dane")
+    both = (("mx1.host.example", "mx2.host.example"),)
+    assert protections.asked == [("xn--bcher-kva.example", both, True)]
+    assert (await sites.site("[192.0.2.1]")).tls == ""
+    assert len(protections.asked) == 1

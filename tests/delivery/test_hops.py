@@ -2,15 +2,16 @@
 
 import pytest
 
-from filterrelay.delivery.hops import BadUpstream, Hops, direct_upstreams
+from filterrelay.delivery.hops import BadUpstream, Hops, dialing_of, direct_upstreams
 from filterrelay.delivery.route import Way
 from filterrelay.delivery.site import Site
+from filterrelay.delivery.tls_session import TlsSession
 from filterrelay.mail.hop import Hop
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.testing import FakeResolver
 from filterrelay.settings import RouteRule, Upstream
 
-from .far_side import far_side, send, upstream_settings
+from .far_side import LOOPBACK, far_side, send, upstream_settings
 
 PROVIDER = Upstream(name="provider", hosts=("127.0.0.1:1",), tls="none")
 
@@ -65,3 +66,55 @@ async def test_what_an_upstream_lacks_is_known_once_it_has_said_so(
         assert ours.lacks_eight_bit(hop) is lacks
         assert not ours.lacks_eight_bit(Hop("other"))
         ours.open(Way(hop)).close()
+
+
+async def test_connections_are_counted_by_their_protection() -> None:
+    """And of those of direct delivery the destinations are told."""
+    told: list[TlsSession] = []
+    metrics = Metrics()
+    resolver = FakeResolver({("localhost", "A"): [LOOPBACK]})
+    async with far_side() as side:
+        direct = Upstream(name="mx", protocol="mx", port=side.port, allow_networks=("127.0.0.0/8",))
+        smart = Upstream(name="provider", hosts=(side.host,), tls="none")
+        ours = Hops(
+            [smart, direct],
+            [],
+            "relay.office.example",
+            metrics,
+            resolver=resolver,
+            note=told.append,
+        )
+        site = Site("localhost", (("localhost",),))
+        for way in (Way(Hop("provider")), Way(Hop("mx", site=site.name), site=site)):
+            opened = ours.open(way)
+            await send(opened)
+            opened.close()
+    counted = [
+        metrics.registry.get_sample_value(
+            "filterrelay_tls_sessions_total",
+            {"upstream": name, "version": "none", "result": "plain"},
+        )
+        for name in ("provider", "mx")
+    ]
+    assert counted == [1, 1]
+    assert [session.host for session in told] == ["localhost"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "tls", "proved"),
+    [
+        ("smtp", "", True),
+        ("mx", "", False),
+        ("mx", "required", False),
+        ("mx", "sts", True),
+        ("mx", "may-dane", True),
+        ("mx", "dane", True),
+    ],
+)
+def test_requiretls_needs_servers_whose_names_are_proved(
+    protocol: str, tls: str, proved: bool
+) -> None:
+    """By the file, by DNSSEC or by MTA-STS (RFC 8689 section 4.2.1)."""
+    hosts = () if protocol == "mx" else ("127.0.0.1:1",)
+    config = Upstream.model_validate({"name": "x", "protocol": protocol, "hosts": hosts})
+    assert dialing_of(config, "relay.example", tls, FakeResolver()).proved is proved

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from filterrelay.delivery.route import DISCARDED, NO_ROUTE, BadRoute, RouteHook, Routes, Way
+from filterrelay.delivery.route import (
+    DISCARDED,
+    NO_ROUTE,
+    NOT_SECURE,
+    BadRoute,
+    RouteHook,
+    Routes,
+    Way,
+)
 from filterrelay.delivery.site import NoWay, Site
 from filterrelay.mail.address import AddressPattern
 from filterrelay.mail.envelope import Envelope, Recipient
@@ -203,3 +211,16 @@ async def test_what_an_operator_redirects_to_direct_delivery_is_looked_up() -> N
     assert not routes.asks_for(MESSAGE.recipients)
     (way,) = await routes.split(message, message.recipients)
     assert way.site is not None
+
+
+@pytest.mark.parametrize("secure", [True, False])
+async def test_a_route_that_requires_dane_waits_for_secure_servers(secure: bool) -> None:
+    """What DNSSEC doesn't prove may be anybody's (RFC 7672 section 2.2.1)."""
+
+    class Secure(Dns):
+        async def site(self, domain: str) -> Site:
+            return replace(await super().site(domain), secure=secure)
+
+    routes = Routes([rule("mx", tls="dane")], NAMES, "provider", direct={"mx": Secure()})
+    (way,) = await routes.split(MESSAGE, [EVE])
+    assert way.answer == (None if secure else NOT_SECURE)

@@ -28,8 +28,9 @@ from tests.acceptance.peers.process import udp_and_tcp
 class NameServer(asyncio.DatagramProtocol):
     """Answers from zone lines by name and kind; counts what it is asked.
 
-    silent, failing: names that get no answer, or SERVFAIL. big: names whose
-    answer doesn't fit into UDP. held: set an event here to keep answers back.
+    silent, failing: names that get no answer, or SERVFAIL. insecure: names whose answers
+    DNSSEC doesn't prove. big: names whose answer doesn't fit into UDP. held: set an
+    event here to keep answers back.
     """
 
     def __init__(self) -> None:
@@ -37,6 +38,7 @@ class NameServer(asyncio.DatagramProtocol):
         self.ttl = 300
         self.silent: set[str] = set()
         self.failing: set[str] = set()
+        self.insecure: set[str] = set()
         self.big: set[str] = set()
         self.asked: list[tuple[str, str]] = []
         self.by_tcp = 0
@@ -83,6 +85,8 @@ class NameServer(asyncio.DatagramProtocol):
         if name in self.silent:
             return None
         response = dns.message.make_response(query, recursion_available=True)
+        if query.flags & dns.flags.AD and name not in self.insecure:
+            response.flags |= dns.flags.AD
         if name in self.failing:
             response.set_rcode(dns.rcode.SERVFAIL)
             return response
@@ -387,3 +391,47 @@ def test_what_is_put_anew_counts_once() -> None:
     assert cache.get(("a", "TXT"), now=11) is None
     cache.put(("b", "TXT"), Known((b"x" * 2000,), "", 10))
     assert cache.get(("b", "TXT"), now=0)
+
+
+async def test_a_validating_server_is_believed(resolver: DnsResolver, server: NameServer) -> None:
+    """What it proves is secure, also that a name or a record isn't there."""
+    server.zone["_25._tcp.mx.example", "TLSA"] = ["3 1 1 " + "ab" * 32]
+    found = await resolver.lookup_secure("_25._tcp.mx.example", "TLSA")
+    assert (list(found.records), found.secure) == ([bytes((3, 1, 1)) + b"\xab" * 32], True)
+    for name in ("_25._tcp.mx.example", "nobody.example"):
+        absent = await resolver.lookup_secure(name, "A")
+        assert (list(absent.records), absent.secure, absent.name) == ([], True, name)
+    server.insecure.add("open.example")
+    assert not (await resolver.lookup_secure("open.example", "A")).secure
+
+
+@pytest.mark.parametrize("weak", ["mx.example", "mx.host.example"])
+async def test_a_chain_of_aliases_is_as_secure_as_its_weakest_link(
+    resolver: DnsResolver, server: NameServer, weak: str
+) -> None:
+    """And the name at its end is told."""
+    server.zone["mx.example", "CNAME"] = ["mx.host.example."]
+    server.zone["mx.host.example", "A"] = ["192.0.2.1"]
+    assert (await resolver.lookup_secure("mx.example", "A")).secure
+    server.insecure.add(weak)
+    server.zone["mx.host.example", "AAAA"] = ["2001:db8::1"]
+    found = await resolver.lookup_secure("mx.example", "AAAA")
+    assert (found.secure, found.name) == (False, "mx.host.example")
+
+
+@pytest.mark.parametrize(
+    ("servers", "said", "trusted"),
+    [
+        (["127.0.0.1", "::1"], None, True),
+        (["127.0.0.1", "192.0.2.1"], None, False),
+        (["192.0.2.1"], True, True),
+        (["127.0.0.1"], False, False),
+    ],
+)
+async def test_servers_elsewhere_are_believed_only_when_the_file_says_so(
+    servers: list[str], said: bool | None, trusted: bool
+) -> None:
+    """On the way here anybody could say that an answer is authentic."""
+    resolver = DnsResolver(servers, timedelta(seconds=1), SystemClock(), validating=said)
+    assert resolver.validating is trusted
+    await resolver.close()

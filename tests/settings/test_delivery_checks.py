@@ -114,3 +114,21 @@ def test_reports_go_and_come_by_whole_addresses(key: str, text: str) -> None:
     assert path == f"delivery.{key}"
     assert text in why
     assert not complaints(delivery={key: "postmaster@office.example"})
+
+
+@pytest.mark.parametrize(
+    ("dns", "works"),
+    [
+        ({}, True),
+        ({"servers": ["127.0.0.1:5353", "[::1]"]}, True),
+        ({"servers": ["127.0.0.1"], "validating": False}, False),
+        ({"servers": ["192.0.2.1"]}, False),
+        ({"servers": ["192.0.2.1"], "validating": True}, True),
+    ],
+)
+def test_dane_needs_servers_that_can_be_believed(dns: dict[str, Any], works: bool) -> None:
+    """Else all mail would wait for an answer that never counts."""
+    found = complaints(
+        upstream=[PROVIDER | {"tls": "dane"}], route=[{"upstream": "mx", "tls": "dane"}], dns=dns
+    )
+    assert [path for path, _ in found] == ([] if works else ["upstream.0.tls", "route.0.tls"])

@@ -30,13 +30,12 @@ def test_what_is_there_is_served() -> None:
         ({"listener": [LISTENER | {"kind": "milter"}]}, "listener[0].kind"),
         ({"listener": [LISTENER | {"kind": "proxy"}]}, "listener[0].kind"),
         ({"listener": [LISTENER | {"xclient_from": ["127.0.0.1"]}]}, "listener[0].xclient_from"),
-        ({"upstream": [UPSTREAM | {"tls": "dane"}]}, "upstream[0].tls"),
         ({"upstream": [UPSTREAM | {"xforward": True}]}, "upstream[0].xforward"),
         ({"spool": {"url": "postgresql://localhost/mail"}}, "spool.url"),
     ],
 )
 def test_what_is_not_there_yet_is_refused_by_name(changes: dict[str, Any], key: str) -> None:
-    """A milter listener is never opened as something else, nor DANE weakened."""
+    """A milter listener is never opened as something else, nor weakened."""
     assert complaints(**changes) == [key]
 
 

@@ -65,12 +65,17 @@ def _start(home: Path, port: int) -> Process:
     return process
 
 
+def zone_text(name: str, records: str) -> str:
+    """The whole zone of these records."""
+    return _HEAD.format(name=name, loopback=LOOPBACK) + records
+
+
 @contextmanager
 def run_nsd(zones: Mapping[str, str]) -> Iterator[Nsd]:
     """NSD with these zones: records in the form of zone files, by the zones' names.
 
-    SOA and NS are added. A zone of no records is one whose file is missing: SERVFAIL. What
-    is in no zone is refused.
+    SOA and NS are added where they are missing. A zone of no records is one whose file is
+    missing: SERVFAIL. What is in no zone is refused.
     """
     with workplace("nsd") as home:
         udp, tcp = udp_and_tcp()
@@ -81,7 +86,7 @@ def run_nsd(zones: Mapping[str, str]) -> Iterator[Nsd]:
         (home / "nsd.conf").write_text(head + "".join(_ZONE.format(name=name) for name in zones))
         for name, records in zones.items():
             if records:
-                text = _HEAD.format(name=name, loopback=LOOPBACK) + records
+                text = records if " SOA " in records else zone_text(name, records)
                 (home / f"{name}.zone").write_text(text)
         nsd = Nsd(home, port, _start(home, port))
         try:

@@ -18,6 +18,7 @@ _PROGRAMS = {
     "postfix": ("postfix",),
     "promtool": ("promtool",),
     "swaks": ("swaks",),
+    "unbound": ("unbound",),
 }
 _DOVECOT_PROTOCOLS = ("imap", "pop3", "lmtp")
 

@@ -7,9 +7,10 @@ from typing import Protocol
 
 from filterrelay import settings
 from filterrelay.delivery.capabilities import Capabilities, mail_command, rcpt_command, refusal
+from filterrelay.delivery.channel import ConversationLost
 from filterrelay.delivery.connect import Dialing, HostUnavailable
 from filterrelay.delivery.contact import NONE, Contact, Stage
-from filterrelay.delivery.conversation import Conversation, ConversationLost, Peer
+from filterrelay.delivery.conversation import Conversation, Peer
 from filterrelay.delivery.failover import Hosts, Unreachable
 from filterrelay.delivery.pool import Pool
 from filterrelay.delivery.rate import RateLimit

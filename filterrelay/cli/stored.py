@@ -12,7 +12,8 @@ from filterrelay.cli.common import become_the_relay, counted, print_json, refuse
 
 if TYPE_CHECKING:
     from filterrelay.settings import Settings
-    from filterrelay.spool.store import Selection, Spool, State, StoredMessage
+    from filterrelay.spool.selection import Selection
+    from filterrelay.spool.store import Spool, State, StoredMessage
 
 IdsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="ID", help="Messages, by ID.", show_default=False)
@@ -57,7 +58,7 @@ class Choice:
     def selection(self, *states: "State") -> "Selection":
         """The spool's words for it; wrong usage when the time or a pattern can't be read."""
         from filterrelay.plugin.options import parse_duration
-        from filterrelay.spool.store import Selection
+        from filterrelay.spool.selection import Selection
 
         age: timedelta | None = None
         if self.older_than:

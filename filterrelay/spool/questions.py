@@ -2,26 +2,21 @@
 
 import heapq
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
 from sqlite3 import Connection
 
 from filterrelay.spool import codec
 from filterrelay.spool.operations import read_messages
+from filterrelay.spool.selection import Place, Search, Selection
 from filterrelay.spool.statements import SQL
-from filterrelay.spool.store import (
-    Depth,
-    Event,
-    NoSuchMessage,
-    Search,
-    Selection,
-    State,
-    StoredMessage,
-)
+from filterrelay.spool.store import Backlog, Depth, Event, NoSuchMessage, State, StoredMessage
 
 _LAST = 2**63 - 1  # beyond every time and number
+_SAMPLE = 500  # messages whose last replies are counted
 _PAGE = 500  # messages a query, so that no snapshot keeps the log from starting over
 _in_order = attrgetter("received", "id")
 
@@ -83,15 +78,52 @@ def select(selection: Selection, now: datetime, connection: Connection) -> list[
     return list(islice(meant, selection.limit))
 
 
+def places(selection: Selection, now: datetime, connection: Connection) -> list[Place]:
+    """Where the messages meant stand; the messages are read only if SQL can't tell who is meant."""
+    if selection.ids or selection.sender or selection.recipient:
+        return [Place(m.received, m.id) for m in select(selection, now, connection)]
+    pages = partial(_pages, connection, selection, now)
+    rows = heapq.merge(*(chain.from_iterable(pages(s)) for s in set(selection.states)))
+    return [Place(codec.moment(at), id_) for at, id_ in islice(rows, selection.limit)]
+
+
+def backlogs(connection: Connection) -> list[Backlog]:
+    """What is queued and held by next hop, the most messages first."""
+    found: dict[tuple[str, State], Backlog] = {}
+    for hop, state_, reason, messages, oldest in connection.execute(SQL["backlogs"]).fetchall():
+        key, since = (hop, State(state_)), codec.moment(oldest)
+        if (known := found.get(key)) is not None:  # the first reason was the most frequent one
+            since = min(known.oldest, since)
+            found[key] = replace(known, messages=known.messages + messages, oldest=since)
+            continue
+        words = reason if state_ == State.HELD else _usual_reply(hop, connection)
+        found[key] = Backlog(*key, messages, since, words)
+    return sorted(found.values(), key=lambda backlog: -backlog.messages)
+
+
+def _usual_reply(hop: str, connection: Connection) -> str:
+    row = connection.execute(SQL["usual_reply"], (hop, _SAMPLE)).fetchone()
+    return row[0] if row else ""
+
+
 def _scan(
     connection: Connection, selection: Selection, now: datetime, state: State
 ) -> Iterator[StoredMessage]:
-    """One state's messages by age, narrowed by what SQL can tell, a page at a time."""
+    """One state's messages by age, narrowed by what SQL can tell."""
+    for page in _pages(connection, selection, now, state):
+        yield from codec.stored_messages(*read_messages(connection, [id_ for _, id_ in page]))
+
+
+def _pages(
+    connection: Connection, selection: Selection, now: datetime, state: State
+) -> Iterator[list[tuple[int, str]]]:
+    """When they were received and their IDs, a page at a time."""
+    after = selection.after
     until = now - (selection.older_than or timedelta())
     parameters = {
         "state": state.value,
-        "after": -1,
-        "after_id": "",
+        "after": codec.microseconds(after.received) if after else -1,
+        "after_id": after.id if after else "",
         "until": codec.microseconds(until) if selection.older_than else _LAST,
         "sender": _like(selection.sender),
         "recipient": _like(selection.recipient),
@@ -100,7 +132,7 @@ def _scan(
     }
     while True:
         page = connection.execute(SQL["scan"], parameters).fetchall()
-        yield from codec.stored_messages(*read_messages(connection, [id_ for _, id_ in page]))
+        yield page
         if len(page) < _PAGE:
             return
         parameters["after"], parameters["after_id"] = page[-1]

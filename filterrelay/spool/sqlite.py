@@ -19,12 +19,12 @@ from filterrelay.spool.changes import Change, Insertion, Recording, Settling
 from filterrelay.spool.database import STEPS, translated
 from filterrelay.spool.free_space import FreeSpace
 from filterrelay.spool.reader import Reader
+from filterrelay.spool.selection import Place, Search, Selection
 from filterrelay.spool.store import (
+    Backlog,
     Deposit,
     Depth,
     Event,
-    Search,
-    Selection,
     Settlement,
     SpoolUnavailable,
     State,
@@ -181,6 +181,10 @@ class SqliteSpool:
         """The messages meant, oldest first."""
         return await self._listings.ask(partial(questions.select, selection, now))
 
+    async def places(self, selection: Selection, now: datetime) -> list[Place]:
+        """Where the messages meant stand, oldest first."""
+        return await self._listings.ask(partial(questions.places, selection, now))
+
     async def get(self, message_id: str) -> StoredMessage:
         """One message. Raises NoSuchMessage."""
         return await self._lookups.ask(partial(questions.get, message_id))
@@ -220,6 +224,11 @@ class SqliteSpool:
         when = codec.microseconds(at)
         return await self._in_steps(ids, lambda some: operations.Hastening(some, when))
 
+    async def redirect(self, ids: Sequence[str], upstream: str, at: datetime) -> int:
+        """Has queued and held messages go elsewhere; returns how many."""
+        when = codec.microseconds(at)
+        return await self._in_steps(ids, lambda some: operations.Redirection(some, upstream, when))
+
     async def delete(self, ids: Sequence[str], at: datetime) -> int:
         """Removes messages without telling anybody; returns how many."""
         when = codec.microseconds(at)
@@ -253,6 +262,10 @@ class SqliteSpool:
     async def depth(self) -> Depth:
         """How much lies here, and how old it is."""
         return await self._listings.ask(questions.depth)
+
+    async def backlogs(self) -> list[Backlog]:
+        """What is queued and held by next hop, the most messages first."""
+        return await self._listings.ask(questions.backlogs)
 
     async def expire(self, quarantined_before: datetime, events_before: datetime) -> int:
         """Drops what is old, gives free pages back to the disk and removes left-over bodies."""

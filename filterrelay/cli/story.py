@@ -57,9 +57,18 @@ def show_event(event: "Event") -> None:
             report = event.data.get("report")
             told = f"the sender is told in message {report}, " if report else ""
             print_text(f"{told}of {', '.join(event.data['recipients'])}", _IN)
+        case "redirected":
+            print_text(_redirection(event.data["upstream"]), _IN)
         case _:
             for name, value in event.data.items():
                 print_text(f"{name}: {value}", _IN)
+
+
+def _redirection(upstream: str) -> str:
+    name, returned, words = upstream.partition(":")
+    if returned:
+        return f"to be returned to its sender{f': {words}' if words else ''}"
+    return f"to {name}" if name else "back to where the routes say"
 
 
 def _show_received(data: Mapping[str, Any]) -> None:

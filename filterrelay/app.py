@@ -182,12 +182,13 @@ def _core(
     def told(attempt: Attempt) -> None:
         background(chain.tell_attempt(attempt))
 
+    routes = routes_of(settings, chain.route if chain.routes else None)
     budget = MemoryBudget(settings.limits.in_flight_memory // processes, metrics.memory)
     hops = Hops(settings.upstream, settings.route, settings.hostname, metrics, processes)
     scheduler = Scheduler(
         spool=spool,
         owner=owner,
-        routes=routes_of(settings, chain.route if chain.routes else None),
+        routes=routes,
         open_hop=hops.open,
         schedule=RetrySchedule(
             first=settings.delivery.retry,
@@ -201,7 +202,9 @@ def _core(
         memory=budget,
         on_attempt=told if chain.observed("on_attempt") else None,
     )
-    rules = {each.name: RelayRules(each, settings.hostname) for each in settings.listener}
+    rules = {
+        each.name: RelayRules(each, settings.hostname, routes.refusal) for each in settings.listener
+    }
     intake = Intake(
         IntakeRules(settings.hostname, rules, settings.limits.received_headers),
         chain,

@@ -85,7 +85,8 @@ def _taking(command: Callable[..., None], *templates: Callable[..., None]) -> Ca
         choice = Choice(**{each.name: values.pop(each.name) for each in given})
         command(choice, **values)
 
-    setattr(taking, "__signature__", inspect.Signature([*given, *own]))  # noqa: B010  # functions have none that mypy knows
+    parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in (*given, *own)]
+    setattr(taking, "__signature__", inspect.Signature(parameters))  # noqa: B010  # functions have none that mypy knows
     return taking
 
 

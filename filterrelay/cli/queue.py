@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
-from filterrelay.cli import queue_changes
+from filterrelay.cli import queue_changes, queue_files
 from filterrelay.cli.choosing import filtering, paged
 from filterrelay.cli.common import (
     ConfigOption,
@@ -105,6 +105,8 @@ for verb in (
     queue_changes.delete,
 ):
     app.command()(verb)
+app.command()(queue_files.export)
+app.command("import")(queue_files.import_)
 
 
 def _show_message(message: StoredMessage) -> None:

@@ -78,6 +78,8 @@ def _show_received(data: Mapping[str, Any]) -> None:
     if session["door"] == "report":
         about = f" on message {data['about']}" if data.get("about") else ""
         print_text(f"the relay's own report{about}, {data['size']} bytes", _IN)
+    elif file := data.get("imported"):
+        print_text(f"imported from {file}, {data['size']} bytes", _IN)
     else:
         helo = f" ({session['helo']})" if session["helo"] else ""
         login = (session.get("identity") or {}).get("login")

@@ -72,7 +72,9 @@ def redirect(
     settings = load_spool_settings(config)
     upstream = ""
     if not back:
-        upstream, *ids = choice.ids or ("",)
+        if not choice.ids:
+            raise typer.BadParameter("say the upstream, or --back", param_hint="UPSTREAM")
+        upstream, *ids = choice.ids
         choice = replace(choice, ids=ids)
         _must_be_upstream(upstream, settings)
 

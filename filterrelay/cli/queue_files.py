@@ -204,7 +204,8 @@ async def _import(
     settings: "Settings", files: Sequence[Path], envelope: Given | None, *, quiet: bool
 ) -> Done:
     done = Done()
-    lot: dict[str, Deposit] = {}
+    lot: list[Deposit] = []
+    octets = 0
     async with opened_spool(settings) as (spool, now):
         with progress(len(files), quiet=quiet) as advance:
             for file in files:
@@ -214,23 +215,23 @@ async def _import(
                 except (FilterRelayError, OSError) as why:
                     done.refused[str(file)] = told(why)
                     continue
-                if deposit.message.id in lot or await _is_known(spool, deposit.message.id):
-                    done.known += 1
-                    continue
-                lot[deposit.message.id] = deposit
-                octets = sum(len(each.body) for each in lot.values())
+                lot.append(deposit)
+                octets += len(deposit.body)
                 if len(lot) >= _LOT or octets >= _LOT_OCTETS:
-                    done.taken += await _commit(spool, lot)
-            done.taken += await _commit(spool, lot)
+                    await _commit(spool, lot, done)
+                    lot, octets = [], 0
+            await _commit(spool, lot, done)
     return done
 
 
-async def _commit(spool: Spool, lot: dict[str, Deposit]) -> int:
-    """Makes them durable, and empties the lot; returns how many they were."""
-    await asyncio.gather(*(spool.commit(deposit) for deposit in lot.values()))
-    count = len(lot)
-    lot.clear()
-    return count
+async def _commit(spool: Spool, lot: Sequence[Deposit], done: Done) -> None:
+    """Makes those durable that aren't known yet, each once."""
+    deposits = {deposit.message.id: deposit for deposit in lot}
+    known = await asyncio.gather(*(_is_known(spool, id_) for id_ in deposits))
+    new = [d for d, there in zip(deposits.values(), known, strict=True) if not there]
+    await asyncio.gather(*(spool.commit(deposit) for deposit in new))
+    done.taken += len(new)
+    done.known += len(lot) - len(new)
 
 
 async def _is_known(spool: Spool, id_: str) -> bool:

@@ -49,9 +49,6 @@ RawOption = Annotated[
 AllOption = Annotated[bool, typer.Option("--all", help="Every message.")]
 
 
-RESERVED = ("mx", "discard", "reject")  # what routes lead to that are no upstreams of the file
-
-
 @dataclass(frozen=True, slots=True)
 class Choice:
     """Which messages the operator named on the command line."""
@@ -107,8 +104,9 @@ class Choice:
         For when there was none; mail may wait for an upstream that the file no longer has.
         """
         from filterrelay.mail.hop import Hop
+        from filterrelay.settings.routes import DIRECT, DISCARD, REJECT
 
-        known = [*(upstream.name for upstream in settings.upstream), *RESERVED]
+        known = [*(upstream.name for upstream in settings.upstream), DIRECT, DISCARD, REJECT]
         if self.upstream and Hop.parse(self.upstream).upstream not in known:
             there = ", ".join(upstream.name for upstream in settings.upstream) or "none"
             raise typer.BadParameter(

@@ -183,6 +183,7 @@ def test_deleted_mail_is_gone_and_quarantined_mail_is_not(filterrelay: Run, fill
         ("retry", "--all", "--state", "held"),
         ("redirect", "nowhere", "--all"),
         ("redirect", "provider"),
+        ("redirect", "--all"),
         ("bounce", "--all", "--reason", "two\nlines"),
     ],
 )

@@ -307,7 +307,9 @@ def _core(
         on_attempt=told if chain.observed("on_attempt") else None,
         sign=partial(signed_again, chain),
     )
-    rules = {each.name: RelayRules(each, settings.hostname) for each in settings.listener}
+    rules = {
+        each.name: RelayRules(each, settings.hostname, routes.refusal) for each in settings.listener
+    }
     intake = Intake(
         IntakeRules(settings.hostname, rules, settings.limits.received_headers),
         chain,

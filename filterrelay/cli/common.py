@@ -6,12 +6,13 @@ import re
 import shlex
 import shutil
 import sys
+import textwrap
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self, TypeVar
 
 import typer
 
@@ -153,8 +154,31 @@ def print_json(document: Any) -> None:
 
     Letters stand as they are; what a terminal would obey, or UTF-8 can't hold, is escaped.
     """
+    print(_json_text(document))
+
+
+class JsonList:
+    """One JSON document, a list whose elements are printed as they come; a context manager."""
+
+    def __init__(self) -> None:
+        self._between = "["
+
+    def print(self, element: Any) -> None:
+        """Prints one more element, as print_json would."""
+        print(f"{self._between}\n{textwrap.indent(_json_text(element), '  ')}", end="")
+        self._between = ","
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            print("[]" if self._between == "[" else "\n]")
+
+
+def _json_text(document: Any) -> str:
     text = json.dumps(document, indent=2, ensure_ascii=False, default=_plain)
-    print(_BEYOND_ASCII.sub(_escaped, text))
+    return _BEYOND_ASCII.sub(_escaped, text)
 
 
 def _escaped(found: re.Match[str]) -> str:
@@ -191,7 +215,10 @@ def safe(text: object) -> str:
 
     For all that strangers wrote: addresses, file names, replies, what plugins found.
     """
-    return "".join(c if c.isprintable() or c == "\n" else " " for c in str(text))
+    said = str(text)
+    if said.isprintable():
+        return said
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in said)
 
 
 def refuse(text: str, code: Exit = Exit.BAD) -> NoReturn:

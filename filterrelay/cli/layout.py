@@ -9,7 +9,7 @@ from filterrelay.cli.common import safe
 
 _GAP = "  "
 _LEAST = 20  # columns that a table's last column needs, to be one
-_NUMBERS = ("size", "attempts", "ms")
+_NUMBERS = ("size", "attempts", "messages", "ms")
 
 
 def columns() -> int | None:
@@ -32,27 +32,47 @@ def print_fields(fields: Mapping[str, str]) -> None:
 
 
 def print_table(titles: Sequence[str], rows: Sequence[Sequence[str]], indent: str = "") -> None:
-    """Prints rows as a table; what is in them is shown as it is, never as markup.
+    """Prints rows as a table, all of them at once."""
+    Table(titles, indent).print(rows)
+
+
+class Table:
+    """A table whose rows are printed as they come; what is in them is never markup.
 
     The last column is free text and is folded between words; nothing else is broken:
-    rows that are too wide for the terminal become paragraphs.
+    rows that are too wide for the terminal become paragraphs. The columns are as wide as
+    the rows so far need.
     """
-    table = [[safe(cell).replace("\n", " ") for cell in row] for row in (titles, *rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    start = len(indent) + sum(width + len(_GAP) for width in widths[:-1])
-    total = columns()
-    if total is not None and total - start < min(widths[-1], _LEAST):
-        for row in table[1:]:
-            _print_paragraph(titles, row, indent, total)
-        return
-    for row in table:
+
+    def __init__(self, titles: Sequence[str], indent: str = "") -> None:
+        self._titles = titles
+        self._indent = indent
+        self._widths = [0] * len(titles)
+        self._begun = False
+
+    def print(self, rows: Sequence[Sequence[str]]) -> None:
+        """Prints these rows, below the titles or what was printed before."""
+        table = [[safe(cell).replace("\n", " ") for cell in row] for row in (self._titles, *rows)]
+        columns_ = zip(self._widths, zip(*table, strict=True), strict=True)
+        self._widths = [max(width, *map(len, column)) for width, column in columns_]
+        start = len(self._indent) + sum(width + len(_GAP) for width in self._widths[:-1])
+        total = columns()
+        if total is not None and total - start < min(self._widths[-1], _LEAST):
+            for row in table[1:]:
+                _print_paragraph(self._titles, row, self._indent, total)
+            return
+        for row in table[self._begun :]:
+            for line in _folded(row[-1], total, self._head(row), " " * start):
+                print(line)
+        self._begun = True
+
+    def _head(self, row: Sequence[str]) -> str:
+        """The row's cells but the last, each as wide as its column."""
         cells = [
             cell.rjust(width) if title in _NUMBERS else cell.ljust(width)
-            for title, cell, width in zip(titles, row[:-1], widths, strict=False)
+            for title, cell, width in zip(self._titles, row[:-1], self._widths, strict=False)
         ]
-        head = indent + "".join(cell + _GAP for cell in cells)
-        for line in _folded(row[-1], total, head, " " * start):
-            print(line)
+        return self._indent + "".join(cell + _GAP for cell in cells)
 
 
 def _print_paragraph(titles: Sequence[str], row: Sequence[str], indent: str, total: int) -> None:

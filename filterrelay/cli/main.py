@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": "Show the whole appliance with sample messages.",
     "scan": "Run stored messages through the filters, sending nothing.",
     "trace": "Tell all that is known of one message.",
+    "route": "Say which way the mail to an address goes, and why.",
     "queue": "Look at and act on mail that waits for delivery.",
     "quarantine": "Look at and act on mail that filters set aside.",
     "user": "Manage local accounts.",

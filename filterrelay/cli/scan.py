@@ -61,7 +61,7 @@ def scan(
     from filterrelay.mail.verdict import Pass
 
     settings = load_settings(config)
-    session = _session(settings, _listener(settings, listener), _address(client), login)
+    session = _session(settings, listener_of(settings, listener), _address(client), login)
     try:
         envelope = _envelope(sender, recipient)
     except BadAddress as error:
@@ -94,7 +94,7 @@ def _session(settings: "Settings", listener: "Listener", client: str, login: str
     )
 
 
-def _listener(settings: "Settings", name: str) -> "Listener":
+def listener_of(settings: "Settings", name: str) -> "Listener":
     """The one of that name; the first smtp listener, or the first of any kind, when unsaid."""
     if not name:
         smtp = [each for each in settings.listener if each.kind == "smtp"]

@@ -12,7 +12,8 @@ from filterrelay.cli.common import become_the_relay, counted, print_json, refuse
 
 if TYPE_CHECKING:
     from filterrelay.settings import Settings
-    from filterrelay.spool.store import Selection, Spool, State, StoredMessage
+    from filterrelay.spool.selection import Selection
+    from filterrelay.spool.store import Spool, State, StoredMessage
 
 IdsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="ID", help="Messages, by ID.", show_default=False)
@@ -28,10 +29,16 @@ RecipientOption = Annotated[
     ),
 ]
 UpstreamOption = Annotated[
-    str, typer.Option("--upstream", metavar="NAME", help="Last tried at this next hop.")
+    str,
+    typer.Option(
+        "--upstream", metavar="HOP", help="Waiting for this upstream or hop: provider, mx:x.example"
+    ),
 ]
 OlderOption = Annotated[
     str, typer.Option("--older-than", metavar="TIME", help="Received that long ago: 30m, 4h, 2d.")
+]
+StateOption = Annotated[
+    str, typer.Option("--state", metavar="STATE", help="Only these: queued or held.")
 ]
 LimitOption = Annotated[
     int | None, typer.Option("--limit", min=1, help="At most so many, oldest first.")
@@ -52,12 +59,16 @@ class Choice:
     upstream: str = ""
     older_than: str = ""
     limit: int | None = None
+    state: str = ""
     every: bool = field(default=False, kw_only=True)
 
     def selection(self, *states: "State") -> "Selection":
-        """The spool's words for it; wrong usage when the time or a pattern can't be read."""
+        """The spool's words for it; wrong usage when something said can't be read.
+
+        states: those that the command is about.
+        """
         from filterrelay.plugin.options import parse_duration
-        from filterrelay.spool.store import Selection
+        from filterrelay.spool.selection import Selection
 
         age: timedelta | None = None
         if self.older_than:
@@ -66,8 +77,11 @@ class Choice:
             except ValueError as bad:
                 raise typer.BadParameter(str(bad), param_hint="--older-than") from None
         check_patterns(self.sender, self.recipient)
+        if self.state and self.state not in states:
+            there = " or ".join(states)
+            raise typer.BadParameter(f"here it is {there}", param_hint="--state")
         return Selection(
-            states=states,
+            states=tuple(state for state in states if self.state in ("", state)),
             ids=tuple(id_.strip().upper() for id_ in self.ids or ()),
             sender=self.sender,
             recipient=self.recipient,
@@ -85,10 +99,16 @@ class Choice:
             )
 
     def must_know_upstream(self, settings: "Settings") -> None:
-        """Wrong usage when no upstream has that name: it would look as if there were no mail."""
-        known = [upstream.name for upstream in settings.upstream]
-        if self.upstream and self.upstream not in known:
-            there = ", ".join(known) or "none"
+        """Wrong usage when no upstream has that name: it would look as if there were no mail.
+
+        For when there was none; mail may wait for an upstream that the file no longer has.
+        """
+        from filterrelay.mail.hop import Hop
+        from filterrelay.settings.routes import DIRECT, DISCARD, REJECT
+
+        known = [*(upstream.name for upstream in settings.upstream), DIRECT, DISCARD, REJECT]
+        if self.upstream and Hop.parse(self.upstream).upstream not in known:
+            there = ", ".join(upstream.name for upstream in settings.upstream) or "none"
             raise typer.BadParameter(
                 f"there is no upstream {self.upstream}; there is {there}", param_hint="--upstream"
             )
@@ -183,6 +203,7 @@ def plain(message: "StoredMessage") -> dict[str, Any]:
                 "next_attempt": stored.next_attempt,
                 "upstream": stored.upstream,
                 "last_reply": stored.last_reply,
+                "redirect": stored.redirect,
             }
             for stored in message.recipients
         ],

@@ -60,9 +60,18 @@ def show_event(event: "Event") -> None:
             print_text(f"{told}of {', '.join(event.data['recipients'])}", _IN)
         case "nobody-told":
             print_text(f"nobody is told of {', '.join(event.data['recipients'])}", _IN)
+        case "redirected":
+            print_text(_redirection(event.data["upstream"]), _IN)
         case _:
             for name, value in event.data.items():
                 print_text(f"{name}: {value}", _IN)
+
+
+def _redirection(upstream: str) -> str:
+    name, returned, words = upstream.partition(":")
+    if returned:
+        return f"to be returned to its sender{f': {words}' if words else ''}"
+    return f"to {name}" if name else "back to where the routes say"
 
 
 def _show_received(data: Mapping[str, Any]) -> None:
@@ -72,6 +81,8 @@ def _show_received(data: Mapping[str, Any]) -> None:
     if session["door"] == "report":
         about = f" on message {data['about']}" if data.get("about") else ""
         print_text(f"the relay's own report{about}, {data['size']} bytes", _IN)
+    elif file := data.get("imported"):
+        print_text(f"imported from {file}, {data['size']} bytes", _IN)
     else:
         helo = f" ({session['helo']})" if session["helo"] else ""
         login = (session.get("identity") or {}).get("login")

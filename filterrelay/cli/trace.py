@@ -24,7 +24,8 @@ from filterrelay.cli.story import fate, show_event
 
 if TYPE_CHECKING:
     from filterrelay.settings import Settings
-    from filterrelay.spool.store import Event, Search
+    from filterrelay.spool.selection import Search
+    from filterrelay.spool.store import Event
 
 _MOST = 50  # messages listed when nothing else is said
 
@@ -98,7 +99,7 @@ def _plain(event: "Event") -> dict[str, Any]:
 
 def _search(sender: str, recipient: str, since: str, until: str, limit: int) -> "Search":
     from filterrelay.observe.clock import SystemClock
-    from filterrelay.spool.store import Search
+    from filterrelay.spool.selection import Search
 
     now = SystemClock().now()
     return Search(

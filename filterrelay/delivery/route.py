@@ -21,6 +21,7 @@ from filterrelay.spool.store import StoredMessage, StoredRecipient
 RouteHook = Callable[[Envelope, Recipient, str], Awaitable[Route | None]]  # and the listener
 NO_ROUTE = Reply(451, "4.3.5", "No route to this recipient now")  # RFC 3463 section 3.4
 NOT_SECURE = Reply(451, "4.7.5", "DNSSEC doesn't prove the mail servers, and DANE is required")
+RETURNED = Reply(554, "5.7.1", "Returned by the postmaster")
 DISCARDED = Reply(250, "2.0.0", "Discarded, as the route says")
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
@@ -38,13 +39,15 @@ class Way:
     """Where one recipient's mail goes.
 
     answer: what becomes of it instead of an attempt; None when there is one. site: the
-    servers of a hop of direct delivery. reason: why, for people.
+    servers of a hop of direct delivery. reason: why, for people. rule: the number of the
+    file's route that says so, counted from 1; 0 when none does.
     """
 
     hop: Hop
     answer: Reply | None = None
     site: Site | None = field(default=None, compare=False)
     reason: str = field(default="", compare=False)
+    rule: int = field(default=0, compare=False)
 
 
 class Routes:
@@ -73,6 +76,7 @@ class Routes:
         self._rules = rules
         self._default = Way(Hop(default), reason="no route matches: the default upstream")
         self._hook = hook
+        self._refuses = any(rule.upstream == REJECT for rule in rules)
         self._destinations = destinations
         self._is_plain = not (rules or destinations or default in self._direct)
         self._asks = hook is not None or any(
@@ -87,17 +91,23 @@ class Routes:
         """What the file says; for direct delivery without the servers, which DNS knows."""
         for number, rule in enumerate(self._rules, 1):
             if _matches(rule, sender, recipient, login):
-                reason = f"route {number}: {_words(rule)}"
+                hop, answer = self._shaped(Hop(rule.upstream, rule.tls or ""), recipient), None
                 if rule.upstream == REJECT:
-                    return Way(Hop(REJECT), refusal_of(rule), reason=reason)
-                if rule.upstream == DISCARD:
-                    return Way(Hop(DISCARD), DISCARDED, reason=reason)
-                return Way(
-                    self._shaped(Hop(rule.upstream, rule.tls or ""), recipient), reason=reason
-                )
+                    hop, answer = Hop(REJECT), refusal_of(rule)
+                elif rule.upstream == DISCARD:
+                    hop, answer = Hop(DISCARD), DISCARDED
+                reason = f"route {number}: {_words(rule)}"
+                return Way(hop, answer, reason=reason, rule=number)
         if not self._default.hop.upstream:
             return replace(self._default, answer=NO_ROUTE)
         return replace(self._default, hop=self._shaped(self._default.hop, recipient))
+
+    def refusal(self, sender: Address | None, recipient: Address, login: str) -> Reply | None:
+        """What the file has those told at the door whose mail it rejects; None for the others."""
+        if not self._refuses:
+            return None
+        way = self.by_file(sender, recipient, login)
+        return way.answer if way.hop.upstream == REJECT else None
 
     def split_by_file(
         self, message: StoredMessage, recipients: Sequence[StoredRecipient]
@@ -176,7 +186,11 @@ class Routes:
     def _redirected(self, stored: StoredRecipient) -> Way | None:
         if not stored.redirect:
             return None
-        return self._named(stored.redirect, stored.recipient, "redirected by an operator")
+        name, _, words = stored.redirect.partition(":")
+        if name == REJECT:
+            answer = replace(RETURNED, text=f"{RETURNED.text}: {words}" if words else RETURNED.text)
+            return Way(Hop(REJECT), answer, reason="returned by an operator")
+        return self._named(name, stored.recipient, "redirected by an operator")
 
     def _named(self, upstream: str, recipient: Recipient, reason: str) -> Way:
         """The way to the upstream of that name; mail for an unknown one waits."""

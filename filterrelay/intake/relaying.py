@@ -1,9 +1,10 @@
 """Who may send what to whom: the rules that keep the relay from being an open one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from filterrelay.intake.submission import may_send_as
-from filterrelay.mail.address import BadAddress, any_matches
+from filterrelay.mail.address import Address, BadAddress, any_matches
 from filterrelay.mail.authors import addresses_in
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.message import Message
@@ -16,12 +17,24 @@ NO_RELAYING = Reply(550, "5.7.1", "Relaying denied: log in, or send to our own d
 NO_ROUTING = Reply(550, "5.7.1", "Relaying denied: the address holds another address")
 
 
+Closed = Callable[[Address | None, Address, str], Reply | None]  # sender, recipient, login
+
+
+def _open(_sender: Address | None, _recipient: Address, _login: str) -> None:
+    """Nobody's mail is refused for where it would go."""
+
+
 @dataclass(frozen=True, slots=True)
 class RelayRules:
-    """One listener's rules. hostname: the relay's own name."""
+    """One listener's rules.
+
+    hostname: the relay's own name. closed: what those are told whose mail the file's
+    routes reject.
+    """
 
     listener: Listener
     hostname: str
+    closed: Closed = _open
 
     def sender(self, session: Session, envelope: Envelope) -> Reply | None:
         """Why that sender is refused, or None."""
@@ -57,11 +70,13 @@ class RelayRules:
                     return Reply(550, "5.7.1", f"{text}; ask the postmaster to allow it")
         return None
 
-    def recipient(self, session: Session, recipient: Recipient) -> Reply | None:
-        """Why that recipient is refused, or None."""
-        if session.may_relay:
-            return None
-        address = recipient.address
+    def recipient(self, session: Session, envelope: Envelope, recipient: Recipient) -> Reply | None:
+        """Why that recipient is refused, or None. envelope: as far as it has been said."""
+        refused = None if session.may_relay else self._stranger(recipient.address)
+        return refused or self.closed(envelope.sender, recipient.address, session.login)
+
+    def _stranger(self, address: Address) -> Reply | None:
+        """Why a client that may not relay can't send there, or None."""
         if not address.domain:  # the bare postmaster is ours to serve (RFC 5321 section 4.5.1)
             return NO_RELAYING if not self.listener.relay_domains else None
         if not any_matches(self.listener.relay_domains, address):

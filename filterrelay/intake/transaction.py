@@ -130,7 +130,7 @@ class Intake:
         self, session: Session, envelope: Envelope, recipient: Recipient
     ) -> Reply | None:
         """Judges one recipient by the relay's own rules, then by the plugins."""
-        refused = self._rules.listeners[session.listener].recipient(session, recipient)
+        refused = self._rules.listeners[session.listener].recipient(session, envelope, recipient)
         if refused is not None:
             self._tell_refusal(
                 "on_recipient", session, refused, envelope=envelope, recipient=recipient

@@ -154,6 +154,18 @@ class AddressPattern:
         """Whether every address is meant."""
         return self.text in ("*", "*@*")
 
+    def covers(self, other: "AddressPattern") -> bool:
+        """Whether every address that the other means is meant here, too."""
+        if other.means_everybody or self.means_everybody:
+            return self.means_everybody
+        local, at, domain = other.text.rpartition("@")
+        if at and local != "*":
+            return self.matches(Address(local, domain))
+        one_address = "@" in self.text and not self.text.startswith("*@")
+        if one_address or (domain.startswith("*.") and not self.text.startswith("*.")):
+            return False
+        return self.matches(Address("anybody", domain))
+
     def matches(self, address: Address) -> bool:
         """Whether the address is one of those meant."""
         if self.means_everybody:

@@ -22,6 +22,7 @@ from filterrelay.settings.models import (
     PluginUse,
     Settings,
 )
+from filterrelay.settings.route_checks import route_warnings
 from filterrelay.settings.toml_lines import Path as KeyPath
 
 _BROAD_V4 = 16  # bits: a public network with fewer is more than one organisation's
@@ -269,6 +270,7 @@ def warnings(settings: Settings) -> list[str]:
                 f"upstream {upstream.name}: its password may cross the network in plain text "
                 'unless tls = "required"'
             )
+    found += route_warnings(settings)
     for file, what in _secret_files(settings):
         if _world_readable(file):
             found.append(f"{what} {file} can be read by every user of this machine (chmod 640)")

@@ -104,7 +104,9 @@ def recipient_rows(message_id: str, recipients: Iterable[StoredRecipient]) -> li
 
 def settled_row(message_id: str, stored: StoredRecipient) -> Row:
     """The row of settle_recipient."""
-    return (*_standing(stored), message_id, stored.index)
+    state, attempts, following, last_reply, upstream, warned, redirect = _standing(stored)
+    next_attempt, hop = (redirect, following), (redirect, upstream)
+    return state, attempts, *next_attempt, last_reply, *hop, warned, message_id, stored.index
 
 
 def _standing(stored: StoredRecipient) -> Row:

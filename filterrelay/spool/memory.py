@@ -1,28 +1,28 @@
 """A spool that forgets everything when the process ends: for tests, of users' plugins too."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 from filterrelay.mail.envelope import Envelope
 from filterrelay.observe.clock import Clock
+from filterrelay.spool.selection import Place, Search, Selection
 from filterrelay.spool.store import (
+    Backlog,
     Deposit,
     Depth,
     Event,
-    HopDepth,
     Lease,
     NoSuchMessage,
     NotQueued,
     RecipientState,
-    Search,
-    Selection,
     Settlement,
     SpoolUnavailable,
     State,
     StoredMessage,
     StoredRecipient,
+    hop_of,
     recipients_due,
 )
 
@@ -134,10 +134,16 @@ class MemorySpool:
         if message is None:
             return
         results = {stored.index: stored for stored in settlement.recipients}
+        was = {stored.index: stored.redirect for stored in settlement.recipients}
 
         def settled(stored: StoredRecipient) -> StoredRecipient:
             result = results.get(stored.index)
-            return replace(result, recipient=stored.recipient) if result else stored
+            if result is None:
+                return stored
+            result = replace(result, recipient=stored.recipient, redirect=stored.redirect)
+            if stored.redirect != was[stored.index]:  # during the attempt
+                return replace(result, next_attempt=None, upstream=stored.upstream)
+            return result
 
         message = _each_pending(message, settled)
         if settlement.release:
@@ -151,6 +157,10 @@ class MemorySpool:
         """The messages meant, oldest first."""
         meant = [m for m in self._messages.values() if selection.means(m, now)]
         return sorted(meant, key=lambda m: (m.received, m.id))[: selection.limit]
+
+    async def places(self, selection: Selection, now: datetime) -> list[Place]:
+        """Where the messages meant stand, oldest first."""
+        return [Place(m.received, m.id) for m in await self.select(selection, now)]
 
     async def get(self, message_id: str) -> StoredMessage:
         """One message. Raises NoSuchMessage."""
@@ -203,6 +213,19 @@ class MemorySpool:
             self._events.append(Event(message.id, at, "retried", {}))
         return len(messages)
 
+    async def redirect(self, ids: Sequence[str], upstream: str, at: datetime) -> int:
+        """Has queued and held messages go elsewhere; returns how many."""
+        messages = self._those(ids, State.QUEUED, State.HELD)
+
+        def redirected(stored: StoredRecipient) -> StoredRecipient:
+            hop = hop_of(upstream)
+            return replace(stored, redirect=upstream, upstream=hop, next_attempt=at)
+
+        for message in messages:
+            self._messages[message.id] = _each_pending(message, redirected)
+            self._events.append(Event(message.id, at, "redirected", {"upstream": upstream}))
+        return len(messages)
+
     async def delete(self, ids: Sequence[str], at: datetime) -> int:
         """Removes messages without telling anybody; returns how many."""
         messages = self._those(ids, *State)
@@ -239,13 +262,20 @@ class MemorySpool:
             oldest={state: min(received, default=None) for state, received in times.items()},
         )
 
-    async def depth_by_hop(self) -> list[HopDepth]:
-        """The same by next hop, of what is queued or held."""
-        groups: dict[tuple[str, State], list[datetime]] = {}
+    async def backlogs(self, *, words: bool = False) -> list[Backlog]:
+        """What is queued and held by next hop, the most messages first."""
+        groups: defaultdict[tuple[str, State], list[StoredMessage]] = defaultdict(list)
         for message in self._messages.values():
             if message.state is not State.QUARANTINED:
-                groups.setdefault((_hop(message), message.state), []).append(message.received)
-        return [HopDepth(*group, len(times), min(times)) for group, times in groups.items()]
+                groups[_hop(message), message.state].append(message)
+        found = [
+            Backlog(
+                *(hop, state, len(each), min(m.received for m in each)),
+                _usual_words(each) if words else "",
+            )
+            for (hop, state), each in groups.items()
+        ]
+        return sorted(found, key=lambda backlog: -backlog.messages)
 
     async def expire(self, quarantined_before: datetime, events_before: datetime) -> int:
         """Drops old quarantined messages and old events of messages that are gone."""
@@ -287,6 +317,13 @@ def _each_pending(
 
 def _due_at(message: StoredMessage, at: datetime) -> StoredMessage:
     return _each_pending(message, lambda stored: replace(stored, next_attempt=at))
+
+
+def _usual_words(messages: Sequence[StoredMessage]) -> str:
+    """The most frequent reason, or last reply."""
+    said = Counter(m.reason or r.last_reply for m in messages for r in m.pending())
+    del said[""]
+    return said.most_common(1)[0][0] if said else ""
 
 
 def _hop(message: StoredMessage) -> str:

@@ -7,7 +7,7 @@ from sqlite3 import Connection
 from filterrelay.spool import statements
 from filterrelay.spool.codec import json_list, json_object
 from filterrelay.spool.statements import SQL, Row
-from filterrelay.spool.store import NoSuchMessage, NotQueued
+from filterrelay.spool.store import NoSuchMessage, NotQueued, hop_of
 
 EXPIRY_STEP = 500  # messages or events a transaction, so that commits get between
 
@@ -191,6 +191,30 @@ class Hastening:
         connection.execute(SQL["hasten"], parameters)
         connection.execute(SQL["hasten_recipients"], parameters)
         _note(connection, ids, self.at, "retried", "{}")
+        return len(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class Redirection:
+    """An operator has queued and held messages go elsewhere."""
+
+    ids: Sequence[str]
+    upstream: str
+    at: int
+
+    def make(self, connection: Connection) -> int:
+        """Returns how many."""
+        ids = _ids(connection, self.ids, "queued", "held")
+        hop = hop_of(self.upstream)
+        parameters = {
+            "ids": json_list(ids),
+            "upstream": self.upstream,
+            "hop": hop,
+            "at": self.at,
+        }
+        connection.execute(SQL["redirect"], parameters)
+        connection.execute(SQL["redirect_recipients"], parameters)
+        _note(connection, ids, self.at, "redirected", json_object({"upstream": self.upstream}))
         return len(ids)
 
 

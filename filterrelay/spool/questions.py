@@ -4,25 +4,18 @@ import heapq
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
 from sqlite3 import Connection
 
 from filterrelay.spool import codec
 from filterrelay.spool.operations import read_messages
+from filterrelay.spool.selection import Place, Search, Selection
 from filterrelay.spool.statements import SQL
-from filterrelay.spool.store import (
-    Depth,
-    Event,
-    HopDepth,
-    NoSuchMessage,
-    Search,
-    Selection,
-    State,
-    StoredMessage,
-)
+from filterrelay.spool.store import Backlog, Depth, Event, NoSuchMessage, State, StoredMessage
 
 _LAST = 2**63 - 1  # beyond every time and number
+_SAMPLE = 500  # messages whose last replies are counted
 _PAGE = 500  # messages a query, so that no snapshot keeps the log from starting over
 _in_order = attrgetter("received", "id")
 
@@ -72,15 +65,6 @@ def depth(connection: Connection) -> Depth:
     )
 
 
-def depth_by_hop(connection: Connection) -> list[HopDepth]:
-    """The same by next hop, of what is queued or held."""
-    rows = connection.execute(SQL["depth_by_hop"])
-    return [
-        HopDepth(hop, State(state), messages, codec.moment(since))
-        for hop, state, messages, since in rows
-    ]
-
-
 def select(selection: Selection, now: datetime, connection: Connection) -> list[StoredMessage]:
     """The messages meant, oldest first."""
     if selection.ids:
@@ -93,15 +77,54 @@ def select(selection: Selection, now: datetime, connection: Connection) -> list[
     return list(islice(meant, selection.limit))
 
 
+def places(selection: Selection, now: datetime, connection: Connection) -> list[Place]:
+    """Where the messages meant stand; the messages are read only if SQL can't tell who is meant."""
+    if selection.ids or selection.sender or selection.recipient:
+        return [Place(m.received, m.id) for m in select(selection, now, connection)]
+    pages = partial(_pages, connection, selection, now)
+    rows = heapq.merge(*(chain.from_iterable(pages(s)) for s in set(selection.states)))
+    return [Place(codec.moment(at), id_) for at, id_ in islice(rows, selection.limit)]
+
+
+def backlogs(words: bool, connection: Connection) -> list[Backlog]:
+    """What is queued and held by next hop, the most messages first."""
+    found = [
+        Backlog(
+            hop,
+            State(state),
+            messages,
+            codec.moment(oldest),
+            _usual_words(hop, state, connection) if words else "",
+        )
+        for hop, state, messages, oldest in connection.execute(SQL["backlogs"]).fetchall()
+    ]
+    return sorted(found, key=lambda backlog: -backlog.messages)
+
+
+def _usual_words(hop: str, state: str, connection: Connection) -> str:
+    asked = "usual_reply" if state == State.QUEUED else "usual_reason"
+    row = connection.execute(SQL[asked], {"hop": hop, "sample": _SAMPLE}).fetchone()
+    return row[0] if row else ""
+
+
 def _scan(
     connection: Connection, selection: Selection, now: datetime, state: State
 ) -> Iterator[StoredMessage]:
-    """One state's messages by age, narrowed by what SQL can tell, a page at a time."""
+    """One state's messages by age, narrowed by what SQL can tell."""
+    for page in _pages(connection, selection, now, state):
+        yield from codec.stored_messages(*read_messages(connection, [id_ for _, id_ in page]))
+
+
+def _pages(
+    connection: Connection, selection: Selection, now: datetime, state: State
+) -> Iterator[list[tuple[int, str]]]:
+    """When they were received and their IDs, a page at a time."""
+    after = selection.after
     until = now - (selection.older_than or timedelta())
     parameters = {
         "state": state.value,
-        "after": -1,
-        "after_id": "",
+        "after": codec.microseconds(after.received) if after else -1,
+        "after_id": after.id if after else "",
         "until": codec.microseconds(until) if selection.older_than else _LAST,
         "sender": _like(selection.sender),
         "recipient": _like(selection.recipient),
@@ -110,7 +133,7 @@ def _scan(
     }
     while True:
         page = connection.execute(SQL["scan"], parameters).fetchall()
-        yield from codec.stored_messages(*read_messages(connection, [id_ for _, id_ in page]))
+        yield page
         if len(page) < _PAGE:
             return
         parameters["after"], parameters["after_id"] = page[-1]

@@ -19,13 +19,12 @@ from filterrelay.spool.changes import Change, Insertion, Recording, Settling
 from filterrelay.spool.database import STEPS, translated
 from filterrelay.spool.free_space import FreeSpace
 from filterrelay.spool.reader import Reader
+from filterrelay.spool.selection import Place, Search, Selection
 from filterrelay.spool.store import (
+    Backlog,
     Deposit,
     Depth,
     Event,
-    HopDepth,
-    Search,
-    Selection,
     Settlement,
     SpoolUnavailable,
     State,
@@ -182,6 +181,10 @@ class SqliteSpool:
         """The messages meant, oldest first."""
         return await self._listings.ask(partial(questions.select, selection, now))
 
+    async def places(self, selection: Selection, now: datetime) -> list[Place]:
+        """Where the messages meant stand, oldest first."""
+        return await self._listings.ask(partial(questions.places, selection, now))
+
     async def get(self, message_id: str) -> StoredMessage:
         """One message. Raises NoSuchMessage."""
         return await self._lookups.ask(partial(questions.get, message_id))
@@ -221,6 +224,11 @@ class SqliteSpool:
         when = codec.microseconds(at)
         return await self._in_steps(ids, lambda some: operations.Hastening(some, when))
 
+    async def redirect(self, ids: Sequence[str], upstream: str, at: datetime) -> int:
+        """Has queued and held messages go elsewhere; returns how many."""
+        when = codec.microseconds(at)
+        return await self._in_steps(ids, lambda some: operations.Redirection(some, upstream, when))
+
     async def delete(self, ids: Sequence[str], at: datetime) -> int:
         """Removes messages without telling anybody; returns how many."""
         when = codec.microseconds(at)
@@ -255,9 +263,9 @@ class SqliteSpool:
         """How much lies here, and how old it is."""
         return await self._listings.ask(questions.depth)
 
-    async def depth_by_hop(self) -> list[HopDepth]:
-        """The same by next hop, of what is queued or held; a second for 1,000,000 messages."""
-        return await self._lookups.ask(questions.depth_by_hop)
+    async def backlogs(self, *, words: bool = False) -> list[Backlog]:
+        """What is queued and held by next hop, the most messages first."""
+        return await self._listings.ask(partial(questions.backlogs, words))
 
     async def expire(self, quarantined_before: datetime, events_before: datetime) -> int:
         """Drops what is old, gives free pages back to the disk and removes left-over bodies."""

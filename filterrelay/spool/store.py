@@ -14,14 +14,16 @@ records the time of the next one before connecting.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from filterrelay.errors import FilterRelayError
-from filterrelay.mail.address import Address, AddressPattern
+from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Envelope, Recipient
-from filterrelay.mail.hop import is_of
+
+if TYPE_CHECKING:
+    from filterrelay.spool.selection import Place, Search, Selection
 
 
 @dataclass
@@ -79,7 +81,7 @@ class Event:
 
     kind: `received`, `attempt`, `delay-notice`, `bounce`, `relayed-report`,
     `delivered-report`, `double-bounce`, `nobody-told`, `held`, `released`, `retried`,
-    `deleted`, `quarantined`. data: JSON values only.
+    `redirected`, `deleted`, `quarantined`. data: JSON values only.
     """
 
     message_id: str
@@ -103,7 +105,7 @@ class StoredRecipient:
     index: its place in the envelope. attempts: those begun. warned: whether the
     sender got the delay notice. last_reply: of the last attempt. upstream: the hop that it
     went to then, or waits for, as its text. redirect: the upstream that an operator has
-    chosen in place of the routes' one.
+    chosen in place of the routes' one; as `reject:words` it is returned to its sender.
     """
 
     index: int
@@ -191,76 +193,15 @@ class Settlement:
     release: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which messages an operator means; empty fields don't restrict.
-
-    ids: these messages. sender, recipient: address patterns (`*@office.example`).
-    upstream: a hop's whole text, or only its upstream's name.
-    recipient and upstream are asked of those that have not ended: who has the
-    message already is no reason to hold or to delete the others' copy.
-    older_than: received at least that long ago. limit: at most so many, oldest first.
-    """
-
-    states: tuple[State, ...] = (State.QUEUED, State.HELD)
-    ids: tuple[str, ...] = ()
-    sender: str = ""
-    recipient: str = ""
-    upstream: str = ""
-    older_than: timedelta | None = None
-    limit: int | None = None
-
-    def means(self, message: StoredMessage, now: datetime) -> bool:
-        """Whether the message is one of those meant, the limit left aside."""
-        sender = AddressPattern(self.sender or "*")
-        recipient = AddressPattern(self.recipient or "*")
-        envelope, pending = message.envelope, message.pending()
-        return (
-            message.state in self.states
-            and (not self.ids or message.id in self.ids)
-            and (not self.older_than or message.received <= now - self.older_than)
-            and (not self.upstream or any(is_of(r.upstream, self.upstream) for r in pending))
-            and (not self.sender or bool(envelope.sender and sender.matches(envelope.sender)))
-            and (not self.recipient or any(recipient.matches(r.recipient.address) for r in pending))
-        )
+def hop_of(redirect: str) -> str:
+    """The text of the hop that mail redirected so waits for."""
+    return redirect.partition(":")[0]
 
 
 def address_of(text: str) -> Address:
     """The address that str() made this of; only the bare `postmaster` has no @."""
     local, at, domain = text.rpartition("@")
     return Address(local, domain) if at else Address(text, "")
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """Which messages an operator looks for by how they came in; empty fields don't restrict.
-
-    sender, recipient: address patterns. since, until: when the message was
-    received, both included. limit: at most so many, newest first.
-    """
-
-    sender: str = ""
-    recipient: str = ""
-    since: datetime | None = None
-    until: datetime | None = None
-    limit: int | None = None
-
-    def means(self, event: Event) -> bool:
-        """Whether the event opens the trace of a message meant, the limit left aside."""
-        if event.kind != "received":
-            return False
-        sender, recipients = event.data["sender"], event.data["recipients"]
-        return (
-            (self.since is None or event.at >= self.since)
-            and (self.until is None or event.at <= self.until)
-            and (not self.sender or _any_is([sender] if sender else [], self.sender))
-            and (not self.recipient or _any_is(recipients, self.recipient))
-        )
-
-
-def _any_is(addresses: Sequence[str], pattern: str) -> bool:
-    meant = AddressPattern(pattern)
-    return any(meant.matches(address_of(text)) for text in addresses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,16 +213,19 @@ class Depth:
 
 
 @dataclass(frozen=True, slots=True)
-class HopDepth:
-    """The messages in one state for one next hop, and when the oldest came.
+class Backlog:
+    """The messages in one state that wait for one next hop.
 
-    hop: its text; empty where no recipient was tried yet.
+    hop: its text, empty before the first attempt. oldest: when the first was received.
+    words: of those that wait, the most frequent last reply among a sample, the first due;
+    of those that are held, the most frequent reason; empty when not asked for.
     """
 
     hop: str
     state: State
     messages: int
     oldest: datetime
+    words: str = ""
 
 
 class Spool(Protocol):
@@ -362,8 +306,12 @@ class Spool(Protocol):
         """
         ...
 
-    async def select(self, selection: Selection, now: datetime) -> list[StoredMessage]:
+    async def select(self, selection: "Selection", now: datetime) -> list[StoredMessage]:
         """The messages meant, oldest first."""
+        ...
+
+    async def places(self, selection: "Selection", now: datetime) -> "list[Place]":
+        """Where the messages meant stand, oldest first: select without the messages."""
         ...
 
     async def get(self, message_id: str) -> StoredMessage:
@@ -373,7 +321,7 @@ class Spool(Protocol):
     async def hold(self, ids: Sequence[str], reason: str, at: datetime) -> int:
         """Sets queued messages aside until released; returns how many.
 
-        Like release, retry and delete it is noted in the trace.
+        Like release, retry, redirect and delete it is noted in the trace.
         """
         ...
 
@@ -398,6 +346,15 @@ class Spool(Protocol):
         """Makes queued messages due now; returns how many."""
         ...
 
+    async def redirect(self, ids: Sequence[str], upstream: str, at: datetime) -> int:
+        """Has queued and held messages go elsewhere; returns how many.
+
+        upstream: as StoredRecipient.redirect has it; empty: where the routes say. The
+        queued ones are due now. An attempt under way goes on; whom it leaves undelivered
+        is due when it ends.
+        """
+        ...
+
     async def delete(self, ids: Sequence[str], at: datetime) -> int:
         """Removes messages without telling anybody; returns how many."""
         ...
@@ -417,7 +374,7 @@ class Spool(Protocol):
         """
         ...
 
-    async def search(self, search: Search) -> list[Event]:
+    async def search(self, search: "Search") -> list[Event]:
         """The `received` events of the messages meant, newest first; of those gone, too."""
         ...
 
@@ -425,8 +382,11 @@ class Spool(Protocol):
         """How much lies here, and how old it is."""
         ...
 
-    async def depth_by_hop(self) -> list[HopDepth]:
-        """The same by next hop, of what is queued or held; a second for 1,000,000 messages."""
+    async def backlogs(self, *, words: bool = False) -> list[Backlog]:
+        """What is queued and held by next hop, the most messages first.
+
+        A second for 1,000,000 messages. words: whether theirs are wanted, too.
+        """
         ...
 
     async def expire(self, quarantined_before: datetime, events_before: datetime) -> int:

@@ -7,7 +7,7 @@ from filterrelay.mail.hop import Hop
 from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.settings.routes import DIRECT
-from filterrelay.spool.store import HopDepth, Spool, State
+from filterrelay.spool.store import Backlog, Spool, State
 
 UNTRIED = "none"  # the label of what was never tried, and of upstreams no longer in the file
 _REST = 50.0  # times as long as a look took, until the next one: a long queue is long to count
@@ -34,12 +34,12 @@ class QueueGauges:
         began = self._clock.monotonic()
         if began < self._next:
             return
-        depths = await self._spool.depth_by_hop()
+        depths = await self._spool.backlogs()
         ended = self._clock.monotonic()
         self._next = ended + _REST * (ended - began)
         self._set(depths, self._clock.now())
 
-    def _set(self, depths: Iterable[HopDepth], now: datetime) -> None:
+    def _set(self, depths: Iterable[Backlog], now: datetime) -> None:
         messages = {(name, state): 0 for name in self._names for state in _STATES}
         ages = dict.fromkeys(messages, 0.0)
         for depth in depths:

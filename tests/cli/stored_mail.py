@@ -50,7 +50,7 @@ def state_of(configuration: Path, id_: str) -> str:
 
 
 async def _all(spool: Spool, state: State) -> list[StoredMessage]:
-    from filterrelay.spool.store import Selection
+    from filterrelay.spool.selection import Selection
 
     return await spool.select(Selection(states=(state,)), datetime.now(UTC))
 

@@ -13,6 +13,7 @@ import typer
 
 from filterrelay.cli.common import (
     Exit,
+    JsonList,
     Refused,
     become_the_relay,
     console,
@@ -170,3 +171,14 @@ def test_piped_output_is_not_wrapped(capsys: pytest.CaptureFixture[str]) -> None
     """What reads it has no width."""
     console().print("word " * 100)
     assert capsys.readouterr().out.count("\n") == 1
+
+
+@pytest.mark.parametrize("elements", [[], [1], [{"a": [1, 2]}, "b"]])
+def test_a_list_is_printed_as_its_elements_come(
+    capsys: pytest.CaptureFixture[str], elements: list[object]
+) -> None:
+    """As one document, the same that print_json prints."""
+    with JsonList() as document:
+        for element in elements:
+            document.print(element)
+    assert capsys.readouterr().out == json.dumps(elements, indent=2) + "\n"

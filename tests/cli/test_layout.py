@@ -70,3 +70,11 @@ def test_paragraphs_are_folded_and_hang(capsys: pytest.CaptureFixture[str]) -> N
         "  bob@partner.example deferred: [2J 450 4.2.0 Greylisted, please come back in",
         "    five minutes and all will be well",
     ]
+
+
+def test_a_long_table_is_printed_as_its_rows_come(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its titles stand there once, and its columns only grow."""
+    table = layout.Table(("id", "text"))
+    table.print([("1", "a")])
+    table.print([("222", "b"), ("3", "c")])
+    assert capsys.readouterr().out == "id  text\n1   a\n222  b\n3    c\n"

@@ -99,7 +99,7 @@ def test_a_client_is_trusted_as_the_listener_would(
 def session_of(settings: Settings, *options: str) -> Session:
     """The session that scan would judge with."""
     said = dict(zip(options[::2], options[1::2], strict=True))
-    listener = scan._listener(settings, said.get("--listener", ""))
+    listener = scan.listener_of(settings, said.get("--listener", ""))
     return scan._session(settings, listener, said["--client"], "")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from filterrelay.cli.common import iso
 from filterrelay.cli.story import fate, show_event
 from filterrelay.mail.session import Session
 from filterrelay.plugin.testing import SOME_TIME, a_session
@@ -148,3 +149,20 @@ def test_other_events_are_told_by_their_particulars(capsys: pytest.CaptureFixtur
 def test_what_became_of_a_message_is_a_word(events: tuple[Event, ...], text: str) -> None:
     """For several recipients a count of each."""
     assert fate(events) == text
+
+
+@pytest.mark.parametrize(
+    ("upstream", "words"),
+    [
+        ("backup", "to backup"),
+        ("", "back to where the routes say"),
+        ("reject:", "to be returned to its sender"),
+        ("reject:Closed", "to be returned to its sender: Closed"),
+    ],
+)
+def test_a_redirection_says_where_to(
+    capsys: pytest.CaptureFixture[str], upstream: str, words: str
+) -> None:
+    """In words, the bounce that an operator asked for, too."""
+    show_event(Event("ID", SOME_TIME, "redirected", {"upstream": upstream}))
+    assert capsys.readouterr().out == f"\n{iso(SOME_TIME)}  redirected\n  {words}\n"

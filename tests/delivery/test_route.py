@@ -16,7 +16,7 @@ from filterrelay.delivery.route import (
     Way,
 )
 from filterrelay.delivery.site import NoWay, Site
-from filterrelay.mail.address import AddressPattern
+from filterrelay.mail.address import Address, AddressPattern
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.hop import Hop
 from filterrelay.mail.outcome import Route
@@ -224,3 +224,36 @@ async def test_a_route_that_requires_dane_waits_for_secure_servers(secure: bool)
     routes = Routes([rule("mx", tls="dane")], NAMES, "provider", direct={"mx": Secure()})
     (way,) = await routes.split(MESSAGE, [EVE])
     assert way.answer == (None if secure else NOT_SECURE)
+
+
+def test_an_operator_has_mail_returned_in_words_of_his_own() -> None:
+    """Or in ours; either way its sender gets a report, without an attempt."""
+    returned = (
+        replace(BOB, redirect="reject:The office has closed"),
+        replace(EVE, redirect="reject:"),
+    )
+    found = split(message=replace(MESSAGE, recipients=returned))
+    assert [str(way.answer) for way in found] == [
+        "554 5.7.1 Returned by the postmaster: The office has closed",
+        "554 5.7.1 Returned by the postmaster",
+    ]
+
+
+def test_only_a_closed_destination_is_refused_at_the_door() -> None:
+    """What is discarded, or has no route now, is taken."""
+    routes = Routes(
+        [rule("discard", "a.example"), rule("reject", "b.example", logins=("eve",))], NAMES, ""
+    )
+    a, b = Address("x", "a.example"), Address("x", "b.example")
+    assert [routes.refusal(None, a, "eve"), routes.refusal(None, b, "")] == [None, None]
+    refused = routes.refusal(None, b, "eve")
+    assert refused is not None
+    assert refused.code == 550
+    assert Routes([], NAMES, "").refusal(None, b, "eve") is None
+
+
+def test_a_way_names_the_rule_that_says_so() -> None:
+    """So that an operator finds its line in the file."""
+    routes = Routes([rule("archive", "a.example"), rule("partner", "b.example")], NAMES, "provider")
+    ways = [routes.by_file(None, Address("x", f"{name}.example"), "") for name in "abc"]
+    assert [way.rule for way in ways] == [1, 2, 0]

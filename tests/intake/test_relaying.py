@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from filterrelay.intake.relaying import LOGIN_FIRST, NO_RELAYING, NO_ROUTING, RelayRules
-from filterrelay.mail.address import AddressPattern, parse_mailbox
+from filterrelay.mail.address import Address, AddressPattern, parse_mailbox
 from filterrelay.mail.envelope import Recipient
 from filterrelay.mail.message import Message
 from filterrelay.mail.reply import Reply
@@ -37,7 +37,7 @@ def test_a_stranger_must_log_in_first() -> None:
 @pytest.mark.parametrize("session", [a_session(trusted=True), a_session(login="a@b.example")])
 def test_who_may_relay_sends_to_anyone(session: object) -> None:
     """After a login, or from a trusted network."""
-    assert rules().recipient(session, recipient("x@y.example")) is None  # type: ignore[arg-type]  # one of the two above
+    assert rules().recipient(session, an_envelope(), recipient("x@y.example")) is None  # type: ignore[arg-type]  # one of the two above
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,27 @@ def test_who_may_relay_sends_to_anyone(session: object) -> None:
 def test_a_stranger_sends_to_our_own_domains_only(address: str, reply: Reply | None) -> None:
     """Nor by writing one address into another."""
     listener = rules(relay_domains=OURS)
-    assert listener.recipient(a_session(), recipient(address)) == reply
+    assert listener.recipient(a_session(), an_envelope(), recipient(address)) == reply
+
+
+def test_mail_whose_route_is_closed_is_refused_at_once() -> None:
+    """With the route's reply, whoever sends; a stranger's relaying is denied before that."""
+    asked: list[tuple[str, str, str]] = []
+    gone = Reply(550, "5.1.1", "This mailbox is closed")
+
+    def closed(sender: Address | None, to: Address, login: str) -> Reply | None:
+        asked.append((str(sender), str(to), login))
+        return gone
+
+    listener = RelayRules(rules(relay_domains=OURS).listener, "relay.office.example", closed)
+    envelope, to = an_envelope("eve@elsewhere.example"), recipient("bob@office.example")
+    assert listener.recipient(a_session(), envelope, to) == gone
+    assert listener.recipient(a_session(login="alice"), envelope, to) == gone
+    assert asked == [
+        ("eve@elsewhere.example", "bob@office.example", login) for login in ("", "alice")
+    ]
+    elsewhere = recipient("bob@elsewhere.example")
+    assert listener.recipient(a_session(), envelope, elsewhere) == NO_RELAYING
 
 
 def test_a_login_may_not_send_as_somebody_else() -> None:

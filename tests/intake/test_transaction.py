@@ -29,7 +29,8 @@ from filterrelay.plugin.discovery import check
 from filterrelay.plugin.testing import FakeClock, a_message, a_session, an_envelope
 from filterrelay.settings import Listener
 from filterrelay.spool.memory import MemorySpool
-from filterrelay.spool.store import Deposit, Selection, SpoolFull, SpoolUnavailable, State
+from filterrelay.spool.selection import Selection
+from filterrelay.spool.store import Deposit, SpoolFull, SpoolUnavailable, State
 
 RAW = a_message("Hello.\n").raw
 USER = a_session(login="alice@office.example")

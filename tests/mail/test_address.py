@@ -144,3 +144,25 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
         return
     assert str(parsed) == text
     assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "covers"),
+    [
+        ("*", "*@*", True),
+        ("*", "x@a.example", True),
+        ("a.example", "*", False),
+        ("a.example", "*@A.example", True),
+        ("*@a.example", "X@a.example", True),
+        ("x@a.example", "X@A.example", True),
+        ("x@a.example", "a.example", False),
+        ("*.example", "a.example", True),
+        ("*.example", "*.a.example", True),
+        ("*.a.example", "*.example", False),
+        ("*.a.example", "a.example", False),
+        ("a.example", "*.a.example", False),
+    ],
+)
+def test_one_pattern_may_mean_all_that_another_does(wide: str, narrow: str, covers: bool) -> None:
+    """So that a rule for the narrow one behind one for the wide one is never reached."""
+    assert AddressPattern(wide).covers(AddressPattern(narrow)) is covers

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from filterrelay.mail.identifier import new_id
+from filterrelay.mail.identifier import derived_id, new_id
 from filterrelay.plugin.testing import SOME_TIME
 
 
@@ -20,3 +20,10 @@ def test_an_identifier_can_be_read_aloud() -> None:
     assert not set(made) & set("ILOU")
     assert made.isalnum()
     assert made.upper() == made
+
+
+def test_the_same_parts_have_the_same_identifier() -> None:
+    """And others another one, also when they are the same octets cut elsewhere."""
+    assert derived_id(b"ab", b"c") == derived_id(b"ab", b"c")
+    assert len({derived_id(b"ab", b"c"), derived_id(b"a", b"bc"), derived_id(b"abc")}) == 3
+    assert len(derived_id()) == 17

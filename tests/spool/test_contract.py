@@ -12,15 +12,15 @@ from filterrelay.errors import FilterRelayError
 from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.spool.memory import MemorySpool
+from filterrelay.spool.selection import Search, Selection
 from filterrelay.spool.sqlite import SqliteSpool
 from filterrelay.spool.store import (
+    Backlog,
     Event,
     Lease,
     NoSuchMessage,
     NotQueued,
     RecipientState,
-    Search,
-    Selection,
     Settlement,
     Spool,
     State,
@@ -619,7 +619,7 @@ async def test_the_depth_is_known_by_next_hop(spool: Spool) -> None:
     await spool.hold(["M4"], "look at it", NOON)
     await spool.commit(deposit(stored("FRESH")))
     await spool.commit(quarantined("SPAM"))
-    found = {(each.hop, each.state): each for each in await spool.depth_by_hop()}
+    found = {(each.hop, each.state): each for each in await spool.backlogs()}
     assert {key: each.messages for key, each in found.items()} == {
         ("a", State.QUEUED): 2,
         ("mx:b", State.QUEUED): 1,
@@ -709,3 +709,92 @@ async def test_a_search_reads_as_far_as_it_must(spool: Spool) -> None:
     await spool.record([came("M1", "anna@office.example", "x@partner.example"), *many])
     assert await found(spool, sender="anna@office.example") == "M1"
     assert len((await found(spool)).split()) == 1201
+
+
+async def test_redirected_mail_is_due_for_its_new_hop(spool: Spool) -> None:
+    """Queued mail at once, held mail when it is released; quarantined mail stays where it is."""
+    for id_ in ("M1", "M2"):
+        await spool.commit(deposit(stored(id_, next_attempt=LATER)))
+    await spool.commit(quarantined("M3"))
+    await spool.hold(["M2"], "", NOON)
+    assert await spool.redirect(["M1", "M2", "M3"], "backup", NOON) == 2
+    (taken,) = await spool.lease("worker-1", NOON, LATER, 10, {"": 0})
+    assert (taken.id, taken.recipients[0].redirect, taken.recipients[0].upstream) == (
+        *("M1", "backup"),
+        "backup",
+    )
+    assert (await spool.get("M2")).state is State.HELD
+    assert [each.id for each in await spool.select(Selection(upstream="backup"), NOON)] == [
+        "M1",
+        "M2",
+    ]
+    assert (await spool.events("M1"))[-1].data == {"upstream": "backup"}
+
+
+async def test_redirected_mail_leaves_the_old_hops_row(spool: Spool) -> None:
+    """What waited for a hop whose lane is full no longer waits behind it; nor does a bounce."""
+    message = stored()
+    await spool.commit(deposit(message))
+    await spool.settle(deferred(message, LATER))
+    await spool.redirect(["M1"], "reject:No such office", NOON)
+    (taken,) = await spool.lease("worker-1", NOON, LATER, 10, {"provider": 0})
+    assert taken.recipients[0].redirect == "reject:No such office"
+    assert taken.recipients[0].upstream == "reject"
+
+
+async def test_a_redirection_during_an_attempt_outlives_it(spool: Spool) -> None:
+    """Whom the attempt leaves undelivered is due for the new hop when it ends."""
+    message = stored(to=("a@x.example", "b@x.example"))
+    await spool.commit(deposit(message))
+    (taken,) = await spool.lease("worker-1", NOON, LATER, 10)
+    await spool.begin_attempt("M1", [0, 1], LATER)
+    await spool.redirect(["M1"], "backup", NOON)
+    assert await spool.lease("worker-2", NOON, LATER, 10) == []
+    await spool.settle(replace(delivered(taken, 0), release=False))
+    await spool.settle(deferred(taken, LATER, 1))
+    (again,) = await spool.lease("worker-2", NOON, LATER, 10)
+    assert [r.index for r in again.pending()] == [1]
+    assert (again.recipients[1].redirect, again.recipients[1].upstream) == ("backup", "backup")
+    await spool.settle(deferred(again, LATER, 1))
+    assert (await spool.get("M1")).recipients[1].next_attempt == LATER
+
+
+async def test_a_redirection_can_be_taken_back(spool: Spool) -> None:
+    """The routes count again."""
+    await spool.commit(deposit(stored()))
+    await spool.redirect(["M1"], "backup", NOON)
+    await spool.redirect(["M1"], "", LATER)
+    (stored_recipient,) = (await spool.get("M1")).recipients
+    assert (stored_recipient.redirect, stored_recipient.upstream) == ("", "")
+    assert stored_recipient.next_attempt == LATER
+
+
+async def test_a_long_listing_goes_by_pages(spool: Spool) -> None:
+    """Without gap or double, also among messages of one moment."""
+    for n in range(7):
+        await spool.commit(deposit(stored(f"M{n}", received=NOON + n // 3 * MINUTE)))
+    await spool.hold(["M1"], "", NOON)
+    whole = await spool.places(Selection(), LATER)
+    assert [place.id for place in whole] == [f"M{n}" for n in range(7)]
+    assert [m.id for m in await spool.select(Selection(), LATER)] == [p.id for p in whole]
+    for start, place in enumerate(whole):
+        page = Selection(after=place, limit=2)
+        assert await spool.places(page, LATER) == whole[start + 1 : start + 3]
+    by_sender = Selection(after=whole[4], sender="*@office.example")
+    assert await spool.places(by_sender, LATER) == whole[5:]
+
+
+async def test_what_waits_is_summed_up_by_hop(spool: Spool) -> None:
+    """With the words that are heard most, or the reason why it is held."""
+    for n in range(4):
+        message = stored(f"M{n}", received=NOON + n * MINUTE)
+        await spool.commit(deposit(message))
+        if n:
+            await spool.settle(deferred(message, LATER))
+    await spool.hold(["M1"], "ask Bob", NOON)
+    await spool.commit(quarantined("M4"))
+    assert await spool.backlogs(words=True) == [
+        Backlog("provider", State.QUEUED, 2, NOON + 2 * MINUTE, "451 4.7.1 Greylisted"),
+        Backlog("", State.QUEUED, 1, NOON, ""),
+        Backlog("provider", State.HELD, 1, NOON + MINUTE, "ask Bob"),
+    ]

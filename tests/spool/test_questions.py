@@ -10,8 +10,9 @@ import pytest
 from filterrelay.spool import questions
 from filterrelay.spool.changes import Insertion, make_all
 from filterrelay.spool.database import STEPS
+from filterrelay.spool.selection import Selection
 from filterrelay.spool.statements import script
-from filterrelay.spool.store import Selection, State
+from filterrelay.spool.store import State
 
 from .deposits import HOUR, MINUTE, NOON, deposit, stored
 

@@ -18,14 +18,9 @@ from filterrelay.observe.metrics import Metrics
 from filterrelay.spool import writer
 from filterrelay.spool.bodies import BodyFiles
 from filterrelay.spool.database import connect
+from filterrelay.spool.selection import Selection
 from filterrelay.spool.sqlite import SqliteSpool
-from filterrelay.spool.store import (
-    NoSuchMessage,
-    Selection,
-    SpoolFull,
-    SpoolUnavailable,
-    State,
-)
+from filterrelay.spool.store import NoSuchMessage, SpoolFull, SpoolUnavailable, State
 
 from .deposits import (
     BODY,

@@ -2,11 +2,9 @@
 
 from dataclasses import replace
 
-import pytest
+from filterrelay.spool.store import NoSuchMessage, RecipientState, SpoolFull
 
-from filterrelay.spool.store import NoSuchMessage, RecipientState, Selection, SpoolFull
-
-from .deposits import HOUR, MINUTE, NOON, stored
+from .deposits import stored
 
 
 def test_ended_recipients_are_not_pending() -> None:
@@ -19,20 +17,6 @@ def test_ended_recipients_are_not_pending() -> None:
         replace(c, state=RecipientState.BOUNCED),
     )
     assert replace(message, recipients=ended).pending() == (b,)
-
-
-def test_a_message_just_old_enough_is_meant() -> None:
-    """`--older-than 1h` includes what came an hour ago, and nothing younger."""
-    selection = Selection(older_than=HOUR)
-    assert selection.means(stored(), NOON + HOUR)
-    assert not selection.means(stored(), NOON + HOUR - MINUTE)
-
-
-@pytest.mark.parametrize("sender", ["*@office.example", "sales@office.example"])
-def test_bounces_are_from_no_sender(sender: str) -> None:
-    """A pattern for senders doesn't mean mail from the null sender."""
-    bounce = replace(stored(), envelope=replace(stored().envelope, sender=None))
-    assert not Selection(sender=sender).means(bounce, NOON)
 
 
 def test_errors_say_what_is_the_case() -> None:

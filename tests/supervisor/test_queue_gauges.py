@@ -7,7 +7,7 @@ import pytest
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.testing import SOME_TIME, FakeClock
 from filterrelay.spool.memory import MemorySpool
-from filterrelay.spool.store import HopDepth, State
+from filterrelay.spool.store import Backlog, State
 from filterrelay.supervisor.queue_gauges import QueueGauges
 
 QUEUED, HELD = State.QUEUED, State.HELD
@@ -16,7 +16,7 @@ QUEUED, HELD = State.QUEUED, State.HELD
 class CountedSpool(MemorySpool):
     """Says what it was told to, and takes its time."""
 
-    depths: tuple[HopDepth, ...] = ()
+    depths: tuple[Backlog, ...] = ()
     looks = 0
     seconds = 0.0
 
@@ -24,7 +24,7 @@ class CountedSpool(MemorySpool):
         super().__init__(clock)
         self._fake = clock
 
-    async def depth_by_hop(self) -> list[HopDepth]:
+    async def backlogs(self, *, words: bool = False) -> list[Backlog]:
         """What it was told to say."""
         self.looks += 1
         self._fake.advance(timedelta(seconds=self.seconds))
@@ -53,13 +53,13 @@ async def test_the_queue_is_told_by_upstream_and_state() -> None:
 
     now = clock.now()
     spool.depths = (
-        HopDepth("provider", QUEUED, 5, now - timedelta(minutes=1)),
-        HopDepth("provider+required#slow", QUEUED, 2, now - timedelta(minutes=2)),
-        HopDepth("provider", HELD, 1, now),
-        HopDepth("mx:a.example", QUEUED, 3, now - timedelta(hours=1)),
-        HopDepth("mx:b.example", QUEUED, 4, now),
-        HopDepth("", QUEUED, 1, now),
-        HopDepth("gone-from-the-file", QUEUED, 1, now),
+        Backlog("provider", QUEUED, 5, now - timedelta(minutes=1)),
+        Backlog("provider+required#slow", QUEUED, 2, now - timedelta(minutes=2)),
+        Backlog("provider", HELD, 1, now),
+        Backlog("mx:a.example", QUEUED, 3, now - timedelta(hours=1)),
+        Backlog("mx:b.example", QUEUED, 4, now),
+        Backlog("", QUEUED, 1, now),
+        Backlog("gone-from-the-file", QUEUED, 1, now),
     )
     await kept.look()
     assert told("provider", QUEUED) == (7, 120)

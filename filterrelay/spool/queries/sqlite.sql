@@ -30,9 +30,10 @@ DELETE FROM message WHERE id IN (
 SELECT id FROM message WHERE id IN (SELECT value FROM json_each(?))
 
 -- :name settle_recipient
+-- Who was redirected during the attempt is due at once, for the way that it has now.
 UPDATE recipient
-SET state = ?, attempts = ?, next_attempt = ?, last_reply = ?, upstream = ?, warned = ?,
-    redirect = ?
+SET state = ?, attempts = ?, next_attempt = iif(redirect = ?, ?, NULL), last_reply = ?,
+    upstream = iif(redirect = ?, ?, upstream), warned = ?
 WHERE message_id = ? AND idx = ? AND state = 'queued'
 
 -- :name delete_if_ended
@@ -118,6 +119,14 @@ UPDATE message SET due = :at WHERE id IN (SELECT value FROM json_each(:ids))
 UPDATE recipient SET next_attempt = :at
 WHERE message_id IN (SELECT value FROM json_each(:ids)) AND state = 'queued'
 
+-- :name redirect
+-- They wait for their new hop from now on, not in the old one's row.
+UPDATE message SET hop = :hop, due = :at WHERE id IN (SELECT value FROM json_each(:ids))
+
+-- :name redirect_recipients
+UPDATE recipient SET redirect = :upstream, upstream = :hop, next_attempt = :at
+WHERE message_id IN (SELECT value FROM json_each(:ids)) AND state = 'queued'
+
 -- :name delete
 DELETE FROM message WHERE id IN (SELECT value FROM json_each(:ids))
 
@@ -189,6 +198,23 @@ WHERE kind = 'received' AND at >= :since AND (at, seq) < (:before, :before_seq)
        OR data LIKE '%"recipients":[%\"%')
 ORDER BY at DESC, seq DESC LIMIT :limit
 
+-- :name backlogs
+-- The table is narrow, and no index has the times.
+SELECT hop, state, count(*), min(received) FROM message NOT INDEXED
+WHERE state IN ('queued', 'held') GROUP BY hop, state
+
+-- :name usual_reply
+SELECT last_reply FROM recipient
+WHERE message_id IN (
+    SELECT id FROM message INDEXED BY message_by_wake
+    WHERE state = 'queued' AND hop = :hop ORDER BY wake LIMIT :sample)
+  AND state = 'queued' AND last_reply <> ''
+GROUP BY last_reply ORDER BY count(*) DESC LIMIT 1
+
+-- :name usual_reason
+SELECT reason FROM message WHERE state = 'held' AND hop = :hop AND reason <> ''
+GROUP BY reason ORDER BY count(*) DESC LIMIT 1
+
 -- :name depth
 -- Counting a whole table is many times as fast as counting by group; most mail is queued.
 WITH total(messages) AS (SELECT count(*) FROM message),
@@ -202,8 +228,3 @@ SELECT 'held', messages, (SELECT min(received) FROM message WHERE state = 'held'
 UNION ALL
 SELECT 'quarantined', messages,
        (SELECT min(received) FROM message WHERE state = 'quarantined') FROM quarantined
-
--- :name depth_by_hop
--- The table is narrow, and no index has the times.
-SELECT hop, state, count(*), min(received) FROM message NOT INDEXED
-WHERE state IN ('queued', 'held') GROUP BY hop, state

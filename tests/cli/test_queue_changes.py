@@ -1,0 +1,75 @@
+"""The queue's verbs that send mail elsewhere; what the spool makes of them is in its contract."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Run
+from .stored_mail import ALICE, BOB, SPAM, fill, state_of
+
+
+@pytest.fixture
+def filled(configuration: Path) -> Path:
+    """The configuration, with mail in its spool and a second upstream."""
+    text = configuration.read_text()
+    backup = '[[upstream]]\nname = "backup"\nhosts = ["127.0.0.1:2627"]\ntls = "none"\n'
+    configuration.write_text(text + backup)
+    fill(configuration)
+    return configuration
+
+
+def recipient_of(filterrelay: Run, id_: str) -> Any:
+    """The only recipient of the message, as JSON has it."""
+    (recipient,) = filterrelay("queue", "show", id_, "--json").json["recipients"]
+    return recipient
+
+
+@pytest.mark.usefixtures("filled")
+def test_redirected_mail_is_due_for_another_upstream(filterrelay: Run) -> None:
+    """By its ID or by the hop that it waits for; and back again."""
+    before = recipient_of(filterrelay, ALICE)
+    ran = filterrelay("queue", "redirect", "backup", ALICE)
+    assert (ran.code, ran.out) == (0, "redirected: 1 message\n")
+    after = recipient_of(filterrelay, ALICE)
+    assert (after["redirect"], after["upstream"]) == ("backup", "backup")
+    assert after["next_attempt"] < before["next_attempt"]
+    assert recipient_of(filterrelay, BOB)["redirect"] == ""
+    done = filterrelay("queue", "redirect", "--back", "--upstream", "backup", "--json")
+    assert done.json == {"redirected": 1}
+    assert recipient_of(filterrelay, ALICE)["redirect"] == ""
+
+
+def test_mail_can_leave_an_upstream_that_the_file_no_longer_has(
+    filterrelay: Run, filled: Path
+) -> None:
+    """Nobody has to write it back into the file to get the mail away from it."""
+    filled.write_text(filled.read_text().replace('name = "provider"', 'name = "other"'))
+    done = filterrelay("queue", "redirect", "backup", "--upstream", "provider", "--json")
+    assert done.json == {"redirected": 2}
+
+
+def test_bounced_mail_is_for_the_relay_to_return(filterrelay: Run, filled: Path) -> None:
+    """Held mail is, too, and quarantined mail isn't; the reason is kept for the report."""
+    assert filterrelay("queue", "hold", BOB).code == 0
+    ran = filterrelay("queue", "bounce", "--all", "--reason", "The office has closed")
+    assert (ran.code, ran.out) == (0, "bounced: 2 messages\n")
+    assert [state_of(filled, id_) for id_ in (ALICE, BOB, SPAM)] == [
+        *("queued", "queued"),
+        "quarantined",
+    ]
+    assert recipient_of(filterrelay, BOB)["redirect"] == "reject:The office has closed"
+
+
+def test_a_limit_bounds_a_change(filterrelay: Run, filled: Path) -> None:
+    """The oldest ones are meant."""
+    assert filterrelay("queue", "delete", "--all", "--limit", "1", "--json").json == {"deleted": 1}
+    assert [state_of(filled, id_) for id_ in (ALICE, BOB)] == ["", "queued"]
+
+
+def test_only_one_state_can_be_meant(filterrelay: Run, filled: Path) -> None:
+    """`--state held` leaves what is queued alone."""
+    assert filterrelay("queue", "hold", BOB).code == 0
+    done = filterrelay("queue", "delete", "--all", "--state", "held", "--json")
+    assert done.json == {"deleted": 1}
+    assert [state_of(filled, id_) for id_ in (ALICE, BOB)] == ["queued", ""]

@@ -1,0 +1,123 @@
+"""Queued mail as files, and back again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Run
+from .stored_mail import ALICE, BOB, BODY, GTUBE, fill, in_spool, state_of
+
+
+@pytest.fixture
+def filled(configuration: Path) -> Path:
+    """The configuration, with mail in its spool."""
+    fill(configuration)
+    return configuration
+
+
+@pytest.fixture
+def exported(filterrelay: Run, filled: Path) -> Path:
+    """The folder that both messages were exported to."""
+    ran = filterrelay("queue", "export", "--all", "--to", "out")
+    assert (ran.code, ran.out) == (0, "exported: 2 messages\n"), ran.err
+    return filled.parent / "out"
+
+
+def test_a_message_is_written_byte_for_byte_with_its_envelope(exported: Path) -> None:
+    """For nobody else to read."""
+    assert sorted(path.name for path in exported.iterdir()) == [
+        *(f"{ALICE}.eml", f"{ALICE}.json"),
+        *(f"{BOB}.eml", f"{BOB}.json"),
+    ]
+    assert (exported / f"{ALICE}.eml").read_bytes() == BODY + GTUBE
+    about = json.loads((exported / f"{ALICE}.json").read_text())
+    assert about["sender"] == "alice@office.example"
+    assert about["recipients"] == [{"address": "bob@partner.example", "notify": [], "orcpt": ""}]
+    assert (exported / f"{ALICE}.eml").stat().st_mode & 0o077 == 0
+
+
+def test_no_file_is_overwritten(filterrelay: Run, exported: Path) -> None:
+    """What is missing is written."""
+    (exported / f"{ALICE}.eml").write_text("mine")
+    (exported / f"{BOB}.eml").unlink()
+    done = filterrelay("queue", "export", "--all", "--to", "out", "--json")
+    assert done.json == {"exported": 1, "there_already": 1}
+    assert (exported / f"{ALICE}.eml").read_text() == "mine"
+    assert (exported / f"{BOB}.eml").read_bytes() == BODY + GTUBE
+
+
+def test_what_is_still_here_is_imported_no_second_time(filterrelay: Run, exported: Path) -> None:
+    """An export is a copy."""
+    assert filterrelay("queue", "import", str(exported), "--json").json == {
+        "imported": 0,
+        "known": 2,
+        "refused": {},
+    }
+
+
+def test_exported_mail_comes_back_once(filterrelay: Run, filled: Path, exported: Path) -> None:
+    """With its ID, its envelope, its age and its session; also when import is run twice."""
+    before = filterrelay("queue", "show", ALICE, "--json").json
+    assert filterrelay("queue", "delete", "--all").code == 0
+    assert filterrelay("queue", "import", str(exported)).out == "imported: 2 messages\n"
+    after = filterrelay("queue", "show", ALICE, "--json").json
+    for same in ("id", "received", "sender", "size", "header"):
+        assert after[same] == before[same]
+    assert after["recipients"][0]["attempts"] == 0
+    again = filterrelay("queue", "import", str(exported))
+    assert again.out == "imported: 0 messages, 2 known already\n"
+    assert "imported from" in filterrelay("trace", ALICE).out
+    assert state_of(filled, ALICE) == "queued"
+
+
+def test_a_message_without_an_envelope_is_given_one(filterrelay: Run, filled: Path) -> None:
+    """Its line ends become CRLF; twice it is the same message, for somebody else another one."""
+    file = filled.parent / "plain.eml"
+    file.write_bytes("Subject: Grüße\n\nHello.\n".encode())
+    asked = ("queue", "import", "plain.eml", "--sender", "ann@office.example", "--json")
+    for to, imported in (("x@a.example", 1), ("x@a.example", 0), ("y@a.example", 1)):
+        assert filterrelay(*asked, "--recipient", to).json["imported"] == imported
+    listed = filterrelay("queue", "list", "--json", "--recipient", "a.example").json
+    assert len(listed) == 2
+
+    async def body(spool: Any) -> bytes:
+        raw: bytes = await spool.body(listed[0]["id"])
+        return raw
+
+    assert in_spool(filled, body) == "Subject: Grüße\r\n\r\nHello.\r\n".encode()
+
+
+def test_what_cannot_be_taken_is_said_and_the_rest_is_taken(
+    filterrelay: Run, filled: Path, exported: Path
+) -> None:
+    """Each with its reason; the exit code is 1."""
+    assert filterrelay("queue", "delete", "--all").code == 0
+    about = exported / f"{ALICE}.json"
+    document = json.loads(about.read_text())
+    document["recipients"][0]["orcpt"] = "rfc822;x\r\nRCPT TO:<y@z.example>"
+    about.write_text(json.dumps(document))
+    (exported / "bare.eml").write_text("Subject: x\n\nx\n")
+    ran = filterrelay("queue", "import", "out")
+    assert ran.code == 1
+    assert ran.out == "imported: 1 message, 2 refused\n"
+    assert f"{ALICE}.eml: its .json: recipients.0.orcpt: " in ran.err
+    assert "bare.eml: there is no bare.json; say --sender and --recipient" in ran.err
+    assert [state_of(filled, id_) for id_ in (ALICE, BOB)] == ["", "queued"]
+
+
+@pytest.mark.usefixtures("exported")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("export", "--to", "out"),
+        ("export", "--all"),
+        ("import", "nowhere.eml"),
+        ("import", "out", "--sender", "a@x.example"),
+        ("import", "out", "--recipient", "x@x.example", "--sender", "a b"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(filterrelay: Run, arguments: tuple[str, ...]) -> None:
+    """Nothing is written, and nothing is taken."""
+    assert filterrelay("queue", *arguments).code == 2

@@ -183,7 +183,14 @@ def _core(
         background(chain.tell_attempt(attempt))
 
     budget = MemoryBudget(settings.limits.in_flight_memory // processes, metrics.memory)
-    hops = Hops(settings.upstream, settings.route, settings.hostname, metrics, processes)
+    hops = Hops(
+        settings.upstream,
+        settings.route,
+        settings.hostname,
+        metrics,
+        processes,
+        destinations=settings.destination,
+    )
     scheduler = Scheduler(
         spool=spool,
         owner=owner,

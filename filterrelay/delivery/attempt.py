@@ -9,8 +9,6 @@ from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.reply import Reply
 from filterrelay.spool.store import StoredRecipient
 
-MOST_RECIPIENTS = 100  # in one transaction; all servers take that many, RFC 5321 4.5.3.1.8
-
 Result = Literal["delivered", "deferred", "bounced"]
 
 # The far side wants a login or TLS from us: our configuration's fault, so no
@@ -37,7 +35,7 @@ def result_of(reply: Reply) -> Result:
 async def attempt(
     upstream: UpstreamLike, envelope: Envelope, recipients: Sequence[StoredRecipient], body: bytes
 ) -> list[Tried]:
-    """Tries all recipients once, in as many transactions as the far side's limit makes necessary.
+    """Tries all recipients once, in as many transactions as the limits make necessary.
 
     A recipient refused as one too many beside one accepted goes into the next
     transaction at once; some servers say 552 for 452 (RFC 5321 section 4.5.3.1.10).
@@ -45,7 +43,7 @@ async def attempt(
     tried: list[Tried] = []
     waiting = recipients
     while waiting:
-        batch, rest = waiting[:MOST_RECIPIENTS], waiting[MOST_RECIPIENTS:]
+        batch, rest = waiting[: upstream.recipients], waiting[upstream.recipients :]
         sent = await upstream.send(envelope, [stored.recipient for stored in batch], body)
         surplus = _surplus(batch, sent.replies)
         if not surplus:

@@ -151,10 +151,11 @@ async def _tcp(endpoint: Endpoint, timeout: float) -> socket.socket:
 
 
 async def _hello(smtp: aiosmtplib.SMTP) -> None:
+    """EHLO, or HELO where that is unknown; a host that refuses for now is asked no further."""
     try:
         await smtp.ehlo()
-    except aiosmtplib.SMTPHeloError:
-        if not smtp.is_connected:
+    except aiosmtplib.SMTPHeloError as refused:
+        if refused.code // 100 == 4 or not smtp.is_connected:
             raise
         await smtp.helo()
 

@@ -6,7 +6,11 @@ from itertools import chain
 
 from filterrelay import settings
 from filterrelay.delivery.connect import Dialing, Login
+from filterrelay.delivery.places import Places, most_places
+from filterrelay.delivery.rate import Rates
 from filterrelay.delivery.route import Way
+from filterrelay.delivery.shaped import Shaped, least
+from filterrelay.delivery.site import Site
 from filterrelay.delivery.tls import tls_policy
 from filterrelay.delivery.upstream import Upstream, UpstreamLike
 from filterrelay.errors import FilterRelayError
@@ -54,8 +58,9 @@ def dialing_of(config: settings.Upstream, hostname: str, tls: str = "") -> Diali
 class Hops:
     """Makes next hops as mail comes for them, and those of the file at the start.
 
-    processes: how many share the rates, a part for each. Raises BadUpstream,
-    UnsupportedTls.
+    processes: how many share the rates, a part for each. destinations: whose limits hold
+    beside the upstream's. All sites of direct delivery together keep to its rates, and
+    share the places for connections. Raises BadUpstream, UnsupportedTls.
     """
 
     def __init__(
@@ -65,11 +70,18 @@ class Hops:
         hostname: str,
         metrics: Metrics,
         processes: int = 1,
+        *,
+        destinations: Sequence[settings.Destination] = (),
     ) -> None:
         self._configured = direct_upstreams(configured) | {each.name: each for each in configured}
         self._hostname = hostname
         self._metrics = metrics
-        self._processes = processes
+        self._places = Places(most_places())
+        self._destinations = {each.name: each for each in destinations}
+        self._rates = {
+            name: _rates(name, each, processes) for name, each in self._configured.items()
+        }
+        self._shape_rates = {each.name: _rates(each.name, each, processes) for each in destinations}
         self._dialings: dict[tuple[str, str], Dialing] = {}
         self._fixed: dict[tuple[str, str], Upstream] = {}
         for name, tls in chain(
@@ -84,11 +96,28 @@ class Hops:
     def open(self, way: Way) -> UpstreamLike:
         """The next hop that is on this way."""
         hop = way.hop
-        if way.site is None:
-            return self._named(hop.upstream, hop.tls)
-        port = self._configured[hop.upstream].port
-        hosts = [Endpoint(host, port) for host in chain.from_iterable(way.site.hosts)]
-        return self._upstream(hop, hosts)
+        if way.site is not None:
+            return self._direct(hop, way.site)
+        shared = self._named(hop.upstream, hop.tls)
+        if not hop.shape:
+            return shared
+        return Shaped(self._destinations[hop.shape], shared, self._shape_rates[hop.shape])
+
+    def _direct(self, hop: Hop, site: Site) -> Upstream:
+        """A site of direct delivery, with its destination's limits where those are smaller."""
+        config, rates = self._configured[hop.upstream], self._rates[hop.upstream]
+        if hop.shape:
+            shape = self._destinations[hop.shape]
+            rates += self._shape_rates[hop.shape]
+            config = config.model_copy(
+                update={
+                    "connections": least(config.connections, shape.connections),
+                    "recipients": least(config.recipients, shape.recipients),
+                }
+            )
+        hosts = [Endpoint(host, config.port) for host in chain.from_iterable(site.hosts)]
+        dialing = self._dialing(hop.upstream, hop.tls)
+        return Upstream(config, hosts, dialing, self._metrics, rates, self._places)
 
     def _named(self, name: str, tls: str) -> Upstream:
         """The upstream of the file; all mail for it shares one."""
@@ -99,22 +128,14 @@ class Hops:
                 raise BadUpstream(name, f"the protocol {config.protocol} can't be spoken")
             try:
                 hosts = [parse_endpoint(host, _SMTP_PORT) for host in config.hosts]
-                known = self._upstream(Hop(name, tls), hosts)
             except ValueError as bad:
                 raise BadUpstream(name, str(bad)) from bad
             if any(host.is_unix for host in hosts):
                 raise BadUpstream(name, "SMTP goes over TCP, not over a Unix socket")
+            dialing = self._dialing(name, tls)
+            known = Upstream(config, hosts, dialing, self._metrics, self._rates[name])
             self._fixed[name, tls] = known
         return known
-
-    def _upstream(self, hop: Hop, hosts: Sequence[Endpoint]) -> Upstream:
-        return Upstream(
-            self._configured[hop.upstream],
-            hosts,
-            self._dialing(hop.upstream, hop.tls),
-            self._metrics,
-            self._processes,
-        )
 
     def _dialing(self, name: str, tls: str) -> Dialing:
         """Made once for each policy: reading the system's authorities takes long."""
@@ -123,3 +144,10 @@ class Hops:
             known = dialing_of(self._configured[name], self._hostname, tls)
             self._dialings[name, tls] = known
         return known
+
+
+def _rates(name: str, limited: settings.Upstream | settings.Destination, processes: int) -> Rates:
+    try:
+        return Rates.of(limited.rate, limited.recipient_rate, processes)
+    except ValueError as bad:
+        raise BadUpstream(name, str(bad)) from bad

@@ -95,8 +95,12 @@ class Lane:
 
     @property
     def room(self) -> int:
-        """How many more parts from the spool may come."""
-        return max(0, self.most_spooled - self.spooled)
+        """How many more parts from the spool may come, and be sent before long."""
+        room = self.most_spooled - self.spooled
+        soon = self.upstream.room()
+        if soon is not None:
+            room = min(room, soon - len(self.waiting))
+        return max(0, room)
 
     def let_go(self, part: Part, now: float) -> None:
         """A part is done with. now: monotonic seconds."""

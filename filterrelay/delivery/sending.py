@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ import structlog
 from filterrelay.delivery.attempt import Tried, attempt
 from filterrelay.delivery.bodies import Bodies
 from filterrelay.delivery.lane import Part
+from filterrelay.delivery.rate import PATIENCE
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.returns import Returns
 from filterrelay.delivery.settle import Settler
@@ -55,12 +57,13 @@ class Sending:
         if self._clock.now() >= flight.until:
             _log.warning("lease_lost", message_id=flight.message.id)
             return
-        outage = upstream.outage()
-        if outage is not None and not self._explains(outage, part):
-            if flight.fresh or not await self._outlast(outage):
+        outage = await upstream.admit(len(part.recipients))
+        while outage is not None and not self._explains(outage, part):
+            long = math.isinf(outage.age) and outage.left > PATIENCE
+            if flight.fresh or long or not await self._outlast(outage):
                 self._sit_out(outage, part)
                 return
-            outage = None
+            outage = await upstream.admit(len(part.recipients))
         began = self._clock.monotonic()
         try:
             tried = await self._tried(upstream, part, outage)
@@ -75,6 +78,9 @@ class Sending:
             _log.exception("delivery_failed", message_id=flight.message.id)
             reply = Reply(451, "4.3.0", f"The relay failed: {type(fault).__name__}")
             tried = _all(part, Sent([reply] * len(part.recipients), "", answered=False))
+        finally:
+            if outage is None:
+                upstream.leave()
         if tried is None:
             self._returns.untried(part, self._clock.now() + _DETOUR)
             return
@@ -131,9 +137,19 @@ class Sending:
     def _explains(self, outage: Outage, part: Part) -> bool:
         """Whether the failure counts as the part's own attempt: it came after the part did.
 
-        An older one doesn't: the next hop may be back, and the next attempt is far off.
+        An older one doesn't: the next hop may be back, and the next attempt is far off. One
+        that doesn't concern the part does only when its sender is to hear of it.
         """
+        if math.isinf(outage.age):
+            return self._is_late(part)
         return not outage.left or outage.age <= self._clock.monotonic() - part.since
+
+    def _is_late(self, part: Part) -> bool:
+        """Whether the part's time is up, or its sender should know of the delay and doesn't."""
+        now, queued_at = self._clock.now(), part.flight.message.queued_at
+        if self._schedule.next_attempt(now, 0, queued_at) is None:
+            return True
+        return self._schedule.warns(now, queued_at) and not all(r.warned for r in part.recipients)
 
     async def _outlast(self, outage: Outage) -> bool:
         """Waits until a host may be tried again; whether that came before the end of delivery."""

@@ -52,6 +52,7 @@ class FakeHop:
     ) -> None:
         self.name = name
         self.connections = 2
+        self.recipients = 100
         self.dsn = False
         self.outages: list[Outage | None] = []
         self.gate = asyncio.Event()
@@ -67,6 +68,17 @@ class FakeHop:
         if len(self.outages) > 1:
             return self.outages.pop(0)
         return self.outages[0] if self.outages else None
+
+    def room(self) -> int | None:
+        """Any number."""
+        return None
+
+    async def admit(self, recipients: int) -> Outage | None:
+        """At once, but for an outage."""
+        return self.outage()
+
+    def leave(self) -> None:
+        """Takes no note."""
 
     async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
         """Answers, once the gate is open."""

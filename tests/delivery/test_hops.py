@@ -5,16 +5,21 @@ import pytest
 from filterrelay.delivery.hops import BadUpstream, Hops, direct_upstreams
 from filterrelay.delivery.route import Way
 from filterrelay.delivery.site import Site
+from filterrelay.mail.address import AddressPattern
 from filterrelay.mail.hop import Hop
 from filterrelay.observe.metrics import Metrics
-from filterrelay.settings import RouteRule, Upstream
+from filterrelay.settings import Destination, RouteRule, Upstream
 
 PROVIDER = Upstream(name="provider", hosts=("127.0.0.1:1",), tls="none")
 
 
-def hops(*upstreams: Upstream, routes: tuple[RouteRule, ...] = ()) -> Hops:
+def hops(
+    *upstreams: Upstream,
+    routes: tuple[RouteRule, ...] = (),
+    destinations: tuple[Destination, ...] = (),
+) -> Hops:
     """The next hops of a file with these upstreams."""
-    return Hops(upstreams, routes, "relay.office.example", Metrics())
+    return Hops(upstreams, routes, "relay.office.example", Metrics(), destinations=destinations)
 
 
 async def test_all_mail_for_an_upstream_shares_its_connections() -> None:
@@ -47,3 +52,44 @@ def test_a_policy_that_only_a_route_names_is_tried_at_the_start() -> None:
     hops(bad)
     with pytest.raises(BadUpstream):
         hops(bad, routes=(RouteRule(upstream="provider", tls="required"),))
+
+
+GOOGLE = Destination(
+    name="google",
+    domains=(AddressPattern("gmail.example"),),
+    connections=2,
+    rate="1/m",
+    recipients=10,
+)
+
+
+def a_site(name: str, shape: str = "") -> Way:
+    """The way to a site of direct delivery."""
+    site = Site(name, ((name,),))
+    return Way(Hop("mx", site=name, shape=shape), site=site)
+
+
+async def test_a_site_has_its_destinations_limits() -> None:
+    """Where they are smaller than those of direct delivery."""
+    ours = hops(Upstream(name="mx", protocol="mx", recipients=5), destinations=(GOOGLE,))
+    opened = ours.open(a_site("mx.gmail.example", "google"))
+    assert (opened.connections, opened.recipients, opened.room()) == (2, 5, 1)
+    assert ours.open(a_site("mx.host.example")).room() is None
+
+
+async def test_all_sites_together_keep_to_the_rate_of_direct_delivery() -> None:
+    """It is the relay that a provider of addresses judges, not one of its connections."""
+    ours = hops(Upstream(name="mx", protocol="mx", rate="1/m"))
+    one, two = ours.open(a_site("one.example")), ours.open(a_site("two.example"))
+    assert await one.admit(1) is None
+    assert (one.room(), two.room()) == (0, 0)
+
+
+async def test_a_destination_keeps_to_its_rate_over_all_ways() -> None:
+    """By two sites and through the provider; other mail through that one goes on."""
+    ours = hops(PROVIDER, destinations=(GOOGLE,))
+    site = ours.open(a_site("mx.gmail.example", "google"))
+    provider = ours.open(Way(Hop("provider", shape="google")))
+    assert await provider.admit(1) is None
+    assert (provider.room(), site.room()) == (0, 0)
+    assert ours.open(Way(Hop("provider"))).room() is None

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from filterrelay.delivery.lane import Part
-from filterrelay.spool.store import Settlement, Spool, StoredRecipient
+from filterrelay.spool.store import Settlement, Spool, StoredMessage, StoredRecipient
 
 _AT_ONCE = 256  # settlements in one go
 
@@ -47,9 +47,9 @@ class Returns:
         """What the spool says of it stays true; only the lease ends."""
         self._add(part, ())
 
-    def message(self, message_id: str) -> None:
+    def message(self, message: StoredMessage) -> None:
         """A message of which nothing was taken yet."""
-        self._put(Settlement(message_id, ()))
+        self._put(Settlement(message.id, (), owner=message.owner))
 
     def _waits(
         self, stored: StoredRecipient, part: Part, due: datetime, last_reply: str
@@ -63,7 +63,8 @@ class Returns:
 
     def _add(self, part: Part, recipients: "list[StoredRecipient] | tuple[()]") -> None:
         release = part.flight.settles()
-        self._put(Settlement(part.flight.message.id, tuple(recipients), release=release))
+        message = part.flight.message
+        self._put(Settlement(message.id, tuple(recipients), release=release, owner=message.owner))
 
     def _put(self, settlement: Settlement) -> None:
         self._waiting.append(settlement)

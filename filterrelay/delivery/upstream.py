@@ -152,8 +152,8 @@ class Upstream:
 
     def room(self) -> int | None:
         """How many messages it may take within the next seconds; None when any number."""
-        outage = self.outage()
-        if outage is not None and outage.left > PATIENCE:
+        resting = self._window.rest()
+        if resting is not None and resting[1] > PATIENCE:
             return 0
         return self._rates.room(_now())
 

@@ -44,7 +44,8 @@ class FakeHop:
     """A next hop that notes what it is asked.
 
     answer: for the recipient at that place of a transaction. gate: while it is
-    clear, transactions wait. outages: what `outage` says, one after the other.
+    clear, transactions wait. outages: what `outage` says, one after the other. may: what
+    `room` says.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class FakeHop:
         self.name = name
         self.connections = 2
         self.recipients = 100
+        self.may: int | None = None
         self.dsn = False
         self.outages: list[Outage | None] = []
         self.gate = asyncio.Event()
@@ -70,8 +72,8 @@ class FakeHop:
         return self.outages[0] if self.outages else None
 
     def room(self) -> int | None:
-        """Any number."""
-        return None
+        """As it was told."""
+        return self.may
 
     async def admit(self, recipients: int) -> Outage | None:
         """At once, but for an outage."""

@@ -6,11 +6,11 @@ from itertools import chain
 
 from filterrelay import settings
 from filterrelay.delivery.connect import Dialing, Login
-from filterrelay.delivery.places import Places, most_places
 from filterrelay.delivery.rate import Rates
 from filterrelay.delivery.route import Way
 from filterrelay.delivery.shaped import Shaped, least
 from filterrelay.delivery.site import Site
+from filterrelay.delivery.slots import Slots, most_slots
 from filterrelay.delivery.tls import tls_policy
 from filterrelay.delivery.upstream import Upstream, UpstreamLike
 from filterrelay.errors import FilterRelayError
@@ -60,7 +60,7 @@ class Hops:
 
     processes: how many share the rates, a part for each. destinations: whose limits hold
     beside the upstream's. All sites of direct delivery together keep to its rates, and
-    share the places for connections. Raises BadUpstream, UnsupportedTls.
+    share the slots for connections. Raises BadUpstream, UnsupportedTls.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Hops:
         self._configured = direct_upstreams(configured) | {each.name: each for each in configured}
         self._hostname = hostname
         self._metrics = metrics
-        self._places = Places(most_places())
+        self._slots = Slots(most_slots())
         self._destinations = {each.name: each for each in destinations}
         self._rates = {
             name: _rates(name, each, processes) for name, each in self._configured.items()
@@ -117,7 +117,7 @@ class Hops:
             )
         hosts = [Endpoint(host, config.port) for host in chain.from_iterable(site.hosts)]
         dialing = self._dialing(hop.upstream, hop.tls)
-        return Upstream(config, hosts, dialing, self._metrics, rates, self._places)
+        return Upstream(config, hosts, dialing, self._metrics, rates, self._slots)
 
     def _named(self, name: str, tls: str) -> Upstream:
         """The upstream of the file; all mail for it shares one."""

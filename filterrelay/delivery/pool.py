@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from prometheus_client import Gauge
 
 from filterrelay.delivery.conversation import Conversation
-from filterrelay.delivery.places import Places
+from filterrelay.delivery.slots import Slots
 
 MOST_IDLE = 30.0  # seconds without a message before a connection is closed
 _TURN = 2.0  # seconds after which a connection gives way to a pool that has none
@@ -37,7 +37,7 @@ class Pool:
 
     open: makes a connection. stale: says of a kept one that a new one would be
     better (a host before it is back). gauge: counts them by `busy` and `idle`, beside
-    others'. places: what it shares with other pools.
+    others'. slots: what it shares with other pools.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class Pool:
         open_: Callable[[], Awaitable[Conversation]],
         stale: Callable[[Conversation], bool],
         gauge: Callable[[str], Gauge],
-        places: Places | None = None,
+        slots: Slots | None = None,
     ) -> None:
         self._wear = wear
         self._open_new = open_
         self._stale = stale
         self._busy_gauge, self._idle_gauge = gauge("busy"), gauge("idle")
         self._shown = (0, 0)
-        self._places = places
+        self._slots = slots
         self._idle: list[tuple[Conversation, float]] = []
         self._count = 0
         self._waiting: deque[asyncio.Future[Conversation | None]] = deque()
@@ -83,11 +83,11 @@ class Pool:
             if handed.usable and not fresh:
                 return handed
             handed.quit()
-        # The place is ours and counted, whether it was free, handed over, or a connection's.
+        # The slot is ours and counted, whether it was free, handed over, or a connection's.
         try:
             conversation = await self._open_new()
         except BaseException:
-            self._free_place()
+            self._free_slot()
             raise
         conversation.on_lost = self._lost
         self.observe()
@@ -99,7 +99,7 @@ class Pool:
         now = loop.time()
         if not self._keeps(conversation, now):
             conversation.quit()
-            self._free_place()
+            self._free_slot()
             return
         if self._hand(conversation):
             return
@@ -127,7 +127,7 @@ class Pool:
         self.observe()
 
     def grant(self) -> bool:
-        """Gets a place for one more, if somebody still waits for it; whether it keeps it."""
+        """Gets a slot for one more, if somebody still waits for it; whether it keeps it."""
         if self._count >= self._wear.connections or not self._hand(None):
             return False
         self._count += 1
@@ -143,11 +143,11 @@ class Pool:
     def _keeps(self, conversation: Conversation, now: float) -> bool:
         if self._closed or not conversation.usable or self._wear.has_worn(conversation, now):
             return False
-        starved = self._places is not None and self._places.starved
+        starved = self._slots is not None and self._slots.starved
         return not starved or bool(self._waiting and now - conversation.opened < _TURN)
 
     async def _turn(self) -> Conversation | None:
-        """Waits for a connection that is given back; None is a place for a new one."""
+        """Waits for a connection that is given back; None is a slot for a new one."""
         waiter: asyncio.Future[Conversation | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         self._ask()
@@ -156,16 +156,16 @@ class Pool:
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
                 handed = waiter.result()
-                self._free_place() if handed is None else self.release(handed)
+                self._free_slot() if handed is None else self.release(handed)
             raise
 
     def _grow(self, *, fresh: bool) -> bool:
-        """Takes a place for one more connection, if it may be had at once.
+        """Takes a slot for one more connection, if it may be had at once.
 
         fresh: an idle connection's, if need be.
         """
         full = self._count >= self._wear.connections
-        if full or not (self._places is None or self._places.take(self)):
+        if full or not (self._slots is None or self._slots.take(self)):
             if not (fresh and self._idle):
                 return False
             self.spare()
@@ -174,7 +174,7 @@ class Pool:
         return True
 
     def _hand(self, given: Conversation | None) -> bool:
-        """Gives a connection, or a place for one, to who has waited longest."""
+        """Gives a connection, or a slot for one, to who has waited longest."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -183,32 +183,32 @@ class Pool:
         return False
 
     def _ask(self) -> None:
-        """Has the places know whether one more is waited for."""
-        if self._places is None:
+        """Has the slots know whether one more is waited for."""
+        if self._slots is None:
             return
         if self._waiting and self._count < self._wear.connections:
-            self._places.want(self)
+            self._slots.want(self)
         else:
-            self._places.forget(self)
+            self._slots.forget(self)
 
-    def _free_place(self) -> None:
-        """A connection is gone: another may be opened in its place."""
-        starved = self._places is not None and self._places.starved
+    def _free_slot(self) -> None:
+        """A connection is gone: another may be opened in its slot."""
+        starved = self._slots is not None and self._slots.starved
         if starved or not self._hand(None):
             self._drop()
 
     def _drop(self) -> None:
-        """Gives the place of a connection that is gone back."""
+        """Gives the slot of a connection that is gone back."""
         self._count -= 1
         self._tell_idle()
         self._ask()
-        if self._places is not None:
-            self._places.back()
+        if self._slots is not None:
+            self._slots.back()
         self.observe()
 
     def _tell_idle(self) -> None:
-        if self._places is not None:
-            self._places.idle(self, has=bool(self._idle))
+        if self._slots is not None:
+            self._slots.idle(self, has=bool(self._idle))
 
     def _lost(self, conversation: Conversation) -> None:
         """An idle connection that the far side closed is forgotten; a busy one is released."""
@@ -216,7 +216,7 @@ class Pool:
             if kept is conversation:
                 del self._idle[place]
                 self._tell_idle()
-                self._free_place()
+                self._free_slot()
                 return
 
     def _sweep(self) -> None:

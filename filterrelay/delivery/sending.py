@@ -11,7 +11,7 @@ import structlog
 
 from filterrelay.delivery.attempt import Tried, attempt
 from filterrelay.delivery.bodies import Bodies
-from filterrelay.delivery.lane import Part
+from filterrelay.delivery.lane import Flight, Part
 from filterrelay.delivery.rate import PATIENCE
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.returns import Returns
@@ -54,8 +54,7 @@ class Sending:
     async def deliver(self, part: Part) -> None:
         """Has the part's recipients tried, or waits or gives up what stands against it."""
         flight, upstream = part.flight, part.lane.upstream
-        if self._clock.now() >= flight.until:
-            _log.warning("lease_lost", message_id=flight.message.id)
+        if self._has_lost(flight):
             return
         outage = await upstream.admit(len(part.recipients))
         while outage is not None and not self._explains(outage, part):
@@ -64,6 +63,10 @@ class Sending:
                 self._sit_out(outage, part)
                 return
             outage = await upstream.admit(len(part.recipients))
+        if self._has_lost(flight):  # its turn may have come late
+            if outage is None:
+                upstream.leave()
+            return
         began = self._clock.monotonic()
         try:
             tried = await self._tried(upstream, part, outage)
@@ -93,6 +96,13 @@ class Sending:
             body=flight.body,
             release=flight.settles(),
         )
+
+    def _has_lost(self, flight: Flight) -> bool:
+        """Whether the message may be another process's by now."""
+        if self._clock.now() < flight.until:
+            return False
+        _log.warning("lease_lost", message_id=flight.message.id)
+        return True
 
     async def _tried(
         self, upstream: UpstreamLike, part: Part, outage: Outage | None

@@ -13,9 +13,9 @@ from filterrelay.delivery.capabilities import mail_command, rcpt_command, refusa
 from filterrelay.delivery.connect import Dialing, HostUnavailable, Stage
 from filterrelay.delivery.conversation import Conversation, ConversationLost, Peer
 from filterrelay.delivery.failover import Hosts, Unreachable
-from filterrelay.delivery.places import Places
 from filterrelay.delivery.pool import Pool, Wear
 from filterrelay.delivery.rate import PATIENCE, Rates
+from filterrelay.delivery.slots import Slots
 from filterrelay.delivery.window import Rest, Window, are_throttling
 from filterrelay.mail.endpoint import Endpoint
 from filterrelay.mail.envelope import Envelope, Recipient
@@ -107,7 +107,7 @@ class Upstream:
     """A next hop over SMTP.
 
     config: its limits and its name for the metrics. dialing: how its hosts are spoken to;
-    several next hops may share it, the rates, and the places.
+    several next hops may share it, the rates, and the slots.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Upstream:
         dialing: Dialing,
         metrics: Metrics,
         rates: Rates | None = None,
-        places: Places | None = None,
+        slots: Slots | None = None,
     ) -> None:
         self.connections = config.connections
         self.recipients = config.recipients
@@ -135,7 +135,7 @@ class Upstream:
             self._hosts.open,
             lambda kept: self._hosts.better_than(kept.peer.rank),
             lambda state: metrics.pool.labels(config.name, state),
-            places,
+            slots,
         )
 
     def outage(self) -> Outage | None:

@@ -3,8 +3,8 @@
 import asyncio
 from typing import Any
 
-from filterrelay.delivery.places import Places
 from filterrelay.delivery.pool import Pool, Wear
+from filterrelay.delivery.slots import Slots
 from filterrelay.observe.metrics import Metrics
 
 from .far_side import Opener, codes, far_side, send, upstream_settings
@@ -64,7 +64,7 @@ class Talk:
         self.usable = False
 
 
-def a_pool(places: Places, opened: list[str], name: str, most: int = 20) -> Pool:
+def a_pool(slots: Slots, opened: list[str], name: str, most: int = 20) -> Pool:
     """A pool over connections without a network; its name is noted for each that it opens."""
 
     async def talk() -> Any:
@@ -73,20 +73,20 @@ def a_pool(places: Places, opened: list[str], name: str, most: int = 20) -> Pool
 
     gauge = Metrics().pool
     return Pool(
-        Wear(most, 1000, 300.0), talk, lambda _: False, lambda s: gauge.labels(name, s), places
+        Wear(most, 1000, 300.0), talk, lambda _: False, lambda s: gauge.labels(name, s), slots
     )
 
 
 async def test_pools_that_hang_leave_places_to_the_others() -> None:
     """However many of them there are, each site gets its first connection."""
     opened: list[str] = []
-    places = Places(100)
-    hanging = [a_pool(places, opened, f"hanging{n}") for n in range(20)]
+    slots = Slots(100)
+    hanging = [a_pool(slots, opened, f"hanging{n}") for n in range(20)]
     held = [
         asyncio.ensure_future(pool.acquire()) for pool in hanging for _ in range(10)
     ]  # never released
     await asyncio.sleep(0)
-    healthy = [a_pool(places, opened, f"healthy{n}") for n in range(60)]
+    healthy = [a_pool(slots, opened, f"healthy{n}") for n in range(60)]
     for pool in healthy:
         pool.release(await asyncio.wait_for(pool.acquire(), 1))
     assert opened[-60:] == [f"healthy{n}" for n in range(60)]
@@ -97,8 +97,8 @@ async def test_pools_that_hang_leave_places_to_the_others() -> None:
 async def test_sites_take_turns_where_there_are_too_few_places() -> None:
     """Who has a connection gives it up in time for who has none; both get on."""
     opened: list[str] = []
-    places = Places(1)
-    first, second = a_pool(places, opened, "first"), a_pool(places, opened, "second")
+    slots = Slots(1)
+    first, second = a_pool(slots, opened, "first"), a_pool(slots, opened, "second")
     talk = await first.acquire()
     waiting = [asyncio.ensure_future(pool.acquire()) for pool in (first, first, second)]
     await asyncio.sleep(0)
@@ -118,8 +118,8 @@ async def test_sites_take_turns_where_there_are_too_few_places() -> None:
 async def test_who_gives_up_waiting_keeps_no_place() -> None:
     """Cancelled before or after its turn has come."""
     opened: list[str] = []
-    places = Places(1)
-    first, second = a_pool(places, opened, "first"), a_pool(places, opened, "second")
+    slots = Slots(1)
+    first, second = a_pool(slots, opened, "first"), a_pool(slots, opened, "second")
     talk = await first.acquire()
     early, late = (asyncio.ensure_future(second.acquire()) for _ in range(2))
     await asyncio.sleep(0)

@@ -13,6 +13,7 @@ from filterrelay.spool.store import SpoolUnavailable, State
 from .hop import (
     BODY,
     LATER,
+    LEASE,
     QUARTER,
     REFUSED,
     TAKEN,
@@ -96,6 +97,26 @@ async def test_a_hop_that_asks_for_patience_for_days_stops_no_report() -> None:
         assert await gone(site)
         assert b"Action: failed" in site.reports[-1][1]
         assert hop.asked == []
+
+
+async def test_mail_whose_lease_ends_while_it_waits_for_its_turn_is_not_sent() -> None:
+    """Another process may have it by then; and its place at the next hop is given back."""
+    hop = FakeHop()
+    turn, left = asyncio.Event(), list[bool]()
+
+    async def admit(recipients: int) -> None:
+        await turn.wait()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hop, "admit", admit)
+        patch.setattr(hop, "leave", lambda: left.append(True))
+        async with delivering(hop) as site:
+            await site.submit()
+            await a_while()
+            site.clock.advance(LEASE)
+            turn.set()
+            await a_while()
+            assert (hop.asked, left) == ([], [True])
 
 
 async def test_a_due_message_without_memory_comes_a_minute_later() -> None:

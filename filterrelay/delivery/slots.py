@@ -1,4 +1,4 @@
-"""The places for connections that all sites of direct delivery share in this process."""
+"""The slots for connections that all sites of direct delivery share in this process."""
 
 import resource
 from typing import Protocol
@@ -7,18 +7,18 @@ _SCARCE = 16  # a pool may grow while it has less than one part in so many of wh
 _LEAST = 64
 
 
-def most_places() -> int:
+def most_slots() -> int:
     """Half the files that this process may open; the rest is for clients and the disk."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(_LEAST, soft // 2)
 
 
 class Sharing(Protocol):
-    """A pool, as the places see it."""
+    """A pool, as the slots see it."""
 
     @property
     def size(self) -> int:
-        """The places that it has."""
+        """The slots that it has."""
         ...
 
     def grant(self) -> bool:
@@ -26,12 +26,12 @@ class Sharing(Protocol):
         ...
 
     def spare(self) -> None:
-        """Closes the connection that is idle longest, and gives its place back."""
+        """Closes the connection that is idle longest, and gives its slot back."""
         ...
 
 
-class Places:
-    """So many places, of which each pool may have its first one soon.
+class Slots:
+    """So many slots, of which each pool may have its first one soon.
 
     The fewer are free, the fewer one pool may have: those that hang can't take all of them
     (dynamic thresholds, Choudhury and Hahne, 1998). Who has none gets that of a connection
@@ -41,16 +41,16 @@ class Places:
     def __init__(self, limit: int) -> None:
         self._free = limit
         self._idle: dict[Sharing, None] = {}  # pools with idle connections, longest first
-        self._without: dict[Sharing, None] = {}  # pools that wait for their first place
+        self._without: dict[Sharing, None] = {}  # pools that wait for their first slot
         self._wanting: dict[Sharing, None] = {}  # and those that wait for one more
 
     @property
     def starved(self) -> bool:
-        """Whether a pool has no place and waits for one."""
+        """Whether a pool has no slot and waits for one."""
         return bool(self._without)
 
     def take(self, pool: Sharing) -> bool:
-        """Gives the pool a place, if there is one for it now."""
+        """Gives the pool a slot, if there is one for it now."""
         if not self._free and not pool.size and self._idle:
             next(iter(self._idle)).spare()
         if not self._allows(pool):
@@ -59,7 +59,7 @@ class Places:
         return True
 
     def want(self, pool: Sharing) -> None:
-        """The pool is given a place, by `grant`, when there is one for it."""
+        """The pool is given a slot, by `grant`, when there is one for it."""
         queue, other = self._without, self._wanting
         if pool.size:
             queue, other = other, queue
@@ -79,7 +79,7 @@ class Places:
             self._idle.pop(pool, None)
 
     def back(self) -> None:
-        """A place is free again; it goes to who waits."""
+        """A slot is free again; it goes to who waits."""
         self._free += 1
         for queue in (self._without, self._wanting):
             while queue and self._allows(pool := next(iter(queue))):

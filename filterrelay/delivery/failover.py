@@ -34,7 +34,8 @@ class HostState:
 
     failed_at, down_until, rung_until: in the loop's time. probe: is done when the one
     connection is, or isn't, that finds out whether the host is back. talking: what is
-    connected. rung: the step of the policy's ladder to begin with.
+    connected. opening: how many are about to be. rung: the step of the policy's ladder to
+    begin with.
     """
 
     endpoint: Endpoint
@@ -44,8 +45,14 @@ class HostState:
     error: HostUnavailable | None = field(default=None, repr=False)
     probe: asyncio.Event | None = field(default=None, repr=False)
     talking: WeakSet[Conversation] = field(default_factory=WeakSet, repr=False)
+    opening: int = 0
     rung: int = 0
     rung_until: float = 0.0
+
+    @property
+    def has_others(self) -> bool:
+        """Whether one that is being opened isn't the only connection."""
+        return self.opening > 1 or any(each.usable for each in self.talking)
 
 
 class Hosts:
@@ -104,20 +111,22 @@ class Hosts:
     async def _tried(self, rank: int, state: HostState) -> Conversation:
         """A conversation with this host, or a note of why there is none.
 
-        One that has conversations and refuses one more is not down.
+        One that refuses a connection beside others is not down: it has enough of them.
         """
         began = self._time()
         probe = asyncio.Event()
         if state.error is not None:
             state.probe = probe
+        state.opening += 1
         try:
             conversation = await self._step_down(rank, state)
         except HostUnavailable as unavailable:
-            full = unavailable.answered and unavailable.stage is Stage.GREETING
-            if not (full and any(each.usable for each in state.talking)):
+            answered = unavailable.answered and unavailable.stage is Stage.GREETING
+            if not (answered and state.has_others):
                 self._failed(state, unavailable, began)
             raise
         finally:
+            state.opening -= 1
             if state.probe is probe:
                 state.probe = None
             probe.set()

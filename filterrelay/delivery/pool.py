@@ -79,7 +79,7 @@ class Pool:
             known.quit()
             self._drop()
         grown = not (kept and self._count) and self._grow(fresh=fresh)
-        if not grown and (handed := await self._turn()) is not None:
+        if not grown and (handed := await self._turn(kept=kept)) is not None:
             if handed.usable and not fresh:
                 return handed
             handed.quit()
@@ -146,8 +146,16 @@ class Pool:
         starved = self._slots is not None and self._slots.starved
         return not starved or bool(self._waiting and now - conversation.opened < _TURN)
 
-    async def _turn(self) -> Conversation | None:
-        """Waits for a connection that is given back; None is a slot for a new one."""
+    async def _turn(self, *, kept: bool) -> Conversation | None:
+        """Waits for a connection that is given back; None is a slot for a new one.
+
+        kept: not while there are others.
+        """
+        while (handed := await self._handed()) is None and kept and self._count > 1:
+            self._drop()
+        return handed
+
+    async def _handed(self) -> Conversation | None:
         waiter: asyncio.Future[Conversation | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         self._ask()

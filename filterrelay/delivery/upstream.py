@@ -194,11 +194,12 @@ class Upstream:
                 conversation = await self._pool.acquire(fresh=fresh, kept=kept)
             except Unreachable as unreachable:
                 last = unreachable.last
-                if last.answered and last.stage is Stage.GREETING:
-                    self._window.throttled(last.reply, last.host, began)
                 if unreachable.crowded and not kept:
+                    self._window.halve(began)
                     fresh, kept = False, True
                     continue
+                if last.answered and last.stage is Stage.GREETING:
+                    self._window.throttled(last.reply, last.host, began)
                 return _unavailable(last, len(recipients))
             try:
                 began = _now()
@@ -221,7 +222,7 @@ class Upstream:
         if sent.answered and are_throttling(sent.replies):
             self._window.throttled(sent.replies[0], sent.host, began)
         elif sent.answered:
-            self._window.answered()
+            self._window.answered(began)
         return sent
 
     def _note_rest(self, rest: Rest, seconds: float) -> None:

@@ -110,23 +110,30 @@ class Window:
         self._in_use -= 1
         self._let_in()
 
-    def answered(self) -> None:
-        """The far side has dealt with a transaction: it may get more, if it had all it might."""
-        self._pause, self._rest = 0.0, None
-        if self._in_use >= self.size:
-            self._size = min(self._most, self._size + (1 / self._size if self._steady else 1))
-            self._let_in()
+    def answered(self, began: float) -> None:
+        """The far side has dealt with a transaction: it may get more, if it had all it might.
 
-    def throttled(self, reply: Reply, host: str, began: float) -> None:
-        """The far side asks for less. began: when it was asked, by the loop's time.
-
-        What was under way at the last cut says nothing new.
+        began: when it was asked, by the loop's time; what was under way at the last cut
+        says nothing new.
         """
         if began < self._cut_at:
             return
+        self._pause, self._rest = 0.0, None
+        if self._in_use >= self.size:
+            self._size = min(self._most, self._size + (1 / self._size if self._steady else 1))
+
+    def halve(self, began: float) -> bool:
+        """It was too much at once; False when one is. began: as for answered."""
+        if began < self._cut_at:
+            return True
         self._cut_at, self._steady = self._time(), True
-        if self.size > 1:
-            self._size = max(1.0, self._size / 2)
+        halved = self.size > 1
+        self._size = max(1.0, self._size / 2)
+        return halved
+
+    def throttled(self, reply: Reply, host: str, began: float) -> None:
+        """The far side asks for less. began: as for answered."""
+        if self.halve(began):
             return
         self._pause = min(max(2 * self._pause, FIRST_REST), LONGEST_REST)
         self._rest = Rest(reply, host, self._cut_at + self._pause)

@@ -103,11 +103,14 @@ async def test_a_next_hop_that_is_new_gets_few_messages_at_once(open_upstream: O
         upstream = open_upstream(upstream_settings(side))
         for _ in range(5):
             assert await upstream.admit(1) is None
-        sixth = asyncio.ensure_future(upstream.admit(1))
+        waiting = [asyncio.ensure_future(upstream.admit(1)) for _ in range(3)]
         await asyncio.sleep(0)
-        assert not sixth.done()
+        assert not any(task.done() for task in waiting)
         await send(upstream)
-        assert await sixth is None
+        upstream.leave()
+        await asyncio.wait_for(asyncio.gather(*waiting[:2]), 1)
+        assert not waiting[2].done()
+        waiting[2].cancel()
 
 
 async def test_who_asks_for_patience_gets_less_and_then_nothing_for_a_while(

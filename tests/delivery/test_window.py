@@ -28,6 +28,11 @@ class Hop:
             assert await self.window.enter()
         return self.window.size
 
+    def answered(self) -> None:
+        """A good answer to something that was asked just now."""
+        self.now += 1
+        self.window.answered(self.now)
+
     def throttled(self) -> None:
         """An answer to something that was asked just now."""
         self.now += 1
@@ -39,7 +44,7 @@ async def test_it_begins_small_and_grows_with_what_is_answered() -> None:
     hop = Hop(most=8)
     assert await hop.fill() == 5
     for size in (6, 7, 8, 8):
-        hop.window.answered()
+        hop.answered()
         assert await hop.fill() == size
 
 
@@ -48,7 +53,7 @@ async def test_an_idle_hop_gets_no_more() -> None:
     hop = Hop()
     for _ in range(50):
         await hop.window.enter()
-        hop.window.answered()
+        hop.answered()
         hop.window.leave()
     assert hop.window.size == 5
 
@@ -58,16 +63,16 @@ async def test_it_is_halved_once_for_what_was_under_way_together() -> None:
     hop = Hop(most=8)
     for _ in range(3):
         await hop.fill()
-        hop.window.answered()
+        hop.answered()
     await hop.fill()
     began, hop.now = hop.now, hop.now + 1
     for _ in range(8):
         hop.window.throttled(SLOWER, "mx.example:25", began)
     assert hop.window.size == 4
     for _ in range(4):
-        hop.window.answered()
+        hop.answered()
     assert hop.window.size == 4
-    hop.window.answered()
+    hop.answered()
     assert hop.window.size == 5
 
 
@@ -86,9 +91,30 @@ async def test_a_hop_that_takes_not_even_one_is_left_alone_longer_each_time() ->
         assert hop.window.rest() is None
         assert hop.window.size == 1
     assert hop.rests == [min(FIRST_REST * 2**n, LONGEST_REST) for n in range(8)]
-    hop.window.answered()
+    hop.answered()
     hop.window.throttled(SLOWER, "mx.example:25", hop.now + 1)
     assert hop.rests[-1] == FIRST_REST
+
+
+async def test_a_good_answer_from_before_the_rest_doesnt_end_it() -> None:
+    """It was asked before the refusals, and only took longer."""
+    hop = Hop(most=1)
+    began = hop.now
+    hop.throttled()
+    hop.window.answered(began)
+    assert hop.window.rest() is not None
+    hop.answered()
+    assert hop.window.rest() is None
+
+
+async def test_a_hop_that_is_full_gets_less_and_no_rest() -> None:
+    """It serves what it has."""
+    hop = Hop(most=4)
+    for size in (2, 1, 1, 1):
+        hop.now += 1
+        hop.window.halve(hop.now)
+        assert hop.window.size == size
+    assert hop.window.rest() is None
 
 
 async def test_who_waits_is_let_in_in_order_or_told_of_a_rest() -> None:

@@ -287,6 +287,7 @@ def _core(
         processes,
         known.resolver,
         known.tally.note if settings.delivery.tls_reports else None,
+        destinations=settings.destination,
     )
     routes = routes_of(settings, chain.route if chain.routes else None, known)
     scheduler = Scheduler(

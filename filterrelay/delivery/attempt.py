@@ -10,8 +10,6 @@ from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.reply import Reply
 from filterrelay.spool.store import StoredRecipient
 
-MOST_RECIPIENTS = 100  # in one transaction; all servers take that many, RFC 5321 4.5.3.1.8
-
 Result = Literal["delivered", "deferred", "bounced"]
 
 # The far side wants a login or TLS from us: our configuration's fault, so no
@@ -42,7 +40,7 @@ async def attempt(
     body: bytes,
     convert: Callable[[], Awaitable[bytes | Reply]],
 ) -> list[Tried]:
-    """Tries all recipients once, in as many transactions as the far side's limit makes necessary.
+    """Tries all recipients once, in as many transactions as the limits make necessary.
 
     convert: makes the body one of 7 bits, for a far side that takes no other, or says why
     that can't be done now.
@@ -55,7 +53,7 @@ async def attempt(
     tried: list[Tried] = []
     waiting = recipients
     while waiting:
-        batch, rest = waiting[:MOST_RECIPIENTS], waiting[MOST_RECIPIENTS:]
+        batch, rest = waiting[: upstream.recipients], waiting[upstream.recipients :]
         try:
             sent = await upstream.send(envelope, [stored.recipient for stored in batch], body)
         except SevenBitsOnly:

@@ -23,7 +23,7 @@ class Bodies:
 
     def keep(self, flight: Flight, lane: Lane) -> None:
         """Takes a body that has come with its message, as far as there is room for it."""
-        flight.share = lane.memory.reservation()
+        flight.share, flight.lane = lane.memory.reservation(), lane
         self._held[flight.message.id] = flight
         if self._memory.short or not flight.share.try_grow(flight.reservation.octets):
             self.drop(flight)
@@ -31,24 +31,43 @@ class Bodies:
     async def of(self, part: Part) -> bytes | None:
         """The part's body, read from the spool if need be; None for want of memory.
 
-        Raises NoSuchMessage, SpoolUnavailable.
+        It stays in hand until `let_go`. Who waits for its lane's memory holds up no other
+        part of the message. Raises NoSuchMessage, SpoolUnavailable.
         """
         flight = part.flight
-        if flight.body is not None:
-            return flight.body
-        flight.reading = flight.reading or asyncio.Lock()
-        async with flight.reading:
-            if flight.body is None:
-                flight.share = part.lane.memory.reservation()
-                self._held[flight.message.id] = flight
-                try:
-                    await flight.share.grow(flight.message.size, self._wait)
+        try:
+            await self._take_in_hand(part)
+            flight.reading = flight.reading or asyncio.Lock()
+            async with flight.reading:
+                if flight.body is None:
+                    self._held[flight.message.id] = flight
                     await flight.reservation.grow(flight.message.size, self._wait)
-                except TimeoutError:
-                    self.drop(flight)
-                    return None
-                flight.body = await self._spool.body(flight.message.id)
+                    flight.body = await self._spool.body(flight.message.id)
+        except TimeoutError:
+            return None
         return flight.body
+
+    async def _take_in_hand(self, part: Part) -> None:
+        """Has the part's lane answer for the body. Raises TimeoutError."""
+        flight = part.flight
+        if flight.share is not None and flight.lane is part.lane:
+            share, flight.share = flight.share, None
+        else:
+            share = part.lane.memory.reservation()
+        try:
+            await share.grow(flight.message.size, self._wait)
+        except BaseException:
+            share.release()
+            raise
+        part.share = share
+        flight.in_hand += 1
+
+    def let_go(self, part: Part) -> None:
+        """The part is done with the body; another one may still need it."""
+        if part.share is not None:
+            part.share.release()
+            part.share = None
+            part.flight.in_hand -= 1
 
     async def more_of(self, flight: Flight, octets: int) -> bool:
         """Counts so many octets more for what a sender makes of a body; whether there was room."""
@@ -65,6 +84,7 @@ class Bodies:
         flight.reservation.release()
         if flight.share is not None:
             flight.share.release()
+            flight.share = None
 
     def relieve(self, octets: int) -> None:
         """Gives up so many octets of what waits its turn, the last first, or all there is."""

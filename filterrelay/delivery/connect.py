@@ -204,6 +204,7 @@ def _unreachable(endpoint: Endpoint, error: Exception, status: str) -> HostUnava
 
 
 async def _hello(smtp: aiosmtplib.SMTP, dialing: Dialing) -> None:
+    """EHLO, or HELO where that is unknown; a host that refuses for now is asked no further."""
     if dialing.lmtp:
         said = await smtp.execute_command(b"LHLO", dialing.hostname.encode())
         if said.code // 100 != 2:
@@ -212,8 +213,8 @@ async def _hello(smtp: aiosmtplib.SMTP, dialing: Dialing) -> None:
         return
     try:
         await smtp.ehlo()
-    except aiosmtplib.SMTPHeloError:
-        if not smtp.is_connected:
+    except aiosmtplib.SMTPHeloError as refused:
+        if refused.code // 100 == 4 or not smtp.is_connected:
             raise
         await smtp.helo()
 

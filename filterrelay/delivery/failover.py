@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet
 
 import structlog
 
@@ -23,9 +24,10 @@ _log: Any = structlog.get_logger("filterrelay.delivery")
 
 @dataclass
 class Unreachable(FilterRelayError):
-    """No host of the next hop can be used now."""
+    """No host of the next hop can be used now. crowded: for more than what is open already."""
 
     last: HostUnavailable
+    crowded: bool = False
 
 
 @dataclass
@@ -33,7 +35,9 @@ class HostState:
     """What is known of one host from the attempts so far.
 
     preference: the place of its group. failed_at, down_until, rung_until: in the loop's
-    time. rung: the step of the policy's ladder to begin with.
+    time. probe: is done when the one connection is, or isn't, that finds out whether the
+    host is back. talking: what is connected. opening: how many are about to be. rung: the
+    step of the policy's ladder to begin with.
     """
 
     endpoint: Endpoint
@@ -42,8 +46,16 @@ class HostState:
     down_until: float = 0.0
     pause: float = 0.0
     error: HostUnavailable | None = field(default=None, repr=False)
+    probe: asyncio.Event | None = field(default=None, repr=False)
+    talking: WeakSet[Conversation] = field(default_factory=WeakSet, repr=False)
+    opening: int = 0
     rung: int = 0
     rung_until: float = 0.0
+
+    @property
+    def has_others(self) -> bool:
+        """Whether one that is being opened isn't the only connection."""
+        return self.opening > 1 or any(each.usable for each in self.talking)
 
 
 class Hosts:
@@ -75,10 +87,10 @@ class Hosts:
         return error, now - failed, min(state.down_until for state in self._states) - now
 
     def better_than(self, rank: int) -> bool:
-        """Whether a host of better preference than this one may be tried again."""
-        preference = self._states[rank].preference
+        """Whether a host of better preference may be tried again, and nobody does so."""
+        now, preference = self._time(), self._states[rank].preference
         return any(
-            state.down_until <= self._time()
+            state.down_until <= now and state.probe is None
             for state in self._states
             if state.preference < preference
         )
@@ -86,26 +98,57 @@ class Hosts:
     async def open(self) -> Conversation:
         """A conversation with the first host that can be had. Raises Unreachable.
 
-        Those of equal preference are tried in another order each time (RFC 5321 section 5.1).
+        Those of equal preference are tried in another order each time (RFC 5321 section
+        5.1). A host that had failed is tried by one alone; others go past it, or wait for
+        what comes of it when there is no other.
+        """
+        while True:
+            last: HostUnavailable | None = None
+            crowded = False
+            probe: asyncio.Event | None = None
+            for rank, state in self._in_order():
+                if state.down_until > self._time():
+                    last = state.error or last
+                elif state.probe is not None:
+                    probe = probe or state.probe
+                else:
+                    try:
+                        return await self._tried(rank, state)
+                    except HostUnavailable as unavailable:
+                        last = unavailable
+                        crowded = crowded or state.error is not unavailable
+            if probe is None:
+                assert last is not None, "an upstream has at least one host"
+                raise Unreachable(last, crowded)
+            await probe.wait()
+
+    async def _tried(self, rank: int, state: HostState) -> Conversation:
+        """A conversation with this host, or a note of why there is none.
+
+        One that refuses a connection beside others is not down: it has enough of them.
         """
         began = self._time()
-        last: HostUnavailable | None = None
-        for rank, state in self._in_order():
-            if state.down_until > self._time():
-                last = state.error or last
-                continue
-            try:
-                conversation = await self._step_down(rank, state)
-            except HostUnavailable as unavailable:
+        probe = asyncio.Event()
+        if state.error is not None:
+            state.probe = probe
+        state.opening += 1
+        try:
+            conversation = await self._step_down(rank, state)
+        except HostUnavailable as unavailable:
+            answered = unavailable.answered and unavailable.stage is Stage.GREETING
+            if not (answered and state.has_others):
                 self._failed(state, unavailable, began)
-                last = unavailable
-            else:
-                if state.error is not None:
-                    _log.info("host_back", upstream=self._upstream, host=str(state.endpoint))
-                state.error, state.pause, state.down_until = None, 0.0, 0.0
-                return conversation
-        assert last is not None, "an upstream has at least one host"
-        raise Unreachable(last)
+            raise
+        finally:
+            state.opening -= 1
+            if state.probe is probe:
+                state.probe = None
+            probe.set()
+        if state.error is not None:
+            _log.info("host_back", upstream=self._upstream, host=str(state.endpoint))
+        state.error, state.pause, state.down_until = None, 0.0, 0.0
+        state.talking.add(conversation)
+        return conversation
 
     def failed(self, rank: int, error: HostUnavailable) -> None:
         """Notes that a host took the connection but then no mail."""

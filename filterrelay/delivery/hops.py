@@ -8,7 +8,11 @@ from filterrelay import settings
 from filterrelay.delivery.addresses import HostLookup, system_places
 from filterrelay.delivery.connect import Dialing, Login
 from filterrelay.delivery.dane import Dane
+from filterrelay.delivery.rate import Rates
 from filterrelay.delivery.route import Way
+from filterrelay.delivery.shaped import Shaped, least
+from filterrelay.delivery.site import Site
+from filterrelay.delivery.slots import Slots, most_slots
 from filterrelay.delivery.tls import PROVED, tls_policy
 from filterrelay.delivery.tls_session import Note, TlsSession
 from filterrelay.delivery.upstream import Upstream, UpstreamLike
@@ -69,9 +73,11 @@ def dialing_of(
 class Hops:
     """Makes next hops as mail comes for them, and those of the file at the start.
 
-    processes: how many share the rates, a part for each. resolver: who knows the addresses
-    of direct delivery, and TLSA records. note: is told how direct delivery's connections are
-    protected. Raises BadUpstream, UnsupportedTls.
+    processes: how many share the rates, a part for each. destinations: whose limits hold
+    beside the upstream's. All sites of direct delivery together keep to its rates, and
+    share the slots for connections. resolver: who knows the addresses of direct delivery,
+    and TLSA records. note: is told how direct delivery's connections are protected. Raises
+    BadUpstream, UnsupportedTls.
     """
 
     def __init__(
@@ -83,13 +89,20 @@ class Hops:
         processes: int = 1,
         resolver: SecureResolver | None = None,
         note: Note | None = None,
+        *,
+        destinations: Sequence[settings.Destination] = (),
     ) -> None:
         self._note = note
         self._resolver = resolver
         self._configured = direct_upstreams(configured) | {each.name: each for each in configured}
         self._hostname = hostname
         self._metrics = metrics
-        self._processes = processes
+        self._slots = Slots(most_slots())
+        self._destinations = {each.name: each for each in destinations}
+        self._rates = {
+            name: _rates(name, each, processes) for name, each in self._configured.items()
+        }
+        self._shape_rates = {each.name: _rates(each.name, each, processes) for each in destinations}
         self._dialings: dict[tuple[str, str], Dialing] = {}
         self._fixed: dict[tuple[str, str], Upstream] = {}
         for name, tls in chain(
@@ -104,11 +117,28 @@ class Hops:
     def open(self, way: Way) -> UpstreamLike:
         """The next hop that is on this way."""
         hop = way.hop
-        if way.site is None:
-            return self._named(hop.upstream, hop.tls)
-        port = self._configured[hop.upstream].port
-        hosts = [[Endpoint(host, port) for host in group] for group in way.site.hosts]
-        return self._upstream(hop, hosts)
+        if way.site is not None:
+            return self._direct(hop, way.site)
+        shared = self._named(hop.upstream, hop.tls)
+        if not hop.shape:
+            return shared
+        return Shaped(self._destinations[hop.shape], shared, self._shape_rates[hop.shape])
+
+    def _direct(self, hop: Hop, site: Site) -> Upstream:
+        """A site of direct delivery, with its destination's limits where those are smaller."""
+        config, rates = self._configured[hop.upstream], self._rates[hop.upstream]
+        if hop.shape:
+            shape = self._destinations[hop.shape]
+            rates += self._shape_rates[hop.shape]
+            config = config.model_copy(
+                update={
+                    "connections": least(config.connections, shape.connections),
+                    "recipients": least(config.recipients, shape.recipients),
+                }
+            )
+        hosts = [[Endpoint(host, config.port) for host in group] for group in site.hosts]
+        dialing = self._dialing(hop.upstream, hop.tls)
+        return Upstream(config, hosts, dialing, self._metrics, rates, self._slots)
 
     def lacks_eight_bit(self, hop: Hop) -> bool:
         """Whether the upstream of the file that was spoken to last took mail of 7 bits only."""
@@ -120,26 +150,17 @@ class Hops:
         """The upstream of the file; all mail for it shares one."""
         known = self._fixed.get((name, tls))
         if known is None:
-            config = self._configured[name]
+            config, dialing = self._configured[name], self._dialing(name, tls)
             try:
-                port = self._dialing(name, tls).port
-                hosts = [parse_endpoint(host, port) for host in config.hosts]
-                known = self._upstream(Hop(name, tls), [[host] for host in hosts])
+                hosts = [parse_endpoint(host, dialing.port) for host in config.hosts]
             except ValueError as bad:
                 raise BadUpstream(name, str(bad)) from bad
             if config.protocol != "lmtp" and any(host.is_unix for host in hosts):
                 raise BadUpstream(name, "SMTP goes over TCP, not over a Unix socket")
+            alone = [[host] for host in hosts]
+            known = Upstream(config, alone, dialing, self._metrics, self._rates[name])
             self._fixed[name, tls] = known
         return known
-
-    def _upstream(self, hop: Hop, hosts: Sequence[Sequence[Endpoint]]) -> Upstream:
-        return Upstream(
-            self._configured[hop.upstream],
-            hosts,
-            self._dialing(hop.upstream, hop.tls),
-            self._metrics,
-            self._processes,
-        )
 
     def _dialing(self, name: str, tls: str) -> Dialing:
         """Made once for each policy: reading the system's authorities takes long."""
@@ -162,3 +183,10 @@ class Hops:
                 tell(session)
 
         return note
+
+
+def _rates(name: str, limited: settings.Upstream | settings.Destination, processes: int) -> Rates:
+    try:
+        return Rates.of(limited.rate, limited.recipient_rate, processes)
+    except ValueError as bad:
+        raise BadUpstream(name, str(bad)) from bad

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from filterrelay.delivery.memory import Commons, LaneMemory
 from filterrelay.delivery.upstream import Sent, UpstreamLike
 from filterrelay.mail.hop import Hop
-from filterrelay.observe.budget import MemoryBudget, Reservation
+from filterrelay.observe.budget import Reservation
 from filterrelay.spool.store import StoredMessage, StoredRecipient
 
 SETTLING = 16  # senders beyond the connections, whose message is sent and whose result is written
@@ -20,9 +21,9 @@ class Flight:
 
     until: the end of its lease. fresh: it came from the door just now, and its
     first attempt is recorded with its result. body: its bytes, None while they are
-    in the spool only. share: their part of what their lane may hold. unsettled:
-    parts whose result isn't recorded yet. parts: those that are still held here.
-    in_hand: those that a sender works on.
+    in the spool only. share: what the lane gave that the body waits for, while nobody has
+    it in hand. unsettled: parts whose result isn't recorded yet. parts: those that are
+    still held here. in_hand: those that a sender has the body for.
     """
 
     message: StoredMessage
@@ -31,6 +32,7 @@ class Flight:
     reservation: Reservation
     body: bytes | None = field(default=None, repr=False)
     share: Reservation | None = None
+    lane: "Lane | None" = None
     unsettled: int = 0
     parts: int = 0
     in_hand: int = 0
@@ -50,7 +52,7 @@ class Part:
     it without an attempt, None when there is to be one. counted: the spool
     knows of the attempt. trying: the far side may have seen something of it. settling:
     the far side has answered, and the result is on its way to disk. reason: why it goes
-    this way, for the trace.
+    this way, for the trace. share: of its lane's memory, while it has the body in hand.
     """
 
     flight: Flight
@@ -63,6 +65,7 @@ class Part:
     trying: bool = False
     settling: bool = False
     reason: str = ""
+    share: Reservation | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -79,26 +82,30 @@ class Lane:
     memory: what their bodies may take, so that a next hop that hangs leaves the rest to
     others. parts: how many are held here. spooled: how many of them are of messages from
     the spool, most_spooled at a time; the rest of a long queue waits on disk, in nobody's
-    way.
+    way. behind: whether there may be such a rest.
     """
 
-    def __init__(self, upstream: UpstreamLike, most_spooled: int, octets: int) -> None:
+    def __init__(self, upstream: UpstreamLike, most_spooled: int, commons: Commons) -> None:
         self.upstream = upstream
-        self.memory = MemoryBudget(octets)
+        self.memory = LaneMemory(commons)
         self.most_senders = upstream.connections + SETTLING
         self.most_spooled = max(upstream.connections, most_spooled)
         self.senders = 0
         self.spooled = 0
         self.parts = 0
-        self.closed = False
+        self.closed = self.behind = False
         self._last_used = 0.0
         self.waiting: deque[Part] = deque()
         self._idle: list[asyncio.Future[None]] = []
 
     @property
     def room(self) -> int:
-        """How many more parts from the spool may come."""
-        return max(0, self.most_spooled - self.spooled)
+        """How many more parts from the spool may come, and be sent before long."""
+        room = self.most_spooled - self.spooled
+        soon = self.upstream.room()
+        if soon is not None:
+            room = min(room, soon - len(self.waiting))
+        return max(0, room)
 
     def let_go(self, part: Part, now: float) -> None:
         """A part is done with. now: monotonic seconds."""

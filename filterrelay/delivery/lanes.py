@@ -1,14 +1,16 @@
 """The lanes by next hop, made when the first mail for one comes; direct ones are forgotten."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from filterrelay.delivery.lane import Lane
+from filterrelay.delivery.memory import Commons
 from filterrelay.delivery.route import Way
 from filterrelay.delivery.upstream import Nowhere, UpstreamLike
 from filterrelay.mail.hop import Hop
+from filterrelay.spool.store import StoredMessage
 
 _LINGER = 120.0  # seconds that a lane without mail is kept, and its connections with it
-_SHARES = 8  # how many lanes may hold all the memory that there is for waiting bodies
 
 
 class Lanes:
@@ -23,8 +25,8 @@ class Lanes:
     ) -> None:
         self._open = open_
         self._most_spooled = most_spooled
-        self._octets = octets // _SHARES
-        self._answered = Lane(Nowhere(), batch, 0)  # it holds nothing up
+        self._commons = Commons(octets)
+        self._answered = Lane(Nowhere(), batch, Commons(0))  # it holds nothing up
         self._lanes: dict[Hop, Lane] = {}
 
     def __iter__(self) -> Iterator[Lane]:
@@ -38,13 +40,20 @@ class Lanes:
             return self._answered
         lane = self._lanes.get(way.hop)
         if lane is None:
-            lane = Lane(self._open(way), self._most_spooled, self._octets)
+            lane = Lane(self._open(way), self._most_spooled, self._commons)
             self._lanes[way.hop] = lane
         return lane
 
     def rooms(self) -> dict[str, int]:
         """How many more parts from the spool each lane can take, by its hop's text."""
         return {str(hop): lane.room for hop, lane in self._lanes.items()}
+
+    def look_back(self, rooms: Mapping[str, int], leased: Iterable[StoredMessage]) -> None:
+        """Has each lane know whether more may wait for it, by what was leased with these rooms."""
+        taken = Counter(hop for message in leased for hop in message.hops())
+        for hop, lane in self._lanes.items():
+            name = str(hop)
+            lane.behind = taken[name] >= rooms.get(name, 1)
 
     def forget_idle(self, now: float) -> None:
         """Lets go of direct lanes that have had no mail for a while. now: monotonic seconds."""

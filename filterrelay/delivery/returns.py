@@ -51,7 +51,7 @@ class Returns:
 
     def message(self, flight: Flight) -> None:
         """A message of which nothing was taken yet."""
-        self._put(Settlement(flight.message.id, ()), flight)
+        self._put(Settlement(flight.message.id, (), owner=flight.message.owner), flight)
 
     def _waits(
         self, stored: StoredRecipient, part: Part, due: datetime, last_reply: str
@@ -65,7 +65,8 @@ class Returns:
 
     def _add(self, part: Part, recipients: "list[StoredRecipient] | tuple[()]") -> None:
         release = part.flight.settles()
-        settlement = Settlement(part.flight.message.id, tuple(recipients), release=release)
+        message = part.flight.message
+        settlement = Settlement(message.id, tuple(recipients), release=release, owner=message.owner)
         self._put(settlement, part.flight)
 
     def _put(self, settlement: Settlement, flight: Flight) -> None:

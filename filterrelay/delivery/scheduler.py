@@ -32,6 +32,7 @@ from filterrelay.spool.store import (
     StoredRecipient,
 )
 
+_ASIDE = timedelta(minutes=1)  # until a part comes again that isn't leased by its lane's room
 _LAST_WORDS = 0.25  # of the time to drain in: for giving back what was not finished
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
@@ -96,7 +97,6 @@ class Scheduler:
         self._leaving = asyncio.Event()  # nothing more is begun that isn't under way
         self._ending = False  # no sender goes on
         self._stopped = self._ended = False  # nothing more is leased; no lease is kept
-        self._behind = False  # the spool may have more for a lane that is full
         settler = Settler(spool, schedule, reports, clock, metrics, on_attempt=on_attempt)
         self._returns = Returns(spool, self.nudge, clock)
         self._bodies = Bodies(spool, memory, pace.memory_wait)
@@ -164,10 +164,11 @@ class Scheduler:
         batch = self._pace.batch
         if self._stopped or len(self._routing) >= batch:
             return False
-        due = await self._spool.lease(self._owner, now, until, batch, self._lanes.rooms())
+        rooms = self._lanes.rooms()
+        due = await self._spool.lease(self._owner, now, until, batch, rooms)
         for message in due:
             self._take(message, now, until)
-        self._behind = any(not lane.room for lane in self._lanes)
+        self._lanes.look_back(rooms, due)
         return len(due) >= batch
 
     def _take(self, message: StoredMessage, now: datetime, until: datetime) -> None:
@@ -274,7 +275,9 @@ class Scheduler:
             lane.parts += 1
             lane.spooled += not flight.fresh
             if full or self._leaving.is_set():
-                self._return(part, now)  # of a full lane's mail no more is leased than it has room
+                # Of a full lane's mail no more is leased than it has room, but for several hops'.
+                aside = full and len(flight.message.hops()) > 1
+                self._return(part, now + _ASIDE if aside else now)
             elif lane.put(part):
                 sender = Sender(lane)
                 lane.senders += 1
@@ -283,8 +286,11 @@ class Scheduler:
                 task.add_done_callback(self._senders.pop)
 
     def _is_full(self, lane: Lane, flight: Flight) -> bool:
-        """Whether what comes for the lane now has to wait on disk."""
-        if not flight.fresh:
+        """Whether what comes for the lane now has to wait on disk.
+
+        What waits for several hops was leased whatever room their lanes have, as fresh mail comes.
+        """
+        if not flight.fresh and len(flight.message.hops()) == 1:
             return not lane.room
         return len(lane.waiting) >= self._pace.backlog or len(self._flights) > self._pace.flights
 
@@ -296,21 +302,20 @@ class Scheduler:
                 await lane.sleep()
                 continue
             part = sender.part = lane.waiting.popleft()
-            part.flight.in_hand += 1
             try:
                 await self._sending.deliver(part)
             except Exception:  # noqa: BLE001  # the seam: one message's trouble stops no other
                 _log.exception("result_lost", message_id=part.flight.message.id)
             finally:
-                part.flight.in_hand -= 1
                 self._forget(part)
             sender.part = None
 
     def _forget(self, part: Part) -> None:
         """Lets go of a part, and of the message with its last one."""
         flight, lane = part.flight, part.lane
+        self._bodies.let_go(part)
         lane.let_go(part, self._clock.monotonic())
-        if not flight.fresh and self._behind and lane.spooled < lane.most_spooled // 2:
+        if not flight.fresh and lane.behind and lane.spooled < lane.most_spooled // 2:
             self.nudge()
         flight.parts -= 1
         if not flight.parts:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -12,6 +13,7 @@ import structlog
 from filterrelay.delivery.attempt import Tried, attempt
 from filterrelay.delivery.bodies import Bodies
 from filterrelay.delivery.lane import Flight, Part
+from filterrelay.delivery.rate import PATIENCE
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.returns import Returns
 from filterrelay.delivery.settle import Settler
@@ -68,15 +70,19 @@ class Sending:
     async def deliver(self, part: Part) -> None:
         """Has the part's recipients tried, or waits or gives up what stands against it."""
         flight, upstream = part.flight, part.lane.upstream
-        if self._clock.now() >= flight.until:
-            _log.warning("lease_lost", message_id=flight.message.id)
+        if self._has_lost(flight):
             return
-        outage = upstream.outage()
-        if outage is not None and not self._explains(outage, part):
-            if flight.fresh or not await self._outlast(outage):
+        outage = await upstream.admit(len(part.recipients))
+        while outage is not None and not self._explains(outage, part):
+            long = math.isinf(outage.age) and outage.left > PATIENCE
+            if flight.fresh or long or not await self._outlast(outage):
                 self._sit_out(outage, part)
                 return
-            outage = None
+            outage = await upstream.admit(len(part.recipients))
+        if self._has_lost(flight):  # its turn may have come late
+            if outage is None:
+                upstream.leave()
+            return
         began = self._clock.monotonic()
         try:
             tried = await self._tried(upstream, part, outage)
@@ -95,6 +101,9 @@ class Sending:
             _log.exception("delivery_failed", message_id=flight.message.id)
             reply = Reply(451, "4.3.0", f"The relay failed: {type(fault).__name__}")
             tried = _all(part, Sent([reply] * len(part.recipients), "", answered=False))
+        finally:
+            if outage is None:
+                upstream.leave()
         if tried is None:
             self._returns.untried(part, self._clock.now() + _DETOUR)
             return
@@ -108,6 +117,13 @@ class Sending:
             release=flight.settles(),
             reason=part.reason,
         )
+
+    def _has_lost(self, flight: Flight) -> bool:
+        """Whether the message may be another process's by now."""
+        if self._clock.now() < flight.until:
+            return False
+        _log.warning("lease_lost", message_id=flight.message.id)
+        return True
 
     async def _tried(
         self, upstream: UpstreamLike, part: Part, outage: Outage | None
@@ -172,9 +188,19 @@ class Sending:
     def _explains(self, outage: Outage, part: Part) -> bool:
         """Whether the failure counts as the part's own attempt: it came after the part did.
 
-        An older one doesn't: the next hop may be back, and the next attempt is far off.
+        An older one doesn't: the next hop may be back, and the next attempt is far off. One
+        that doesn't concern the part does only when its sender is to hear of it.
         """
+        if math.isinf(outage.age):
+            return self._is_late(part)
         return not outage.left or outage.age <= self._clock.monotonic() - part.since
+
+    def _is_late(self, part: Part) -> bool:
+        """Whether the part's time is up, or its sender should know of the delay and doesn't."""
+        now, queued_at = self._clock.now(), part.flight.message.queued_at
+        if self._schedule.next_attempt(now, 0, queued_at) is None:
+            return True
+        return self._schedule.warns(now, queued_at) and not all(r.warned for r in part.recipients)
 
     async def _outlast(self, outage: Outage) -> bool:
         """Waits until a host may be tried again; whether that came before the end of delivery."""

@@ -102,7 +102,9 @@ class Settler:
         if any(j.result != "delivered" or j.stored.recipient.notify for j in judged):
             recipients, more = await self._report(message, judged, now, body)
             events += more
-        await self.record(Settlement(message.id, tuple(recipients), tuple(events), release))
+        await self.record(
+            Settlement(message.id, tuple(recipients), tuple(events), release, message.owner)
+        )
 
     async def record(self, settlement: Settlement) -> None:
         """Has the spool keep the settlement, however long it takes; lost, it would be sent again.

@@ -1,9 +1,12 @@
 """A next hop: its hosts, its connections, and one transaction after another through them."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
+
+import structlog
 
 from filterrelay import settings
 from filterrelay.delivery.capabilities import Capabilities, mail_command, rcpt_command, refusal
@@ -12,14 +15,19 @@ from filterrelay.delivery.connect import Dialing, HostUnavailable
 from filterrelay.delivery.contact import NONE, Contact, Stage
 from filterrelay.delivery.conversation import Conversation, Peer
 from filterrelay.delivery.failover import Hosts, Unreachable
-from filterrelay.delivery.pool import Pool
-from filterrelay.delivery.rate import RateLimit
+from filterrelay.delivery.pool import Pool, Wear
+from filterrelay.delivery.rate import PATIENCE, Rates
+from filterrelay.delivery.slots import Slots
+from filterrelay.delivery.window import Rest, Window, are_throttling
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import Endpoint
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.reply import Reply
 from filterrelay.observe.metrics import Metrics
-from filterrelay.settings.rate import parse_rate
+
+_AT_THE_RATE = Reply(451, "4.4.5", "As much mail is under way there as is allowed in the time")
+
+_log: Any = structlog.get_logger("filterrelay.delivery")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +51,10 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A time in which no host of a next hop is tried, because all have failed.
+    """A time in which nothing is tried: all hosts have failed, or have asked for patience.
 
-    age: seconds since the last failure. left: seconds until one is tried again;
-    0 when waiting for it would be in vain.
+    age: seconds since the last failure, infinite when what waits here is not concerned.
+    left: seconds until there is another try; 0 when waiting for it would be in vain.
     """
 
     reply: Reply
@@ -75,8 +83,28 @@ class UpstreamLike(Protocol):
         """How many transactions it takes at once."""
         ...
 
+    @property
+    def recipients(self) -> int:
+        """How many recipients a transaction may have."""
+        ...
+
     def outage(self) -> Outage | None:
-        """Why no host is tried now; None when one is."""
+        """Why nothing is tried now; None when it is."""
+        ...
+
+    def room(self) -> int | None:
+        """How many messages it may take within the next seconds; None when any number."""
+        ...
+
+    async def admit(self, recipients: int) -> Outage | None:
+        """Waits until a message to so many recipients may be sent; then `leave` must follow.
+
+        An outage when that isn't soon: nothing is to be sent, nor left, then.
+        """
+        ...
+
+    def leave(self) -> None:
+        """What was admitted has been sent, or won't be."""
         ...
 
     async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
@@ -95,9 +123,8 @@ class Upstream:
     """A next hop over SMTP.
 
     config: its limits and its name for the metrics. hosts: in groups of equal preference,
-    best first. dialing: how they are spoken to; several next hops may share it. processes:
-    how many share the rate, a part for each. offered: what the host that was spoken to
-    last can do, None before.
+    best first. dialing: how they are spoken to; several next hops may share it, the rates,
+    and the slots. offered: what the host that was spoken to last can do, None before.
     """
 
     def __init__(
@@ -106,28 +133,67 @@ class Upstream:
         hosts: Sequence[Sequence[Endpoint]],
         dialing: Dialing,
         metrics: Metrics,
-        processes: int = 1,
+        rates: Rates | None = None,
+        slots: Slots | None = None,
     ) -> None:
         self.connections = config.connections
-        self._is_final = config.protocol == "lmtp"
+        self.recipients = config.recipients
         self.offered: Capabilities | None = None
-        self._rate = RateLimit(parse_rate(config.rate) / processes) if config.rate else None
+        self._is_final = config.protocol == "lmtp"
+        self._name = config.name
+        self._rates = rates or Rates()
+        self._window = Window(config.connections, self._note_rest)
         self._host_count = sum(map(len, hosts))
         self._hosts = Hosts(config.name, hosts, dialing)
         self._pool = Pool(
-            config.connections,
+            Wear(
+                config.connections,
+                config.connection_messages,
+                config.connection_age.total_seconds(),
+            ),
             self._hosts.open,
             lambda kept: self._hosts.better_than(kept.peer.rank),
             lambda state: metrics.pool.labels(config.name, state),
+            slots,
         )
 
     def outage(self) -> Outage | None:
-        """Why no host is tried now; None when one is."""
+        """Why nothing is tried now; None when it is."""
         down = self._hosts.outage()
-        if down is None:
+        if down is not None:
+            unavailable, age, left = down
+            return Outage(unavailable.reply, unavailable.host, unavailable.answered, age, left)
+        resting = self._window.rest()
+        if resting is None:
             return None
-        unavailable, age, left = down
-        return Outage(unavailable.reply, unavailable.host, unavailable.answered, age, left)
+        rest, left = resting
+        return Outage(rest.reply, rest.host, answered=True, age=math.inf, left=left)
+
+    def room(self) -> int | None:
+        """How many messages it may take within the next seconds; None when any number."""
+        resting = self._window.rest()
+        if resting is not None and resting[1] > PATIENCE:
+            return 0
+        return self._rates.room(_now())
+
+    async def admit(self, recipients: int) -> Outage | None:
+        """Waits for a place among the transactions at once, and for its turn by the rates."""
+        while (outage := self.outage()) is None:
+            if not await self._window.enter():
+                continue
+            try:
+                outage = self.outage() or await in_turn(self._rates, self.recipients, recipients)
+            except BaseException:
+                self._window.leave()
+                raise
+            if outage is not None:
+                self._window.leave()
+            return outage
+        return outage
+
+    def leave(self) -> None:
+        """Gives the place back."""
+        self._window.leave()
 
     def close(self) -> None:
         """Says goodbye on idle connections; busy ones are closed after their transaction."""
@@ -139,22 +205,29 @@ class Upstream:
         A kept connection that turns out to be closed is no failure: the
         transaction is repeated at once on a fresh one. Raises SevenBitsOnly.
         """
-        if self._rate is not None:
-            await self._rate.wait()
-        fresh = False
+        fresh = kept = False
         hosts_left = self._host_count
         watch = _Watch()
         while True:
+            began = _now()
             try:
-                conversation = await self._pool.acquire(fresh=fresh)
+                conversation = await self._pool.acquire(fresh=fresh, kept=kept)
             except Unreachable as unreachable:
-                contact = watch.seen(None, unreachable.last.stage)
-                return replace(_unavailable(unreachable.last, len(recipients)), contact=contact)
+                last = unreachable.last
+                if unreachable.crowded and not kept:
+                    self._window.halve(began)
+                    fresh, kept = False, True
+                    continue
+                if last.answered and last.stage is Stage.GREETING:
+                    self._window.throttled(last.reply, last.host, began)
+                contact = watch.seen(None, last.stage)
+                return replace(_unavailable(last, len(recipients)), contact=contact)
             watch.connected(conversation)
             try:
+                began = _now()
                 sent = await self._transaction(conversation, envelope, recipients, body)
                 failed = conversation.refused if sent.answered else Stage.OFFER
-                return replace(sent, contact=watch.seen(conversation, failed))
+                return self._noted(sent, began, watch.seen(conversation, failed))
             except ConversationLost as lost:
                 reused = conversation.transactions > 1
                 if not reused:
@@ -162,12 +235,28 @@ class Upstream:
                     if not lost.heard:
                         self._hosts.failed(conversation.peer.rank, _no_service(conversation, lost))
                 if lost.after_dot or (lost.heard and not reused) or not hosts_left:
-                    contact = watch.seen(conversation, lost.stage)
                     sent = _lost(conversation.peer, lost, len(recipients))
-                    return replace(sent, contact=contact)
-                fresh = True
+                    return self._noted(sent, began, watch.seen(conversation, lost.stage))
+                fresh, kept = True, False
             finally:
                 self._pool.release(conversation)
+
+    def _noted(self, sent: Sent, began: float, contact: Contact) -> Sent:
+        """The same with its contact; the window learns from what was answered, if it was."""
+        if sent.answered and are_throttling(sent.replies):
+            self._window.throttled(sent.replies[0], sent.host, began)
+        elif sent.answered:
+            self._window.answered(began)
+        return replace(sent, contact=contact)
+
+    def _note_rest(self, rest: Rest, seconds: float) -> None:
+        _log.warning(
+            "hop_rests",
+            upstream=self._name,
+            host=rest.host,
+            reply=str(rest.reply),
+            pause=seconds,
+        )
 
     async def _transaction(
         self,
@@ -220,6 +309,24 @@ class _Watch:
         )
 
 
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def in_turn(rates: Rates, batch: int, recipients: int) -> Outage | None:
+    """Takes a place in the rates and waits for its turn; an outage when that isn't soon.
+
+    batch: recipients of one transaction.
+    """
+    now = _now()
+    if (delay := rates.delay(now)) > PATIENCE:
+        return Outage(_AT_THE_RATE, "", answered=False, age=math.inf, left=delay)
+    pause = rates.claim(now, -(-recipients // batch), recipients)
+    if pause:
+        await asyncio.sleep(pause)
+    return None
+
+
 def _unavailable(unavailable: HostUnavailable, recipients: int) -> Sent:
     replies = [unavailable.reply] * recipients
     return Sent(replies, unavailable.host, answered=unavailable.answered)
@@ -240,11 +347,22 @@ def _no_service(conversation: Conversation, lost: ConversationLost) -> HostUnava
 class Nowhere:
     """The next hop of mail that is answered without an attempt."""
 
-    connections = 1
+    connections = recipients = 1
 
     def outage(self) -> Outage | None:
         """Never one."""
         return None
+
+    def room(self) -> int | None:
+        """Always."""
+        return None
+
+    async def admit(self, recipients: int) -> Outage | None:
+        """At once."""
+        return None
+
+    def leave(self) -> None:
+        """Nothing was taken."""
 
     async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
         """Never called: what is here has its answer."""

@@ -88,6 +88,7 @@ class Settling:
     recipients: list[Row]
     ended_below: int
     release: bool
+    owner: str
     events: list[Row]
 
     @classmethod
@@ -103,6 +104,7 @@ class Settling:
             [codec.settled_row(settlement.message_id, stored) for stored in recipients],
             len(recipients) if whole else 0,
             settlement.release,
+            settlement.owner,
             codec.event_rows(settlement.events),
         )
 
@@ -111,7 +113,8 @@ class Settling:
         connection.executemany(SQL["settle_recipient"], self.recipients)
         if not connection.execute(SQL["delete_if_ended"], {"id": self.message_id}).rowcount:
             connection.execute(
-                SQL["settle_message"], {"id": self.message_id, "release": self.release}
+                SQL["settle_message"],
+                {"id": self.message_id, "release": self.release, "owner": self.owner},
             )
 
 

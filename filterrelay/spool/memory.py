@@ -37,6 +37,7 @@ class MemorySpool:
         self._messages: dict[str, StoredMessage] = {}
         self._bodies: dict[str, bytes] = {}
         self._events: list[Event] = []
+        self._last_turn = ""  # the hop whose mail was leased last
 
     async def open(self) -> None:
         """Is ready at once."""
@@ -64,28 +65,25 @@ class MemorySpool:
         rooms: Mapping[str, int] | None = None,
     ) -> list[StoredMessage]:
         """Takes due messages, earliest first, so many of each next hop's."""
-        due = [
-            (wake, message)
-            for message in self._messages.values()
-            if message.state is State.QUEUED
-            and (wake := _wake(message)) is not None
-            and wake <= now
-        ]
-        due.sort(key=lambda pair: pair[0])
-        left: defaultdict[str, int] = defaultdict(lambda: limit, rooms or {})
-        leased = []
-        for _, message in due:
-            hop = _hop(message)
-            if left[hop] > 0:
-                left[hop] -= 1
-                leased.append(replace(message, lease=Lease(owner, until)))
+        waiting: defaultdict[str, list[tuple[datetime, str]]] = defaultdict(list)
+        for message in self._messages.values():
+            wake = _wake(message)
+            if message.state is State.QUEUED and wake is not None and wake <= now:
+                waiting[_hop(message)].append((wake, message.id))
+        due: list[tuple[datetime, str]] = []
+        for hop in sorted(waiting, key=lambda hop: (hop <= self._last_turn, hop)):
+            room = min((rooms or {}).get(hop, limit), limit - len(due))
+            due += sorted(waiting[hop])[: max(0, room)]
+            if room > 0:
+                self._last_turn = hop
+        leased = [replace(self._messages[id_], lease=Lease(owner, until)) for _, id_ in sorted(due)]
         self._messages.update((message.id, message) for message in leased)
         return leased
 
     async def renew(self, owner: str, ids: Sequence[str], until: datetime) -> None:
         """Prolongs leases that owner still holds."""
         for message in self._those(ids, *State):
-            if message.lease and message.lease.owner == owner:
+            if message.owner == owner:
                 self._messages[message.id] = replace(message, lease=Lease(owner, until))
 
     async def recover(self, now: datetime, alive: Sequence[str]) -> int:
@@ -97,7 +95,7 @@ class MemorySpool:
         orphaned = [
             message
             for message in self._messages.values()
-            if message.lease and message.lease.owner not in alive
+            if message.lease and message.owner not in alive
         ]
         for message in orphaned:
             self._messages[message.id] = replace(_each_pending(message, hastened), lease=None)
@@ -146,7 +144,7 @@ class MemorySpool:
             return result
 
         message = _each_pending(message, settled)
-        if settlement.release:
+        if settlement.release and settlement.owner in ("", message.owner):
             message = replace(message, lease=None)
         if message.pending():
             self._messages[message.id] = message
@@ -327,8 +325,9 @@ def _usual_words(messages: Sequence[StoredMessage]) -> str:
 
 
 def _hop(message: StoredMessage) -> str:
-    """The upstream that it waits for: that of the recipient due first."""
-    return min(message.pending(), key=lambda stored: stored.next_attempt or _AT_ONCE).upstream
+    """The one that it waits for, if it is only one."""
+    hops = message.hops()
+    return next(iter(hops)) if len(hops) == 1 else ""
 
 
 def _wake(message: StoredMessage) -> datetime | None:

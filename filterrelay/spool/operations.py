@@ -32,25 +32,29 @@ def read_messages(connection: Connection, ids: Sequence[str]) -> tuple[list[Row]
 
 @dataclass(frozen=True, slots=True)
 class Leasing:
-    """Takes due messages: of each hop as many as rooms says, or else limit."""
+    """Takes due messages, limit in all: of each of the hops in turn as many as rooms says."""
 
     owner: str
     now: int
     until: int
     limit: int
+    hops: Sequence[str]
     rooms: Mapping[str, int] = field(default_factory=dict)
 
-    def make(self, connection: Connection) -> tuple[list[Row], list[Row]]:
-        """Returns the messages' and the recipients' rows."""
+    def make(self, connection: Connection) -> tuple[list[Row], list[Row], str]:
+        """Returns the messages' and the recipients' rows, and whose turn was the last."""
         due: list[Row] = []
-        for (hop,) in connection.execute(SQL["hops"]).fetchall():
-            room = max(0, self.rooms.get(hop, self.limit))
-            due += connection.execute(SQL["due"], (hop, self.now, room))
+        last = ""
+        for last in self.hops:
+            room = min(self.rooms.get(last, self.limit), self.limit - len(due))
+            due += connection.execute(SQL["due"], (last, self.now, room))
+            if len(due) >= self.limit:
+                break
         ids = [id_ for _, id_ in sorted(due)]
         if not ids:
-            return [], []
+            return [], [], last
         connection.execute(SQL["lease"], (self.owner, self.until, json_list(ids)))
-        return read_messages(connection, ids)
+        return *read_messages(connection, ids), last
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,7 @@ class Beginning:
             "indexes": self.indexes,
             "next": self.next_attempt,
             "release": False,
+            "owner": "",
         }
         connection.execute(SQL["begin_attempt"], parameters)
         connection.execute(SQL["settle_message"], parameters)

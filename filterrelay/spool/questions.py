@@ -1,10 +1,11 @@
 """What the readers look up: listings, bodies, traces and the depth."""
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from operator import attrgetter
 from sqlite3 import Connection
 
@@ -33,6 +34,25 @@ def state(message_id: str, connection: Connection) -> State:
     if row is None:
         raise NoSuchMessage(message_id)
     return State(row[0])
+
+
+def due_hops(
+    now: int, after: str, limit: int, rooms: Mapping[str, int], connection: Connection
+) -> list[str]:
+    """Hops whose mail is due and has room, so many at most.
+
+    First those that follow the one called after in their order, then from the beginning.
+    """
+    following = _due_hops(connection, now, after)
+    from_the_start = takewhile(after.__ge__, _due_hops(connection, now, ""))
+    turns = chain((hop for hop in following if hop != after), from_the_start)
+    return list(islice((hop for hop in turns if rooms.get(hop, limit) > 0), limit))
+
+
+def _due_hops(connection: Connection, now: int, first: str) -> Iterator[str]:
+    with closing(connection.execute(SQL["due_hops"], {"first": first, "now": now})) as rows:
+        for (hop,) in rows:
+            yield hop
 
 
 def body(message_id: str, connection: Connection) -> tuple[bytes | None, str | None]:

@@ -71,6 +71,7 @@ class SqliteSpool:
         self._lookups = Reader(path, "spool-lookups")
         self._listings = Reader(path, "spool-listings")
         self._writer = Writer(path, clock, metrics, self._forget_files)
+        self._last_turn = ""  # the hop whose mail was leased last
 
     async def open(self) -> None:
         """Makes file and schema ready and starts the writer."""
@@ -119,10 +120,14 @@ class SqliteSpool:
         rooms: Mapping[str, int] | None = None,
     ) -> list[StoredMessage]:
         """Takes due messages, earliest first, so many of each next hop's."""
-        leasing = operations.Leasing(
-            owner, codec.microseconds(now), codec.microseconds(until), limit, rooms or {}
+        due, rooms = codec.microseconds(now), rooms or {}
+        # With many hops the look takes long, so it is the readers' work.
+        hops = await self._lookups.ask(
+            partial(questions.due_hops, due, self._last_turn, limit, rooms)
         )
-        taken = codec.stored_messages(*await self._writer.submit(leasing))
+        leasing = operations.Leasing(owner, due, codec.microseconds(until), limit, hops, rooms)
+        messages, recipients, self._last_turn = await self._writer.submit(leasing)
+        taken = codec.stored_messages(messages, recipients)
         unreadable = [message for message in taken if message.state is not State.QUEUED]
         if unreadable:
             await self._set_aside(unreadable, now)

@@ -149,9 +149,18 @@ class StoredMessage:
         """Since when it is to be delivered: from there on patience with the next hop counts."""
         return self.released or self.received
 
+    @property
+    def owner(self) -> str:
+        """Who has it under lease, or empty."""
+        return self.lease.owner if self.lease else ""
+
     def pending(self) -> tuple[StoredRecipient, ...]:
         """The recipients that have not ended."""
         return tuple(r for r in self.recipients if r.state is RecipientState.QUEUED)
+
+    def hops(self) -> frozenset[str]:
+        """Those that it waits for; an empty one for recipients that never waited for any."""
+        return frozenset(stored.upstream for stored in self.pending())
 
 
 def recipients_due(envelope: Envelope, at: datetime) -> tuple[StoredRecipient, ...]:
@@ -184,13 +193,15 @@ class Settlement:
 
     recipients: their new state; delivered and bounced ones have ended, queued
     ones carry next_attempt. release: whether the lease ends now (it does when
-    no recipient is left to try at once).
+    no recipient is left to try at once). owner: whose lease that is; another's, who has
+    taken over since, goes on. Empty for anybody's.
     """
 
     message_id: str
     recipients: tuple[StoredRecipient, ...]
     events: tuple[Event, ...] = ()
     release: bool = True
+    owner: str = ""
 
 
 def hop_of(redirect: str) -> str:
@@ -258,12 +269,13 @@ class Spool(Protocol):
         limit: int,
         rooms: Mapping[str, int] | None = None,
     ) -> list[StoredMessage]:
-        """Takes due messages, earliest first, for owner until then.
+        """Takes due messages for owner until then, limit in all, of each hop the earliest first.
 
-        rooms: how many at most of those that wait for a hop, by its text; of all
-        that wait for another one, and of those that never waited for any, `limit`. So a
-        long queue for one next hop neither hides another's mail nor has to be read. A
-        message waits for the upstream of that recipient who is due first.
+        rooms: how many at most of those that wait for a hop, by its text; of those that
+        wait for another one, or for none, `limit`. So a long queue for one next hop
+        neither hides another's mail nor has to be read. Where not all can be taken, each
+        hop has its turn, whatever waits for the others. A message waits for a hop when
+        all its recipients do who have not ended.
         """
         ...
 

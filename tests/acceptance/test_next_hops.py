@@ -164,3 +164,44 @@ async def test_postfix_refuses_a_chunk_and_takes_the_next_message(
         upstream.close()
         said = re.compile(r" mail=3 rcpt=3 bdat=\S+ rset=1 quit=1 ")
         await asyncio.to_thread(wait_until, lambda: said.search(postfix.log()), said.pattern)
+
+
+async def shaped(upstream: UpstreamLike, count: int) -> list[str]:
+    """So many messages at once, as the scheduler sends them; their codes, `waits` if not tried."""
+
+    async def one() -> str:
+        if await upstream.admit(1) is not None:
+            return "waits"
+        try:
+            return code(await send(upstream, "bob@office.example"))
+        finally:
+            upstream.leave()
+
+    return await asyncio.gather(*(one() for _ in range(count)))
+
+
+async def test_postfix_that_allows_two_connections_gets_all_mail_over_two(hop: Hop) -> None:
+    """Its 421 to the third one costs no message anything."""
+    service = {"smtpd_client_connection_count_limit": "2"}
+    with run_postfix({"strict": service}, {"relay_transport": "discard:"}) as postfix:
+        upstream = hop(postfix.ports["strict"])
+        assert await shaped(upstream, 40) == ["250 2.0.0"] * 40
+        assert upstream.outage() is None
+        upstream.close()
+        refused = "Connection concurrency limit exceeded"
+        await asyncio.to_thread(wait_until, lambda: refused in postfix.log(), refused)
+
+
+async def test_postfix_that_has_too_much_mail_is_left_alone(hop: Hop) -> None:
+    """After its first refusals nothing more is tried; what waits isn't touched."""
+    service = {"smtpd_client_message_rate_limit": "10"}
+    with run_postfix({"strict": service}, {"relay_transport": "discard:"}) as postfix:
+        upstream = hop(postfix.ports["strict"])
+        said = await shaped(upstream, 60)
+        outage = upstream.outage()
+        upstream.close()
+    assert said.count("250 2.0.0") == 10
+    assert 3 <= said.count("450 4.7.1") <= 20
+    assert said.count("waits") >= 30
+    assert outage is not None
+    assert "too much mail" in outage.reply.text

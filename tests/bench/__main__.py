@@ -16,7 +16,7 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
-from tests.bench import measure, report, targets
+from tests.bench import hanging, measure, report, targets
 from tests.bench.errors import BenchError
 from tests.bench.load import LoadProcess
 from tests.bench.proof import prove
@@ -35,6 +35,8 @@ class Options:
     """What the command line asked for."""
 
     works: list[Work]
+    hanging: bool  # whether destinations that hang are a work, too
+    scale: float
     relays: list[str]
     rounds: int
     json: Path
@@ -133,7 +135,9 @@ class Bench:
 def _options(arguments: list[str]) -> Options:
     parser = argparse.ArgumentParser(prog="tests.bench", description=__doc__)
     parser.add_argument(
-        "--works", default=",".join(WORKS), help="which works, by comma (default: %(default)s)"
+        "--works",
+        default=",".join((*WORKS, hanging.NAME)),
+        help="which works, by comma (default: %(default)s)",
     )
     parser.add_argument(
         "--relays", default=",".join(RELAYS), help="which relays, by comma (default: %(default)s)"
@@ -149,12 +153,14 @@ def _options(arguments: list[str]) -> Options:
     parser.add_argument("--strict", action="store_true", help="exit 1 if a target is not met")
     given = parser.parse_args(arguments)
     works, relays = given.works.split(","), given.relays.split(",")
-    for names, known in ((works, WORKS), (relays, RELAYS)):
+    for names, known in ((works, [*WORKS, hanging.NAME]), (relays, [*RELAYS])):
         if unknown := [name for name in names if name not in known]:
             parser.error(f"{unknown[0]!r} is none of {', '.join(known)}")
     scale = given.scale * (_QUICK if given.quick else 1.0)
     return Options(
-        works=[WORKS[name].scaled(scale) for name in works],
+        works=[WORKS[name].scaled(scale) for name in works if name in WORKS],
+        hanging=hanging.NAME in works,
+        scale=scale,
         relays=relays,
         rounds=1 if given.quick else given.rounds,
         json=given.json,
@@ -184,8 +190,12 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="filterrelay-bench-", dir="/var/tmp"))
     directory.chmod(0o755)
     bench = Bench(options, console)
+    rates = hanging.Rates()
     try:
-        uvloop.run(bench.run(directory))
+        if options.works:
+            uvloop.run(bench.run(directory))
+        if options.hanging:
+            rates = uvloop.run(hanging.run(directory, options.rounds, options.scale, console))
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
     finally:
@@ -195,6 +205,8 @@ def main() -> int:
             shutil.rmtree(directory, ignore_errors=True)
     works = [work.name for work in options.works]
     judged = targets.judge(bench.results, works)
+    if options.hanging:
+        judged.append(rates.target())
     report.print_results(console, bench.results, works, options.relays)
     report.print_targets(console, judged)
     for failure in bench.results.failures:

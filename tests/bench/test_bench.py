@@ -15,6 +15,7 @@ import pytest
 from tests.bench import site, stubdns
 from tests.bench.account import Account, TreeAccount, open_account, proportional_memory
 from tests.bench.client import Client, Refused
+from tests.bench.hanging import Rates
 from tests.bench.measure import Sample
 from tests.bench.messages import build_pool
 from tests.bench.results import Results
@@ -131,3 +132,10 @@ def test_what_is_not_met_is_said(tmp_path: Path) -> None:
     assert met[f"{KEPT.title}: CPU of Postfix+OpenDKIM's"] is False
     results.write_json(tmp_path / "bench.json", {"started": time.time()})
     assert '"cpu_seconds_per_1000": 7.0' in (tmp_path / "bench.json").read_text()
+
+
+def test_rates_are_compared_round_by_round() -> None:
+    """What else the machine does in one round says nothing of the others."""
+    assert Rates().target().met is None
+    assert Rates([400.0, 100.0, 300.0], [390.0, 99.0, 150.0]).target().measured == "0.97"
+    assert Rates([100.0], [94.0]).target().met is False

@@ -46,7 +46,8 @@ class FakeHop:
     """A next hop that notes what it is asked.
 
     answer: for the recipient at that place of a transaction. gate: while it is
-    clear, transactions wait. outages: what `outage` says, one after the other.
+    clear, transactions wait. outages: what `outage` says, one after the other. may: what
+    `room` says.
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class FakeHop:
         self.connections = 2
         self.dsn = self.final = False
         self.contact = Contact()
+        self.recipients = 100
+        self.may: int | None = None
         self.outages: list[Outage | None] = []
         self.gate = asyncio.Event()
         self.gate.set()
@@ -70,6 +73,17 @@ class FakeHop:
         if len(self.outages) > 1:
             return self.outages.pop(0)
         return self.outages[0] if self.outages else None
+
+    def room(self) -> int | None:
+        """As it was told."""
+        return self.may
+
+    async def admit(self, recipients: int) -> Outage | None:
+        """At once, but for an outage."""
+        return self.outage()
+
+    def leave(self) -> None:
+        """Takes no note."""
 
     async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
         """Answers, once the gate is open."""

@@ -1,9 +1,12 @@
 """The bytes in memory, and which of them are given up."""
 
+import asyncio
+
 import pytest
 
 from filterrelay.delivery.bodies import Bodies
 from filterrelay.delivery.lane import Flight, Lane, Part
+from filterrelay.delivery.memory import Commons
 from filterrelay.observe.budget import MemoryBudget
 from filterrelay.plugin.testing import FakeClock
 from filterrelay.spool.memory import MemorySpool
@@ -33,7 +36,17 @@ def bodies(spool: MemorySpool, memory: MemoryBudget) -> Bodies:
 @pytest.fixture
 def lane() -> Lane:
     """One that may hold two bodies, and one beyond."""
-    return Lane(FakeHop(), 10, 2 * len(BODY))
+    return a_lane()
+
+
+def a_lane(commons: Commons | None = None) -> Lane:
+    """One of those that share this, 18 bodies if nothing else is said."""
+    return Lane(FakeHop(), 10, commons or Commons(18 * len(BODY)))
+
+
+def a_part(flight: Flight, lane: Lane) -> Part:
+    """All of the message, in the lane."""
+    return Part(flight, lane, TO_PROVIDER, (), 0.0)
 
 
 async def a_flight(spool: MemorySpool, memory: MemoryBudget, id_: str) -> Flight:
@@ -55,7 +68,7 @@ async def test_what_waits_last_is_given_up_first_and_read_again(
     bodies.relieve(1)
     assert (first.body, last.body) == (BODY, None)
     assert memory.used == len(BODY)
-    assert await bodies.of(Part(last, lane, TO_PROVIDER, (), 0.0)) == BODY
+    assert await bodies.of(a_part(last, lane)) == BODY
     assert memory.used == 2 * len(BODY)
 
 
@@ -65,9 +78,13 @@ async def test_what_is_being_sent_is_kept(
     """A sender needs the bytes in its hand until the end."""
     flight = await a_flight(spool, memory, "ID")
     bodies.keep(flight, lane)
-    flight.in_hand = 1
+    part = a_part(flight, lane)
+    await bodies.of(part)
     bodies.relieve(10_000)
     assert flight.body == BODY
+    bodies.let_go(part)
+    bodies.relieve(10_000)
+    assert (memory.used, lane.memory.used) == (0, 0)
 
 
 async def test_a_message_that_must_wait_for_memory_asks_for_what_others_can_spare(
@@ -89,11 +106,10 @@ async def test_one_next_hop_holds_no_more_than_its_share(
     flights = [await a_flight(spool, memory, f"ID{number}") for number in range(4)]
     for flight in flights:
         bodies.keep(flight, lane)
-        flight.in_hand = 1
     assert [flight.body for flight in flights] == [BODY, BODY, BODY, None]
-    assert await bodies.of(Part(flights[3], lane, TO_PROVIDER, (), 0.0)) is None
+    assert await bodies.of(a_part(flights[3], lane)) is None
     bodies.drop(flights[0])
-    assert await bodies.of(Part(flights[3], lane, TO_PROVIDER, (), 0.0)) == BODY
+    assert await bodies.of(a_part(flights[3], lane)) == BODY
 
 
 async def test_without_memory_there_is_no_body(
@@ -104,7 +120,7 @@ async def test_without_memory_there_is_no_body(
     bodies.drop(flight)
     for _ in range(2):
         await memory.reservation().grow(memory.total, 0)
-    assert await bodies.of(Part(flight, lane, TO_PROVIDER, (), 0.0)) is None
+    assert await bodies.of(a_part(flight, lane)) is None
     assert memory.used == 2 * memory.total
 
 
@@ -121,3 +137,37 @@ async def test_what_is_made_of_a_body_counts_until_that_is_dropped(
     bodies.drop(other)
     bodies.drop(flight)
     assert memory.used == 0
+
+
+async def test_a_next_hop_that_hangs_holds_up_no_other_part_of_the_message(
+    spool: MemorySpool, lane: Lane
+) -> None:
+    """Its part waits for its own lane's memory; the other one reads the body and goes."""
+    bodies = Bodies(spool, MemoryBudget(100 * len(BODY)), wait=60)
+    hanging = lane
+    for number in range(3):
+        flight = await a_flight(spool, MemoryBudget(1000), f"HUNG{number}")
+        assert await bodies.of(a_part(flight, hanging)) == BODY
+    flight = await a_flight(spool, MemoryBudget(1000), "BOTH")
+    flight.body = None
+    slow = asyncio.ensure_future(bodies.of(a_part(flight, hanging)))
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(bodies.of(a_part(flight, a_lane())), 1) == BODY
+    assert not slow.done()
+    slow.cancel()
+    await asyncio.wait([slow])
+    assert flight.in_hand == 1
+
+
+async def test_fresh_mail_is_counted_once(
+    bodies: Bodies, spool: MemorySpool, memory: MemoryBudget, lane: Lane
+) -> None:
+    """What its lane gave while it waited is what its sender has."""
+    flight = await a_flight(spool, memory, "ID")
+    bodies.keep(flight, lane)
+    part = a_part(flight, lane)
+    await bodies.of(part)
+    assert lane.memory.used == len(BODY)
+    bodies.let_go(part)
+    bodies.drop(flight)
+    assert (lane.memory.used, memory.used) == (0, 0)

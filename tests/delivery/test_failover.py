@@ -1,5 +1,6 @@
 """Hosts in order, and what a failed one costs."""
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -8,7 +9,7 @@ from filterrelay.delivery.failover import Hosts
 from filterrelay.delivery.hops import dialing_of
 from filterrelay.mail.endpoint import parse_endpoint
 
-from .far_side import FarSide, Opener, codes, far_side, send, upstream_settings
+from .far_side import Act, Answer, FarSide, Opener, codes, far_side, send, upstream_settings
 
 
 async def test_a_greeting_of_554_is_no_bounce(open_upstream: Opener) -> None:
@@ -83,3 +84,85 @@ async def test_a_connection_gives_way_to_a_host_of_better_preference_alone() -> 
         assert hosts_of([first], [second, backup]).better_than(2)
         for conversation in conversations:
             conversation.abort("done")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        {"GREETING": "421 4.3.2 Too busy"},
+        {"GREETING": "554 5.3.2 No mail here"},
+        {"GREETING": Act.DROP},
+        {"GREETING": Act.HANG},
+        {"EHLO": "450 4.3.2 Not now"},
+        {"EHLO": "421 4.3.2 Not now"},
+        {"EHLO": "451 4.3.0 Broken", "HELO": "451 4.3.0 Broken"},
+        {"EHLO": Act.DROP},
+    ],
+    ids=str,
+)
+async def test_a_host_that_takes_nothing_now_is_no_reason_to_wait(
+    open_upstream: Opener, answers: dict[str, Answer | list[Answer]]
+) -> None:
+    """Whatever goes wrong before the message, the next host gets it at once."""
+    async with far_side(answers=answers) as side, far_side() as other:
+        sent = await send(open_upstream(upstream_settings(side, other)))
+        assert (codes(sent), sent.host) == (["250 2.0.0"], other.host)
+        assert side.connections == 1
+
+
+async def test_one_connection_finds_out_whether_a_dead_host_is_back(
+    open_upstream: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It isn't hammered by all that wait; they go when it has answered."""
+    monkeypatch.setattr("filterrelay.delivery.failover.FIRST_PAUSE", 0.0)
+    async with far_side(answers={"GREETING": ["421 4.3.2 Down", Act.HANG]}) as side:
+        upstream = open_upstream(upstream_settings(side))
+        await send(upstream)
+        side.connections = 0
+        results = asyncio.gather(*(send(upstream) for _ in range(10)))
+        await side.hung.wait()
+        await asyncio.sleep(0.05)
+        assert side.connections == 1
+        side.answers.clear()
+        side.hang_up()
+        assert {code for sent in await results for code in codes(sent)} <= {
+            "250 2.0.0",
+            "451 4.4.2",
+        }
+        assert codes(await send(upstream)) == ["250 2.0.0"]
+
+
+async def test_others_pass_a_host_that_is_being_tried_again(
+    open_upstream: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With another host there, nobody but the one that tries waits for the answer."""
+    monkeypatch.setattr("filterrelay.delivery.failover.FIRST_PAUSE", 0.0)
+    down: dict[str, Answer | list[Answer]] = {"GREETING": ["421 4.3.2 Down", Act.HANG]}
+    async with far_side(answers=down) as first, far_side() as second:
+        upstream = open_upstream(upstream_settings(first, second, timeout="2s"))
+        assert (await send(upstream)).host == second.host
+        probing = asyncio.ensure_future(send(upstream))
+        await first.hung.wait()
+        for _ in range(5):
+            assert (await send(upstream)).host == second.host
+        assert not probing.done()
+        assert first.connections == 2
+        first.hang_up()
+        assert (await probing).host == second.host
+
+
+async def test_a_host_that_is_full_is_not_down(open_upstream: Opener) -> None:
+    """It refuses one more connection while it serves another: who is refused waits for that."""
+    async with far_side(answers={".": Act.HANG}) as side:
+        upstream = open_upstream(upstream_settings(side, timeout="5s"))
+        first = asyncio.ensure_future(send(upstream))
+        await side.hung.wait()
+        side.answers["GREETING"] = "421 4.7.0 Too many connections"
+        second = asyncio.ensure_future(send(upstream))
+        await asyncio.sleep(0.1)
+        assert (side.connections, second.done()) == (2, False)
+        assert upstream.outage() is None
+        side.answers.clear()
+        side.hang_up()
+        assert codes(await first) == ["451 4.4.2"]
+        assert codes(await second) == ["250 2.0.0"]

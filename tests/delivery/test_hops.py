@@ -6,19 +6,28 @@ from filterrelay.delivery.hops import BadUpstream, Hops, dialing_of, direct_upst
 from filterrelay.delivery.route import Way
 from filterrelay.delivery.site import Site
 from filterrelay.delivery.tls_session import TlsSession
+from filterrelay.mail.address import AddressPattern
 from filterrelay.mail.hop import Hop
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.testing import FakeResolver
-from filterrelay.settings import RouteRule, Upstream
+from filterrelay.settings import Destination, RouteRule, Upstream
 
 from .far_side import LOOPBACK, far_side, send, upstream_settings
 
 PROVIDER = Upstream(name="provider", hosts=("127.0.0.1:1",), tls="none")
 
 
-def hops(*upstreams: Upstream, routes: tuple[RouteRule, ...] = ()) -> Hops:
+def hops(
+    *upstreams: Upstream,
+    routes: tuple[RouteRule, ...] = (),
+    destinations: tuple[Destination, ...] = (),
+) -> Hops:
     """The next hops of a file with these upstreams."""
-    return Hops(upstreams, routes, "relay.office.example", Metrics(), resolver=FakeResolver())
+    return Hops(
+        *(upstreams, routes, "relay.office.example", Metrics()),
+        resolver=FakeResolver(),
+        destinations=destinations,
+    )
 
 
 async def test_all_mail_for_an_upstream_shares_its_connections() -> None:
@@ -118,3 +127,44 @@ def test_requiretls_needs_servers_whose_names_are_proved(
     hosts = () if protocol == "mx" else ("127.0.0.1:1",)
     config = Upstream.model_validate({"name": "x", "protocol": protocol, "hosts": hosts})
     assert dialing_of(config, "relay.example", tls, FakeResolver()).proved is proved
+
+
+GOOGLE = Destination(
+    name="google",
+    domains=(AddressPattern("gmail.example"),),
+    connections=2,
+    rate="1/m",
+    recipients=10,
+)
+
+
+def a_site(name: str, shape: str = "") -> Way:
+    """The way to a site of direct delivery."""
+    site = Site(name, ((name,),))
+    return Way(Hop("mx", site=name, shape=shape), site=site)
+
+
+async def test_a_site_has_its_destinations_limits() -> None:
+    """Where they are smaller than those of direct delivery."""
+    ours = hops(Upstream(name="mx", protocol="mx", recipients=5), destinations=(GOOGLE,))
+    opened = ours.open(a_site("mx.gmail.example", "google"))
+    assert (opened.connections, opened.recipients, opened.room()) == (2, 5, 1)
+    assert ours.open(a_site("mx.host.example")).room() is None
+
+
+async def test_all_sites_together_keep_to_the_rate_of_direct_delivery() -> None:
+    """It is the relay that a provider of addresses judges, not one of its connections."""
+    ours = hops(Upstream(name="mx", protocol="mx", rate="1/m"))
+    one, two = ours.open(a_site("one.example")), ours.open(a_site("two.example"))
+    assert await one.admit(1) is None
+    assert (one.room(), two.room()) == (0, 0)
+
+
+async def test_a_destination_keeps_to_its_rate_over_all_ways() -> None:
+    """By two sites and through the provider; other mail through that one goes on."""
+    ours = hops(PROVIDER, destinations=(GOOGLE,))
+    site = ours.open(a_site("mx.gmail.example", "google"))
+    provider = ours.open(Way(Hop("provider", shape="google")))
+    assert await provider.admit(1) is None
+    assert (provider.room(), site.room()) == (0, 0)
+    assert ours.open(Way(Hop("provider"))).room() is None

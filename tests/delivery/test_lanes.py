@@ -1,5 +1,7 @@
 """The lanes by next hop."""
 
+from dataclasses import replace
+
 from filterrelay.delivery.lane import Flight, Part
 from filterrelay.delivery.lanes import Lanes
 from filterrelay.delivery.route import NO_ROUTE, Way
@@ -54,3 +56,16 @@ async def test_a_direct_lane_is_forgotten_when_it_was_idle() -> None:
     assert direct.closed
     assert direct.upstream.closed  # type: ignore[attr-defined]  # the fake one's
     assert all_of_them.of(PROVIDER) is fixed
+
+
+async def test_a_lane_knows_whether_more_may_wait_for_it() -> None:
+    """As much was leased for it as it had room for; no other lane looks again for that."""
+    all_of_them = lanes()
+    direct, provider = all_of_them.of(DIRECT), all_of_them.of(PROVIDER)
+    rooms = {str(DIRECT.hop): 2, "provider": 50}
+    message = a_stored_message()
+    waiting = replace(message.recipients[0], upstream=str(DIRECT.hop))
+    all_of_them.look_back(rooms, [replace(message, recipients=(waiting,))] * 2)
+    assert (direct.behind, provider.behind) == (True, False)
+    all_of_them.look_back(rooms, [])
+    assert not direct.behind

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from filterrelay.delivery.lane import Flight, Lane, Part
+from filterrelay.delivery.memory import Commons
 from filterrelay.delivery.returns import Returns
 from filterrelay.observe.budget import MemoryBudget
 from filterrelay.plugin.testing import FakeClock
@@ -34,7 +35,12 @@ async def a_part(spool: MemorySpool, *, counted: bool = False) -> Part:
         await spool.begin_attempt("ID", [0], SOON)
     flight = Flight(message, SOON, False, MemoryBudget(1).reservation(), unsettled=1, parts=1)
     return Part(
-        flight, Lane(FakeHop(), 1, 1000), TO_PROVIDER, message.recipients, 0.0, counted=counted
+        flight,
+        Lane(FakeHop(), 1, Commons(1000)),
+        TO_PROVIDER,
+        message.recipients,
+        0.0,
+        counted=counted,
     )
 
 

@@ -246,3 +246,56 @@ async def test_the_next_messages_follow_without_waiting_for_a_look() -> None:
         site.scheduler.nudge()
         while len(hop.asked) < 50:
             await site.result()
+
+
+async def test_a_full_lane_holds_up_no_other_recipient_of_its_message() -> None:
+    """Its part comes again a minute later, by itself; the other one goes at once."""
+    hanging, healthy = FakeHop(name="hanging"), FakeHop(name="healthy")
+    hanging.connections = -15  # one sender in all
+    rules = [RouteRule(recipients=(AddressPattern("slow.example"),), upstream="hanging")]
+    pace = Pace(poll=3600, batch=8, backlog=4)
+    async with delivering(healthy, hanging, rules=rules, pace=pace) as site:
+        hanging.gate.clear()
+        for number in range(20):
+            id_, to = f"ID{number:02}", ("bob@slow.example", "bob@quick.example")
+            message = due(site.deposit(id_, *to).message)
+            waiting = [
+                replace(stored, upstream=upstream)
+                for stored, upstream in zip(message.recipients, ("hanging", "healthy"), strict=True)
+            ]
+            await site.spool.commit(Deposit(replace(message, recipients=tuple(waiting)), BODY))
+        site.scheduler.nudge()
+        while len(healthy.asked) < 20:
+            site.clock.advance(timedelta(minutes=1))
+            site.scheduler.nudge()
+            await a_while()
+        assert len(hanging.asked) == 1
+        left = [await get(site, f"ID{number:02}") for number in range(20)]
+        assert [message.hops() for message in left] == [{"hanging"}] * 20
+        assert len([message for message in left if message.lease]) <= 1 + 4
+
+
+async def test_hanging_destinations_keep_no_other_mail_waiting() -> None:
+    """One in ten hangs, with more mail than all others: each other one's mail goes out."""
+    hops = [FakeHop(name=f"hop{n}") for n in range(30)]
+    rules = [
+        RouteRule(recipients=(AddressPattern(f"{hop.name}.example"),), upstream=hop.name)
+        for hop in hops
+    ]
+    async with delivering(*hops, rules=rules, pace=Pace(poll=3600, batch=40)) as site:
+        for hop in hops[::10]:
+            hop.gate.clear()
+            for number in range(200):
+                id_ = f"{hop.name}-{number:03}"
+                message = due(site.deposit(id_, f"bob@{hop.name}.example").message)
+                await site.spool.commit(Deposit(message, BODY))
+        healthy = [hop for number, hop in enumerate(hops) if number % 10]
+        for number in range(20):
+            for hop in healthy:
+                id_ = f"GOOD-{hop.name}-{number}"
+                deposit = site.deposit(id_, f"bob@{hop.name}.example")
+                await site.spool.commit(replace(deposit, message=due(deposit.message)))
+        site.scheduler.nudge()
+        while not all(len(hop.asked) == 20 for hop in healthy):
+            await site.result()
+        assert all(len(hop.asked) <= 18 for hop in hops[::10])

@@ -1,6 +1,7 @@
 """One part: whether it may go now, and what becomes of it when it may not."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -17,6 +18,7 @@ from filterrelay.spool.store import SpoolFull, SpoolUnavailable, State, StoredMe
 from .hop import (
     BODY,
     LATER,
+    LEASE,
     QUARTER,
     REFUSED,
     TAKEN,
@@ -50,7 +52,7 @@ async def test_due_mail_waits_for_a_host_to_be_tried_again() -> None:
     async with delivering(hop) as site:
         await site.submitted()
         hop.answer = lambda *_: TAKEN
-        hop.outages = [an_outage(age=3, left=0.01)]
+        hop.outages = [an_outage(age=3, left=0.01), None]
         await site.spool.retry(["ID"], site.clock.now())
         site.scheduler.nudge()
         await site.result()
@@ -87,6 +89,59 @@ async def test_a_due_message_whose_attempt_cant_be_recorded_isnt_tried(
         assert (waiting.attempts, len(hop.asked)) == (1, 1)
         await site.later(timedelta(minutes=1))
         assert len(hop.asked) == 2
+
+
+async def test_mail_of_a_hop_that_asks_for_patience_waits_on_disk() -> None:
+    """Fresh or due, it holds neither memory nor a lease, and no attempt is counted."""
+    hop = FakeHop(lambda *_: LATER)
+    async with delivering(hop) as site:
+        await site.submitted()
+        hop.outages = [an_outage(age=math.inf, left=30)]
+        await site.later(QUARTER)
+        (waiting,) = (await get(site)).recipients
+        assert (waiting.attempts, waiting.next_attempt) == (
+            1,
+            site.clock.now() + timedelta(seconds=30),
+        )
+        hop.outages = []
+        hop.answer = lambda *_: TAKEN
+        await site.later(timedelta(seconds=30))
+        assert await gone(site)
+
+
+async def test_a_hop_that_asks_for_patience_for_days_stops_no_report() -> None:
+    """The sender hears of the delay, once, and gets the mail back in the end."""
+    hop = FakeHop()
+    hop.outages = [an_outage(age=math.inf, left=300)]
+    async with delivering(hop) as site:
+        await site.submitted()
+        await site.later(timedelta(hours=4))
+        await site.later(timedelta(hours=1))
+        assert [b"Action: delayed" in raw for _, raw in site.reports] == [True]
+        await site.later(timedelta(days=5))
+        assert await gone(site)
+        assert b"Action: failed" in site.reports[-1][1]
+        assert hop.asked == []
+
+
+async def test_mail_whose_lease_ends_while_it_waits_for_its_turn_is_not_sent() -> None:
+    """Another process may have it by then; and its place at the next hop is given back."""
+    hop = FakeHop()
+    turn, left = asyncio.Event(), list[bool]()
+
+    async def admit(recipients: int) -> None:
+        await turn.wait()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hop, "admit", admit)
+        patch.setattr(hop, "leave", lambda: left.append(True))
+        async with delivering(hop) as site:
+            await site.submit()
+            await a_while()
+            site.clock.advance(LEASE)
+            turn.set()
+            await a_while()
+            assert (hop.asked, left) == ([], [True])
 
 
 async def test_a_due_message_without_memory_comes_a_minute_later() -> None:

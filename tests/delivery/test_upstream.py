@@ -10,7 +10,7 @@ from filterrelay.mail.hop import Hop
 from filterrelay.mail.reply import Reply
 from filterrelay.observe.metrics import Metrics
 
-from .far_side import BODY, Act, FarSide, Opener, codes, far_side, send, upstream_settings
+from .far_side import BODY, Act, Answer, FarSide, Opener, codes, far_side, send, upstream_settings
 
 
 async def test_a_message_is_handed_over_with_its_envelope(open_upstream: Opener) -> None:
@@ -33,7 +33,9 @@ async def test_the_rate_is_shared_by_all_workers() -> None:
         upstream = hops.open(Way(Hop(config.name)))
         began = asyncio.get_running_loop().time()
         for _ in range(3):
+            assert await upstream.admit(1) is None
             await send(upstream)
+            upstream.leave()
         assert asyncio.get_running_loop().time() - began > 0.4
         upstream.close()
 
@@ -93,3 +95,80 @@ def test_what_cannot_work_is_refused_at_the_start(change: dict[str, object]) -> 
     """A configuration that can't deliver is no surprise at the first message."""
     with pytest.raises(BadUpstream):
         Hops([upstream_settings(FarSide(port=25), **change)], [], "relay.example", Metrics())
+
+
+async def test_a_next_hop_that_is_new_gets_few_messages_at_once(open_upstream: Opener) -> None:
+    """And more with each that it takes."""
+    async with far_side() as side:
+        upstream = open_upstream(upstream_settings(side))
+        for _ in range(5):
+            assert await upstream.admit(1) is None
+        waiting = [asyncio.ensure_future(upstream.admit(1)) for _ in range(3)]
+        await asyncio.sleep(0)
+        assert not any(task.done() for task in waiting)
+        await send(upstream)
+        upstream.leave()
+        await asyncio.wait_for(asyncio.gather(*waiting[:2]), 1)
+        assert not waiting[2].done()
+        waiting[2].cancel()
+
+
+async def test_who_asks_for_patience_gets_less_and_then_nothing_for_a_while(
+    open_upstream: Opener,
+) -> None:
+    """What waits isn't tried then; it learns why, and when there is another try."""
+    told = {"MAIL": "451 4.7.1 Too many messages from you"}
+    async with far_side(answers=told) as side:
+        upstream = open_upstream(upstream_settings(side))
+        for _ in range(3):
+            assert upstream.outage() is None
+            assert await upstream.admit(1) is None
+            assert codes(await send(upstream)) == ["451 4.7.1"]
+            upstream.leave()
+        outage = await upstream.admit(1)
+        assert outage is not None
+        assert "Too many messages" in outage.reply.text
+        assert 10 < outage.left <= 15
+        assert upstream.room() == 0
+        assert len([verb for verb in side.verbs() if verb == "MAIL"]) == 3
+
+
+@pytest.mark.parametrize(
+    "told", [{"RCPT": ["450 4.7.0 Slow down", "250 2.1.5 Ok"]}, {"RCPT": "450 4.2.0 Greylisted"}]
+)
+async def test_one_recipients_trouble_is_not_the_hops(
+    open_upstream: Opener, told: dict[str, Answer | list[Answer]]
+) -> None:
+    """Greylisting, a full mailbox, a limit for one: the rest of its mail goes on."""
+    async with far_side(answers=told) as side:
+        upstream = open_upstream(upstream_settings(side))
+        for _ in range(10):
+            await send(upstream, "a@p.example", "b@p.example")
+            side.answers = dict(told)
+        assert upstream.outage() is None
+
+
+async def test_mail_waits_in_memory_only_for_a_near_turn(open_upstream: Opener) -> None:
+    """The rate's next place in a minute is an outage until then, and no room for more."""
+    async with far_side() as side:
+        upstream = open_upstream(upstream_settings(side, rate="1/m"))
+        assert upstream.room() == 1
+        assert await upstream.admit(1) is None
+        upstream.leave()
+        assert upstream.room() == 0
+        outage = await upstream.admit(1)
+        assert outage is not None
+        assert (outage.answered, round(outage.left)) == (False, 60)
+
+
+async def test_who_gives_up_its_turn_leaves_its_place(open_upstream: Opener) -> None:
+    """Cancelled while it waits for the rate, it takes nobody else's place."""
+    async with far_side() as side:
+        upstream = open_upstream(upstream_settings(side, connections=1, rate="1/s"))
+        assert await upstream.admit(1) is None
+        upstream.leave()
+        waiting = asyncio.ensure_future(upstream.admit(1))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        assert await upstream.admit(1) is None

@@ -199,6 +199,64 @@ async def test_a_long_queue_for_one_next_hop_hides_no_other_mail(spool: Spool) -
     assert leased == []
 
 
+async def waiting(spool: Spool, id_: str, *upstreams: str, minutes: int = 0) -> None:
+    """A due message whose recipients wait for these hops."""
+    message = stored(id_, to=[f"r{n}@x.example" for n in range(len(upstreams))])
+    await spool.commit(deposit(message))
+    after = deferred(message, NOON + minutes * MINUTE)
+    recipients = [
+        replace(stored, upstream=upstream)
+        for stored, upstream in zip(after.recipients, upstreams, strict=True)
+    ]
+    await spool.settle(replace(after, recipients=tuple(recipients)))
+
+
+async def test_however_many_hops_there_are_no_more_is_leased_than_asked_for(spool: Spool) -> None:
+    """Each hop has its turn, whoever has waited longest; none is left out."""
+    for hop in range(12):
+        for number in range(3):
+            await waiting(spool, f"{hop:02}-{number}", f"mx:site{hop:02}", minutes=hop)
+    turns = [await spool.lease("worker-1", LATER, LATER + HOUR, 5) for _ in range(8)]
+    assert [len(turn) for turn in turns] == [5, 5, 5, 5, 5, 5, 5, 1]
+    first = {message.id[:2] for turn in turns[:6] for message in turn}
+    assert first == {f"{hop:02}" for hop in range(12)}
+    assert len({message.id for turn in turns for message in turn}) == 36
+
+
+async def test_hops_without_room_take_no_turn(spool: Spool) -> None:
+    """Behind many that are full the others' mail is found at the first look."""
+    rooms = {f"mx:full{hop:02}": 0 for hop in range(20)}
+    for hop in rooms:
+        await waiting(spool, hop, hop)
+    await waiting(spool, "OPEN", "mx:open")
+    leased = await spool.lease("worker-1", LATER, LATER + HOUR, 2, rooms)
+    assert [message.id for message in leased] == ["OPEN"]
+
+
+async def test_a_message_for_two_hops_waits_for_neither(spool: Spool) -> None:
+    """The one that is full doesn't hold up the other one's recipient; then it is by itself."""
+    await waiting(spool, "BOTH", "full", "open")
+    full = {"full": 0, "open": 5}
+    (message,) = await spool.lease("worker-1", LATER, LATER + HOUR, 5, full)
+    await spool.settle(delivered(message, 1))
+    await waiting(spool, "PURE", "full")
+    await spool.settle(Settlement("BOTH", (replace(message.recipients[0], upstream="full"),)))
+    assert await spool.lease("worker-1", LATER, LATER + HOUR, 5, full) == []
+
+
+async def test_who_has_lost_a_lease_doesnt_end_anothers(spool: Spool) -> None:
+    """A result that comes too late is kept, and the message stays with who has it now."""
+    await spool.commit(deposit(stored(to=("a@x.example", "b@x.example"))))
+    (message,) = await spool.lease("worker-1", NOON, NOON + MINUTE, 5)
+    await spool.lease("worker-2", LATER, LATER + HOUR, 5)
+    await spool.settle(replace(delivered(message, 0), owner="worker-1"))
+    after = await spool.get("M1")
+    assert after.lease == Lease("worker-2", LATER + HOUR)
+    assert [each.index for each in after.pending()] == [1]
+    await spool.settle(Settlement("M1", (), owner="worker-2"))
+    assert (await spool.get("M1")).lease is None
+
+
 async def test_a_fresh_message_is_left_to_who_accepted_it(spool: Spool) -> None:
     """While its first lease runs it is delivered from memory, and others keep away."""
     await spool.commit(deposit(stored(lease=Lease("worker-1", LATER))))

@@ -9,6 +9,7 @@ import pytest
 
 from filterrelay.spool import questions
 from filterrelay.spool.changes import Insertion, make_all
+from filterrelay.spool.codec import microseconds
 from filterrelay.spool.database import STEPS
 from filterrelay.spool.selection import Selection
 from filterrelay.spool.statements import script
@@ -69,3 +70,38 @@ def test_a_state_named_twice_is_listed_once(connection: Connection) -> None:
 def test_patterns_are_narrowed_by_the_database(pattern: str, like: str) -> None:
     """A listing of one sender among a million messages doesn't build a million values."""
     assert questions._like(pattern) == like
+
+
+def steps_of(connection: Connection, rooms: dict[str, int], after: str = "") -> tuple[str, int]:
+    """The hops whose mail is due, and how many steps it takes the database to say so."""
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    connection.set_progress_handler(count, 1)
+    hops = questions.due_hops(microseconds(NOON + HOUR), after, 10, rooms, connection)
+    connection.set_progress_handler(None, 1)
+    return " ".join(hops), steps
+
+
+def test_a_full_lanes_queue_is_not_even_read(connection: Connection) -> None:
+    """However many messages wait for a dead next hop, a look for work costs no more."""
+    make_all(connection, [Insertion.of(deposit(stored(f"L{n}")), None) for n in range(2000)])
+    connection.execute("UPDATE message SET hop = iif(id = 'M2', 'alive', 'dead')")
+    hops, steps = steps_of(connection, {"dead": 0})
+    assert hops == "alive"
+    assert steps < 1000
+
+
+def test_hops_have_their_turn_from_the_last_one_on(connection: Connection) -> None:
+    """Round and round; those whose mail isn't due yet are left out."""
+    for n in range(0, 10, 2):
+        connection.execute("UPDATE message SET hop = ? WHERE id = ?", (f"h{n}", f"M{n}"))
+    connection.execute(
+        "UPDATE message SET due = ? WHERE id = 'M4'", (microseconds(NOON + 2 * HOUR),)
+    )
+    assert steps_of(connection, {})[0] == "h0 h2 h6 h8"
+    assert steps_of(connection, {}, after="h2")[0] == "h6 h8 h0 h2"
+    assert steps_of(connection, {}, after="h9")[0] == "h0 h2 h6 h8"

@@ -44,10 +44,10 @@ DELETE FROM message WHERE id = :id AND NOT EXISTS (
 UPDATE message
 SET due = (SELECT min(coalesce(next_attempt, 0)) FROM recipient
            WHERE message_id = :id AND state = 'queued'),
-    hop = coalesce((SELECT upstream FROM recipient WHERE message_id = :id AND state = 'queued'
-                    ORDER BY coalesce(next_attempt, 0), idx LIMIT 1), ''),
-    owner = iif(:release, NULL, owner),
-    until = iif(:release, 0, until)
+    hop = coalesce((SELECT iif(min(upstream) = max(upstream), min(upstream), '')
+                    FROM recipient WHERE message_id = :id AND state = 'queued'), ''),
+    owner = iif(:release AND (:owner = '' OR owner IS :owner), NULL, owner),
+    until = iif(:release AND (:owner = '' OR owner IS :owner), 0, until)
 WHERE id = :id
 
 -- :name state
@@ -57,16 +57,19 @@ SELECT state FROM message WHERE id = ?
 UPDATE recipient SET attempts = attempts + 1, next_attempt = :next
 WHERE message_id = :id AND state = 'queued' AND idx IN (SELECT value FROM json_each(:indexes))
 
--- :name hops
--- Each hop that mail waits for, by one look into the index for each.
+-- :name due_hops
+-- Each hop whose mail is due, from one place in their order on, by two looks into the index each.
 WITH RECURSIVE found(hop) AS (
     SELECT (SELECT hop FROM message INDEXED BY message_by_wake
-            WHERE state = 'queued' ORDER BY hop LIMIT 1)
+            WHERE state = 'queued' AND hop >= :first ORDER BY hop LIMIT 1)
     UNION ALL
     SELECT (SELECT message.hop FROM message INDEXED BY message_by_wake
             WHERE state = 'queued' AND message.hop > found.hop ORDER BY message.hop LIMIT 1)
     FROM found WHERE found.hop IS NOT NULL)
-SELECT hop FROM found WHERE hop IS NOT NULL
+SELECT hop FROM found
+WHERE hop IS NOT NULL AND EXISTS (
+    SELECT 1 FROM message INDEXED BY message_by_wake
+    WHERE state = 'queued' AND message.hop = found.hop AND wake <= :now)
 
 -- :name due
 SELECT wake, id FROM message INDEXED BY message_by_wake

@@ -1,8 +1,8 @@
 -- Version 1. Times are microseconds since 1970, UTC.
 
 -- Narrow, because every lease, attempt and settlement rewrites a row of it.
--- wake is the moment at which the next one may take the message; hop, the upstream of
--- the recipient due first, tells what a full lane would only give back.
+-- wake is the moment at which the next one may take the message; hop, the only one that it
+-- waits for, or empty, tells what a full lane would only give back.
 CREATE TABLE message (
     id         TEXT PRIMARY KEY,
     state      TEXT NOT NULL,

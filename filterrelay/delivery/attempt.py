@@ -1,7 +1,7 @@
 """One attempt for one message at one next hop: transactions, and what they mean."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from filterrelay.delivery.upstream import Sent, UpstreamLike
@@ -58,7 +58,7 @@ async def attempt(
             if stored.index not in surplus
         ]
         replies = [reply for _, reply in asked]
-        final = Sent(replies, sent.host, sent.tls, sent.answered, sent.dsn)
+        final = replace(sent, replies=replies)
         tried.append(Tried([stored for stored, _ in asked], final))
         waiting = [*(s for s in batch if s.index in surplus), *rest]
     return tried

@@ -46,6 +46,22 @@ class Lanes:
         """How many more parts from the spool each lane can take, by its hop's text."""
         return {str(hop): lane.room for hop, lane in self._lanes.items()}
 
+    def early_rooms(self) -> dict[str, int]:
+        """How many parts each lane can take before their time; without those that take none."""
+        rooms = {str(hop): lane.early_room for hop, lane in self._lanes.items()}
+        return {hop: room for hop, room in rooms.items() if room}
+
+    def to_probe(self) -> list[Lane]:
+        """Those of the file's upstreams that couldn't be reached and may be tried again.
+
+        Direct ones are left to their mail: their owners have asked for none of it.
+        """
+        return [
+            lane
+            for hop, lane in self._lanes.items()
+            if not hop.site and lane.reached is False and lane.upstream.outage() is None
+        ]
+
     def forget_idle(self, now: float) -> None:
         """Lets go of direct lanes that have had no mail for a while. now: monotonic seconds."""
         for hop, lane in [*self._lanes.items()]:

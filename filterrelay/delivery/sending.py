@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -56,7 +57,7 @@ class Sending:
             _log.warning("lease_lost", message_id=flight.message.id)
             return
         outage = upstream.outage()
-        if outage is not None and not self._explains(outage, part):
+        if outage is not None and not self._explains(outage):
             if flight.fresh or not await self._outlast(outage):
                 self._sit_out(outage, part)
                 return
@@ -95,6 +96,7 @@ class Sending:
         known = part.answer
         if outage is not None:
             known = outage.sent(len(part.recipients))
+            part.lane.learn(known)
         if known is not None:
             await self._ask_whether_queued(part)
             return _all(part, known)
@@ -106,7 +108,9 @@ class Sending:
         else:
             await self._begin(part)
         part.trying = True
-        return await attempt(upstream, part.flight.message.envelope, part.recipients, body)
+        tried = await attempt(upstream, part.flight.message.envelope, part.recipients, body)
+        part.lane.learn(tried[-1].sent)
+        return tried
 
     async def _begin(self, part: Part) -> None:
         """Records the attempt, and when the following one would be."""
@@ -128,12 +132,13 @@ class Sending:
         following = self._schedule.next_attempt(now, attempts, part.flight.message.queued_at)
         return following or now + self._schedule.first
 
-    def _explains(self, outage: Outage, part: Part) -> bool:
-        """Whether the failure counts as the part's own attempt: it came after the part did.
+    def _explains(self, outage: Outage) -> bool:
+        """Whether it counts as the part's attempt that the next hop can't be reached.
 
-        An older one doesn't: the next hop may be back, and the next attempt is far off.
+        So notices and bounces come in time however deep the queue is; and once the hop is back,
+        the part comes early. Only a successor may know of another hop.
         """
-        return not outage.left or outage.age <= self._clock.monotonic() - part.since
+        return not (math.isinf(outage.age) or self._leaving.is_set())
 
     async def _outlast(self, outage: Outage) -> bool:
         """Waits until a host may be tried again; whether that came before the end of delivery."""

@@ -112,7 +112,8 @@ class Settler:
             seen = self._judge(message, hop, each, now)
             judged += seen
             recipients += [j.stored for j in seen]
-            events.append(_event(message.id, hop, each, seen, now, seconds))
+            if _is_news(each):
+                events.append(_event(message.id, hop, each, seen, now, seconds))
             self._note(message, hop, each, seen, now, seconds)
         if any(j.result != "delivered" or j.stored.recipient.notify for j in judged):
             recipients, more = await self._report(message, tried, judged, now, body)
@@ -159,6 +160,7 @@ class Settler:
                 waits_for,
                 stored.warned,
                 stored.redirect,
+                tried.sent.unreached and following is not None,
             )
             judged.append(Judged(after, result, reply, host))
         return judged
@@ -311,6 +313,14 @@ class Settler:
             )
             self._timers[upstream] = timers
         return timers
+
+
+def _is_news(tried: Tried) -> bool:
+    """Whether the trace is to tell of it: a long outage, told each time, would outgrow the mail."""
+    return tried.sent.attempted or any(
+        stored.last_reply != str(reply)
+        for stored, reply in zip(tried.recipients, tried.sent.replies, strict=True)
+    )
 
 
 def _event(

@@ -1,5 +1,6 @@
 """A next hop: its hosts, its connections, and one transaction after another through them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,7 +25,8 @@ class Sent:
 
     replies: the last word on each recipient, in the order asked. answered:
     whether they are the far side's words. dsn: whether it took over the task of
-    reporting success (RFC 3461 section 6.2.7).
+    reporting success (RFC 3461 section 6.2.7). unreached: no host could be had at all.
+    attempted: False when nothing was tried, because the outcome was known.
     """
 
     replies: Sequence[Reply]
@@ -32,14 +34,16 @@ class Sent:
     tls: str = "none"
     answered: bool = True
     dsn: bool = False
+    unreached: bool = False
+    attempted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Outage:
     """A time in which no host of a next hop is tried, because all have failed.
 
-    age: seconds since the last failure. left: seconds until one is tried again;
-    0 when waiting for it would be in vain.
+    age: seconds since the last failure, infinite when nothing has failed. left: seconds
+    until one is tried again; 0 when waiting for it would be in vain.
     """
 
     reply: Reply
@@ -50,7 +54,13 @@ class Outage:
 
     def sent(self, recipients: int) -> Sent:
         """What an attempt for so many recipients comes to now."""
-        return Sent([self.reply] * recipients, self.host, answered=self.answered)
+        return Sent(
+            [self.reply] * recipients,
+            self.host,
+            answered=self.answered,
+            unreached=not math.isinf(self.age),
+            attempted=False,
+        )
 
 
 class UpstreamLike(Protocol):
@@ -67,6 +77,10 @@ class UpstreamLike(Protocol):
 
     async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
         """One transaction. Network trouble is a temporary reply, never an exception."""
+        ...
+
+    async def probe(self) -> bool:
+        """Whether a host can be reached. Network trouble is no exception."""
         ...
 
     def close(self) -> None:
@@ -141,6 +155,14 @@ class Upstream:
             finally:
                 self._pool.release(conversation)
 
+    async def probe(self) -> bool:
+        """Whether a host can be reached; the connection is kept for the mail that follows."""
+        try:
+            self._pool.release(await self._pool.acquire())
+        except Unreachable:
+            return False
+        return True
+
     async def _transaction(
         self,
         conversation: Conversation,
@@ -163,7 +185,7 @@ class Upstream:
 
 def _unavailable(unavailable: HostUnavailable, recipients: int) -> Sent:
     replies = [unavailable.reply] * recipients
-    return Sent(replies, unavailable.host, answered=unavailable.answered)
+    return Sent(replies, unavailable.host, answered=unavailable.answered, unreached=True)
 
 
 def _lost(peer: Peer, lost: ConversationLost, recipients: int) -> Sent:
@@ -193,6 +215,10 @@ class Nowhere:
     async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
         """Never called: what is here has its answer."""
         raise AssertionError("there is no way to nowhere")
+
+    async def probe(self) -> bool:
+        """Always there."""
+        return True
 
     def close(self) -> None:
         """Has nothing to close."""

@@ -117,6 +117,7 @@ def _standing(stored: StoredRecipient) -> Row:
         stored.upstream,
         int(stored.warned),
         stored.redirect,
+        int(stored.unreached),
     )
 
 
@@ -170,7 +171,7 @@ def _readable(row: Row, recipients: Iterable[Sequence[Any]]) -> StoredMessage:
 
 def _stored_recipient(row: Sequence[Any]) -> StoredRecipient:
     idx, address, notify, orcpt, state, attempts, following, last_reply, *rest = row
-    upstream, warned, redirect = rest
+    upstream, warned, redirect, unreached = rest
     return StoredRecipient(
         index=idx,
         recipient=Recipient(address_of(address), tuple(notify.split()), orcpt),
@@ -181,6 +182,7 @@ def _stored_recipient(row: Sequence[Any]) -> StoredRecipient:
         upstream=upstream,
         warned=bool(warned),
         redirect=redirect,
+        unreached=bool(unreached),
     )
 
 

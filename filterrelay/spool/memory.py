@@ -81,6 +81,21 @@ class MemorySpool:
         self._messages.update((message.id, message) for message in leased)
         return leased
 
+    async def lease_unreached(
+        self, owner: str, until: datetime, rooms: Mapping[str, int], others: int = 0
+    ) -> list[StoredMessage]:
+        """Takes messages before their time that wait for a hop which couldn't be reached."""
+        left: defaultdict[str, int] = defaultdict(lambda: others, rooms)
+        leased = []
+        for id_ in sorted(self._messages):
+            message = self._messages[id_]
+            hop = next((r.upstream for r in message.pending() if r.unreached), "")
+            if message.state is State.QUEUED and message.lease is None and hop and left[hop] > 0:
+                left[hop] -= 1
+                leased.append(replace(message, lease=Lease(owner, until)))
+        self._messages.update((message.id, message) for message in leased)
+        return leased
+
     async def renew(self, owner: str, ids: Sequence[str], until: datetime) -> None:
         """Prolongs leases that owner still holds."""
         for message in self._those(ids, *State):
@@ -115,7 +130,12 @@ class MemorySpool:
         def begun(stored: StoredRecipient) -> StoredRecipient:
             if stored.index not in indexes:
                 return stored
-            return replace(stored, attempts=stored.attempts + 1, next_attempt=next_attempt)
+            return replace(
+                stored,
+                attempts=stored.attempts + 1,
+                next_attempt=next_attempt,
+                unreached=False,
+            )
 
         message = await self.get(message_id)
         if message.state is not State.QUEUED:

@@ -54,6 +54,33 @@ class Leasing:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlyLeasing:
+    """Takes messages that wait for a hop which couldn't be reached: as many as rooms says.
+
+    others: as many of each hop that rooms doesn't name.
+    """
+
+    owner: str
+    until: int
+    rooms: Mapping[str, int]
+    others: int
+
+    def make(self, connection: Connection) -> tuple[list[Row], list[Row]]:
+        """Returns the messages' and the recipients' rows."""
+        rooms = {**self.rooms}
+        if self.others:
+            for (hop,) in connection.execute(SQL["unreached_hops"]).fetchall():
+                rooms.setdefault(hop, self.others)
+        ids: list[str] = []
+        for pair in rooms.items():
+            ids += [id_ for (id_,) in connection.execute(SQL["unreached"], pair)]
+        if not ids:
+            return [], []
+        connection.execute(SQL["lease"], (self.owner, self.until, json_list(ids)))
+        return read_messages(connection, ids)
+
+
+@dataclass(frozen=True, slots=True)
 class Renewal:
     """Prolongs leases."""
 

@@ -19,6 +19,7 @@ from filterrelay.spool.changes import Change, Insertion, Recording, Settling
 from filterrelay.spool.database import STEPS, translated
 from filterrelay.spool.free_space import FreeSpace
 from filterrelay.spool.reader import Reader
+from filterrelay.spool.statements import Row
 from filterrelay.spool.store import (
     Deposit,
     Depth,
@@ -122,7 +123,20 @@ class SqliteSpool:
         leasing = operations.Leasing(
             owner, codec.microseconds(now), codec.microseconds(until), limit, rooms or {}
         )
-        taken = codec.stored_messages(*await self._writer.submit(leasing))
+        return await self._readable(await self._writer.submit(leasing), now)
+
+    async def lease_unreached(
+        self, owner: str, until: datetime, rooms: Mapping[str, int], others: int = 0
+    ) -> list[StoredMessage]:
+        """Takes messages before their time that wait for a hop which couldn't be reached."""
+        leasing = operations.EarlyLeasing(owner, codec.microseconds(until), rooms, others)
+        return await self._readable(await self._writer.submit(leasing), self._clock.now())
+
+    async def _readable(
+        self, rows: tuple[list[Row], list[Row]], now: datetime
+    ) -> list[StoredMessage]:
+        """The messages just leased; what can't be read is set aside."""
+        taken = codec.stored_messages(*rows)
         unreadable = [message for message in taken if message.state is not State.QUEUED]
         if unreadable:
             await self._set_aside(unreadable, now)

@@ -102,7 +102,8 @@ class StoredRecipient:
     index: its place in the envelope. attempts: those begun. warned: whether the
     sender got the delay notice. last_reply: of the last attempt. upstream: the hop that it
     went to then, or waits for, as its text. redirect: the upstream that an operator has
-    chosen in place of the routes' one.
+    chosen in place of the routes' one. unreached: the last attempt failed because the hop
+    couldn't be reached, which says nothing of the recipient.
     """
 
     index: int
@@ -114,6 +115,7 @@ class StoredRecipient:
     upstream: str = ""
     warned: bool = False
     redirect: str = ""
+    unreached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,6 +308,17 @@ class Spool(Protocol):
         that wait for another one, and of those that never waited for any, `limit`. So a
         long queue for one next hop neither hides another's mail nor has to be read. A
         message waits for the upstream of that recipient who is due first.
+        """
+        ...
+
+    async def lease_unreached(
+        self, owner: str, until: datetime, rooms: Mapping[str, int], others: int = 0
+    ) -> list[StoredMessage]:
+        """Takes messages before their time that wait for a hop which couldn't be reached.
+
+        The first accepted of each hop first, so many as rooms says by the hop's text; of all
+        other hops so many as others says. Nothing is written for those that stay, so that
+        a queue of any length costs nothing when its hop comes back.
         """
         ...
 

@@ -13,8 +13,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- :name insert_recipient
 INSERT INTO recipient (message_id, idx, address, notify, orcpt, state, attempts,
-                       next_attempt, last_reply, upstream, warned, redirect)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                       next_attempt, last_reply, upstream, warned, redirect, unreached)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- :name insert_event
 INSERT INTO event (message_id, at, kind, data) VALUES (?, ?, ?, ?)
@@ -32,7 +32,7 @@ SELECT id FROM message WHERE id IN (SELECT value FROM json_each(?))
 -- :name settle_recipient
 UPDATE recipient
 SET state = ?, attempts = ?, next_attempt = ?, last_reply = ?, upstream = ?, warned = ?,
-    redirect = ?
+    redirect = ?, unreached = ?
 WHERE message_id = ? AND idx = ? AND state = 'queued'
 
 -- :name delete_if_ended
@@ -45,6 +45,9 @@ SET due = (SELECT min(coalesce(next_attempt, 0)) FROM recipient
            WHERE message_id = :id AND state = 'queued'),
     hop = coalesce((SELECT upstream FROM recipient WHERE message_id = :id AND state = 'queued'
                     ORDER BY coalesce(next_attempt, 0), idx LIMIT 1), ''),
+    unreached = coalesce((SELECT upstream FROM recipient
+                          WHERE message_id = :id AND state = 'queued' AND unreached
+                          ORDER BY idx LIMIT 1), ''),
     owner = iif(:release, NULL, owner),
     until = iif(:release, 0, until)
 WHERE id = :id
@@ -53,7 +56,7 @@ WHERE id = :id
 SELECT state FROM message WHERE id = ?
 
 -- :name begin_attempt
-UPDATE recipient SET attempts = attempts + 1, next_attempt = :next
+UPDATE recipient SET attempts = attempts + 1, next_attempt = :next, unreached = 0
 WHERE message_id = :id AND state = 'queued' AND idx IN (SELECT value FROM json_each(:indexes))
 
 -- :name hops
@@ -70,6 +73,23 @@ SELECT hop FROM found WHERE hop IS NOT NULL
 -- :name due
 SELECT wake, id FROM message INDEXED BY message_by_wake
 WHERE state = 'queued' AND hop = ? AND wake <= ? ORDER BY wake LIMIT ?
+
+-- :name unreached_hops
+-- Each hop that mail waits for because it couldn't be reached, by one look for each.
+WITH RECURSIVE found(hop) AS (
+    SELECT (SELECT unreached FROM message INDEXED BY message_unreached
+            WHERE state = 'queued' AND unreached > '' ORDER BY unreached LIMIT 1)
+    UNION ALL
+    SELECT (SELECT unreached FROM message INDEXED BY message_unreached
+            WHERE state = 'queued' AND unreached > '' AND unreached > found.hop
+            ORDER BY unreached LIMIT 1)
+    FROM found WHERE found.hop IS NOT NULL)
+SELECT hop FROM found WHERE hop IS NOT NULL
+
+-- :name unreached
+SELECT id FROM message INDEXED BY message_unreached
+WHERE state = 'queued' AND unreached = ? AND unreached > '' AND owner IS NULL
+ORDER BY id LIMIT ?
 
 -- :name lease
 UPDATE message SET owner = ?, until = ? WHERE id IN (SELECT value FROM json_each(?))
@@ -149,7 +169,7 @@ WHERE id IN (SELECT value FROM json_each(?))
 
 -- :name recipients
 SELECT message_id, idx, address, notify, orcpt, state, attempts, next_attempt, last_reply,
-       upstream, warned, redirect
+       upstream, warned, redirect, unreached
 FROM recipient WHERE message_id IN (SELECT value FROM json_each(?))
 ORDER BY message_id, idx
 

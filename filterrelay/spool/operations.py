@@ -290,6 +290,11 @@ class Shrinking:
     keep: int
     step: int
 
+    @property
+    def octets(self) -> int:
+        """About how much it adds to the log: each page given back is another one moved."""
+        return self.step * 4096
+
     def make(self, connection: Connection) -> bool:
         """Returns whether there is more to give back."""
         (free,) = connection.execute("PRAGMA freelist_count").fetchone()

@@ -16,6 +16,7 @@ from filterrelay.observe.metrics import Metrics
 from filterrelay.spool import codec, database, operations, questions
 from filterrelay.spool.bodies import BodyFiles
 from filterrelay.spool.changes import Change, Insertion, Recording, Settling
+from filterrelay.spool.checkpoint import shorten
 from filterrelay.spool.database import STEPS, translated
 from filterrelay.spool.free_space import FreeSpace
 from filterrelay.spool.reader import Reader
@@ -42,7 +43,9 @@ LARGE = 256 * 1024  # octets from which a file costs less CPU than pages of the 
 _FILE_THREADS = 4
 _LEFT_OVER = timedelta(hours=1)  # a file that no row names by then never gets one
 _KEEP_FREE = 4096  # pages that stay with the file for the next messages: 16 MiB
-_SHRINK_STEP = 256  # pages given back in one transaction: 1 MiB
+_SHRINK_STEP = 128  # pages given back in one transaction: 0.5 MiB
+_SHORTENINGS = 5  # tries: another copy may be under way
+_BREATH = 0.01  # seconds between two steps of the housekeeping, in which others write
 
 
 class SqliteSpool:
@@ -274,16 +277,31 @@ class SqliteSpool:
         overdue = operations.QuarantineExpiry(codec.microseconds(quarantined_before), now)
         dropped = last = await self._writer.submit(overdue)
         while last == operations.EXPIRY_STEP:
-            last = await self._writer.submit(overdue)
+            last = await self._in_peace(overdue)
             dropped += last
         before = codec.microseconds(events_before)
         after = await self._writer.submit(operations.EventExpiry(before, 0))
         while after:
-            after = await self._writer.submit(operations.EventExpiry(before, after))
-        while await self._writer.submit(operations.Shrinking(_KEEP_FREE, _SHRINK_STEP)):
+            after = await self._in_peace(operations.EventExpiry(before, after))
+        while await self._in_peace(operations.Shrinking(_KEEP_FREE, _SHRINK_STEP)):
             pass
+        await self._shorten()
         await self._sweep()
         return int(dropped)
+
+    async def _in_peace(self, change: Change) -> int:
+        """Makes one more step of a long clean-up, after those who wait for their commit."""
+        await asyncio.sleep(_BREATH)
+        result: int = await self._writer.submit(change)
+        return result
+
+    async def _shorten(self) -> None:
+        """Lets the disk have what the file doesn't need; while mail flows, the next copy does."""
+        for _ in range(_SHORTENINGS):
+            pages, copied = await self._files.run(shorten, self._path)
+            if pages and pages == copied:
+                return
+            await asyncio.sleep(_BREATH)
 
     async def _sweep(self) -> None:
         """Removes body files that a crash left behind before their row was committed."""

@@ -173,17 +173,17 @@ class Scheduler:
                 r for r in message.pending() if r.next_attempt is None or r.next_attempt <= now
             ]
             self._take(message, recipients, until)
-        await self._take_early(until)
+        await self._take_early(now, until)
         self._behind = any(not lane.room for lane in self._lanes)
         return len(due) >= batch
 
-    async def _take_early(self, until: datetime) -> None:
+    async def _take_early(self, now: datetime, until: datetime) -> None:
         """Takes what waits for next hops that are back; at the start, one message to try each."""
         rooms = self._lanes.early_rooms()
         others, self._first_look = int(self._first_look), False
         if not (rooms or others):
             return
-        early = await self._spool.lease_unreached(self._owner, until, rooms, others)
+        early = await self._spool.lease_unreached(self._owner, now, until, rooms, others)
         for message in early:
             waiting = [r for r in message.pending() if r.unreached]
             back = [r for r in waiting if r.upstream in rooms]

@@ -82,7 +82,12 @@ class MemorySpool:
         return leased
 
     async def lease_unreached(
-        self, owner: str, until: datetime, rooms: Mapping[str, int], others: int = 0
+        self,
+        owner: str,
+        now: datetime,
+        until: datetime,
+        rooms: Mapping[str, int],
+        others: int = 0,
     ) -> list[StoredMessage]:
         """Takes messages before their time that wait for a hop which couldn't be reached."""
         left: defaultdict[str, int] = defaultdict(lambda: others, rooms)
@@ -90,7 +95,8 @@ class MemorySpool:
         for id_ in sorted(self._messages):
             message = self._messages[id_]
             hop = next((r.upstream for r in message.pending() if r.unreached), "")
-            if message.state is State.QUEUED and message.lease is None and hop and left[hop] > 0:
+            free = message.lease is None or message.lease.until <= now
+            if message.state is State.QUEUED and free and hop and left[hop] > 0:
                 left[hop] -= 1
                 leased.append(replace(message, lease=Lease(owner, until)))
         self._messages.update((message.id, message) for message in leased)

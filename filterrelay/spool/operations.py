@@ -61,6 +61,7 @@ class EarlyLeasing:
     """
 
     owner: str
+    now: int
     until: int
     rooms: Mapping[str, int]
     others: int
@@ -72,8 +73,9 @@ class EarlyLeasing:
             for (hop,) in connection.execute(SQL["unreached_hops"]).fetchall():
                 rooms.setdefault(hop, self.others)
         ids: list[str] = []
-        for pair in rooms.items():
-            ids += [id_ for (id_,) in connection.execute(SQL["unreached"], pair)]
+        for hop, room in rooms.items():
+            found = connection.execute(SQL["unreached"], (hop, self.now, room))
+            ids += [id_ for (id_,) in found]
         if not ids:
             return [], []
         connection.execute(SQL["lease"], (self.owner, self.until, json_list(ids)))

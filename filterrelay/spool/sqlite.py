@@ -129,11 +129,18 @@ class SqliteSpool:
         return await self._readable(await self._writer.submit(leasing), now)
 
     async def lease_unreached(
-        self, owner: str, until: datetime, rooms: Mapping[str, int], others: int = 0
+        self,
+        owner: str,
+        now: datetime,
+        until: datetime,
+        rooms: Mapping[str, int],
+        others: int = 0,
     ) -> list[StoredMessage]:
         """Takes messages before their time that wait for a hop which couldn't be reached."""
-        leasing = operations.EarlyLeasing(owner, codec.microseconds(until), rooms, others)
-        return await self._readable(await self._writer.submit(leasing), self._clock.now())
+        leasing = operations.EarlyLeasing(
+            owner, codec.microseconds(now), codec.microseconds(until), rooms, others
+        )
+        return await self._readable(await self._writer.submit(leasing), now)
 
     async def _readable(
         self, rows: tuple[list[Row], list[Row]], now: datetime

@@ -312,7 +312,12 @@ class Spool(Protocol):
         ...
 
     async def lease_unreached(
-        self, owner: str, until: datetime, rooms: Mapping[str, int], others: int = 0
+        self,
+        owner: str,
+        now: datetime,
+        until: datetime,
+        rooms: Mapping[str, int],
+        others: int = 0,
     ) -> list[StoredMessage]:
         """Takes messages before their time that wait for a hop which couldn't be reached.
 

@@ -228,7 +228,7 @@ async def early(
     spool: Spool, rooms: dict[str, int], others: int = 0, owner: str = "w1"
 ) -> list[str]:
     """The IDs of what is leased before its time."""
-    leased = await spool.lease_unreached(owner, NOON + 2 * HOUR, rooms, others)
+    leased = await spool.lease_unreached(owner, NOON, NOON + 2 * HOUR, rooms, others)
     return [message.id for message in leased]
 
 
@@ -241,9 +241,12 @@ async def test_mail_for_a_hop_that_was_down_is_leased_before_its_time(spool: Spo
     assert await early(spool, {"provider": 2}) == ["M1", "M2"]
     assert await early(spool, {"provider": 2}, owner="w2") == ["M3"]
     assert await early(spool, {"provider": 2}) == []
-    (leased,) = await spool.lease_unreached("w1", NOON + HOUR, {"partner": 1})
+    (leased,) = await spool.lease_unreached("w1", NOON, NOON + HOUR, {"partner": 1})
     assert leased.lease == Lease("w1", NOON + HOUR)
     assert leased.recipients[0].unreached
+    late = NOON + HOUR
+    (taken_over,) = await spool.lease_unreached("w2", late, late + HOUR, {"partner": 1})
+    assert taken_over.lease == Lease("w2", late + HOUR)
 
 
 async def test_each_hop_that_was_down_can_be_tried_with_one_message(spool: Spool) -> None:

@@ -88,7 +88,7 @@ SELECT hop FROM found WHERE hop IS NOT NULL
 
 -- :name unreached
 SELECT id FROM message INDEXED BY message_unreached
-WHERE state = 'queued' AND unreached = ? AND unreached > '' AND owner IS NULL
+WHERE state = 'queued' AND unreached = ? AND unreached > '' AND until <= ?
 ORDER BY id LIMIT ?
 
 -- :name lease

@@ -15,6 +15,7 @@ import pytest
 from tests.bench import site, stubdns
 from tests.bench.account import Account, TreeAccount, open_account, proportional_memory
 from tests.bench.client import Client, Refused
+from tests.bench.deep import Depths
 from tests.bench.measure import Sample
 from tests.bench.messages import build_pool
 from tests.bench.results import Results
@@ -131,3 +132,14 @@ def test_what_is_not_met_is_said(tmp_path: Path) -> None:
     assert met[f"{KEPT.title}: CPU of Postfix+OpenDKIM's"] is False
     results.write_json(tmp_path / "bench.json", {"started": time.time()})
     assert '"cpu_seconds_per_1000": 7.0' in (tmp_path / "bench.json").read_text()
+
+
+def test_a_deep_queues_tenths_are_compared() -> None:
+    """The rate at the end by that at the start, whatever was between."""
+    depths = Depths(1000, 500.0, tuple([100.0] * 2 + [1.0] * 16 + [90.0] * 2), drain_rate=200.0)
+    assert depths.accepted_at_the_end == 0.9
+    depths.full_file = depths.clean_file = 100 * KIB * KIB
+    judged = {target.text: target.met for target in depths.targets()}
+    assert judged["accept rate, last tenth by first"]
+    assert not judged["drain by fresh mail's rate"]
+    assert not judged["file after cleaning"]

@@ -128,10 +128,10 @@ class Lane:
     def is_drained_by(self, flight: Flight) -> bool:
         """Whether more from the spool is wanted now that this one has gone.
 
-        Not when there is no way: what only hears so can wait for the next look.
+        Not when the next hop doesn't answer: that can wait for the next look.
         """
         half = self.most_spooled // 2
-        return not flight.fresh and self.spooled < half and self.reached is not False
+        return not flight.fresh and self.spooled < half and bool(self.reached)
 
     def is_idle_since(self, moment: float) -> bool:
         """Whether nothing has been here from then on. moment: monotonic seconds."""

@@ -96,7 +96,7 @@ class Scheduler:
         self._leaving = asyncio.Event()  # nothing more is begun that isn't under way
         self._ending = False  # no sender goes on
         self._stopped = self._ended = False  # nothing more is leased; no lease is kept
-        self._behind = False  # the spool may have more for a lane that is full
+        self._behind = False  # the spool may have more for a lane that had no room
         self._first_look = True
         settler = Settler(spool, schedule, reports, clock, metrics, on_attempt=on_attempt)
         self._returns = Returns(spool, self.nudge)
@@ -173,21 +173,25 @@ class Scheduler:
                 r for r in message.pending() if r.next_attempt is None or r.next_attempt <= now
             ]
             self._take(message, recipients, until)
-        await self._take_early(now, until)
-        self._behind = any(not lane.room for lane in self._lanes)
+        early = await self._take_early(now, until)
+        self._behind = early or bool(due) or any(not lane.room for lane in self._lanes)
         return len(due) >= batch
 
-    async def _take_early(self, now: datetime, until: datetime) -> None:
-        """Takes what waits for next hops that are back; at the start, one message to try each."""
+    async def _take_early(self, now: datetime, until: datetime) -> bool:
+        """Takes what waits for next hops that are back; at the start, one message to try each.
+
+        Returns whether there was any: so there may be more.
+        """
         rooms = self._lanes.early_rooms()
         others, self._first_look = int(self._first_look), False
         if not (rooms or others):
-            return
+            return False
         early = await self._spool.lease_unreached(self._owner, now, until, rooms, others)
         for message in early:
             waiting = [r for r in message.pending() if r.unreached]
             back = [r for r in waiting if r.upstream in rooms]
             self._take(message, back or waiting, until)
+        return bool(early)
 
     def _take(
         self, message: StoredMessage, recipients: Sequence[StoredRecipient], until: datetime

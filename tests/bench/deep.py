@@ -34,6 +34,7 @@ _SLICES = 20  # at least, in which the depth is reached; two of them are a tenth
 _LARGEST_SLICE = 20_000  # messages
 _SESSIONS = 20
 _STANDSTILL = 30.0  # seconds
+_DOWN_AFTER_START = 12.0  # seconds, so that it must find out by itself that the upstream is back
 _QUIET_FOR = 120.0  # seconds without a delivery after which the drain has failed
 _CLEANINGS = 300  # times that mail is sent, a second apart, while the file shrinks
 
@@ -153,6 +154,7 @@ class _Measuring:
             await self._stand_still()
             self._made.ready = await asyncio.to_thread(self._relay.restart)
             self._say(f"ready again in {self._made.ready:.1f} s")
+            await asyncio.sleep(_DOWN_AFTER_START)
             await self._drain()
             await self._clean()
         self._made.memory = watch.peak

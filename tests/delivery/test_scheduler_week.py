@@ -84,13 +84,17 @@ class Week:
 
     async def look(self) -> None:
         """Time passes, and all is done that is due then."""
+        await self._quiet()  # a lease mustn't run out under what is under way
         self.clock.advance(LOOK)
+        await self._quiet()
+
+    async def _quiet(self) -> None:
         async with asyncio.timeout(20):
-            while True:
+            busy = True
+            while busy:
                 self.scheduler.nudge()
                 await a_while()
-                if not await self._is_busy():
-                    return
+                busy = await self._is_busy()
 
     async def _is_busy(self) -> bool:
         now = self.clock.now()
@@ -153,6 +157,8 @@ async def a_week(make: Callable[[FakeClock], Spool], end: timedelta = END) -> As
     await spool.open()
     week = Week(spool, FakeHop(), clock, end)
     running = week.scheduler.start()
+    while week.scheduler._first_look:  # which tries a message of each hop, whenever it came
+        await asyncio.sleep(0)
     try:
         yield week
     finally:

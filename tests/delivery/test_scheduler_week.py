@@ -2,8 +2,9 @@
 
 import asyncio
 import random
+import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,6 +34,8 @@ LOOK = timedelta(minutes=30)  # between looks into the spool
 FIRST, LONGEST = timedelta(minutes=15), timedelta(hours=4)
 WARN, END = timedelta(hours=4), timedelta(days=5)
 A_DAY = 48  # looks
+
+_IN_MEMORY = Path("/dev/shm")
 
 
 @dataclass
@@ -89,7 +92,7 @@ class Week:
         await self._quiet()
 
     async def _quiet(self) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             busy = True
             while busy:
                 self.scheduler.nudge()
@@ -138,15 +141,17 @@ class Week:
 
 
 @pytest.fixture(params=["memory", "sqlite"])
-async def make_spool(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[FakeClock], Spool]:
-    """Each spool in turn, in a hurry."""
+def make_spool(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[[FakeClock], Spool]]:
+    """Each spool in turn, in a hurry: in memory, because a week has thousands of commits."""
     monkeypatch.setattr(writer, "PATIENCE", 0.0)
     monkeypatch.setattr(writer, "_COMPANY", 0.0)
     if request.param == "memory":
-        return MemorySpool
-    return lambda clock: SqliteSpool(tmp_path / "spool.sqlite", clock)
+        yield MemorySpool
+        return
+    with tempfile.TemporaryDirectory(dir=_IN_MEMORY if _IN_MEMORY.exists() else None) as made:
+        yield lambda clock: SqliteSpool(Path(made) / "spool.sqlite", clock)
 
 
 @asynccontextmanager
@@ -158,7 +163,7 @@ async def a_week(make: Callable[[FakeClock], Spool], end: timedelta = END) -> As
     week = Week(spool, FakeHop(), clock, end)
     running = week.scheduler.start()
     while week.scheduler._first_look:  # which tries a message of each hop, whenever it came
-        await asyncio.sleep(0)
+        await week.look()
     try:
         yield week
     finally:

@@ -12,6 +12,7 @@ from filterrelay.mail.hop import Hop
 from filterrelay.observe.budget import Reservation
 from filterrelay.spool.store import StoredMessage, StoredRecipient
 
+_WHILE_DOWN = 10  # times as much from the spool, while each part only hears that there is no way
 SETTLING = 16  # senders beyond the connections, whose message is sent and whose result is written
 
 
@@ -82,7 +83,8 @@ class Lane:
     memory: what their bodies may take, so that a next hop that hangs leaves the rest to
     others. parts: how many are held here. spooled: how many of them are of messages from
     the spool, most_spooled at a time; the rest of a long queue waits on disk, in nobody's
-    way. behind: whether there may be such a rest.
+    way. behind: whether there may be such a rest. reached: whether the next hop answered
+    when it was last tried, None when nobody knows.
     """
 
     def __init__(self, upstream: UpstreamLike, most_spooled: int, commons: Commons) -> None:
@@ -94,24 +96,55 @@ class Lane:
         self.spooled = 0
         self.parts = 0
         self.closed = self.behind = False
+        self.reached: bool | None = None
         self._last_used = 0.0
         self.waiting: deque[Part] = deque()
         self._idle: list[asyncio.Future[None]] = []
 
     @property
     def room(self) -> int:
-        """How many more parts from the spool may come, and be sent before long."""
+        """How many more parts from the spool may come, and be sent before long.
+
+        While the next hop is down, many: each of them only hears that there is no way.
+        """
+        if self.reached is False:
+            return max(0, self.most_spooled * _WHILE_DOWN - self.spooled)
         room = self.most_spooled - self.spooled
         soon = self.upstream.room()
         if soon is not None:
             room = min(room, soon - len(self.waiting))
         return max(0, room)
 
+    @property
+    def early_room(self) -> int:
+        """How many parts may come before their time, now that the next hop can be reached.
+
+        One to try it with while nobody knows.
+        """
+        if self.reached is False or self.upstream.outage() is not None:
+            return 0
+        return self.room if self.reached else min(self.room, 1)
+
+    def learn(self, sent: Sent) -> None:
+        """Takes note of what the last attempt tells of the next hop."""
+        if sent.unreached:
+            self.reached = False
+        elif sent.attempted:
+            self.reached = sent.answered or None
+
     def let_go(self, part: Part, now: float) -> None:
         """A part is done with. now: monotonic seconds."""
         self.parts -= 1
         self.spooled -= not part.flight.fresh
         self._last_used = now
+
+    def is_drained_by(self, flight: Flight) -> bool:
+        """Whether more from the spool is wanted now that this one has gone.
+
+        Not when the next hop doesn't answer: that can wait for the next look.
+        """
+        half = self.most_spooled // 2
+        return not flight.fresh and self.spooled < half and bool(self.reached)
 
     def is_idle_since(self, moment: float) -> bool:
         """Whether nothing has been here from then on. moment: monotonic seconds."""

@@ -48,12 +48,37 @@ class Lanes:
         """How many more parts from the spool each lane can take, by its hop's text."""
         return {str(hop): lane.room for hop, lane in self._lanes.items()}
 
-    def look_back(self, rooms: Mapping[str, int], leased: Iterable[StoredMessage]) -> None:
-        """Has each lane know whether more may wait for it, by what was leased with these rooms."""
+    def look_back(
+        self,
+        rooms: Mapping[str, int],
+        leased: Iterable[StoredMessage],
+        early: Iterable[StoredMessage],
+    ) -> None:
+        """Has each lane know whether more may wait for it, by what was leased with these rooms.
+
+        early: what was leased before its time, of which there may always be more.
+        """
         taken = Counter(hop for message in leased for hop in message.hops())
+        coming = {hop for message in early for hop in message.hops()}
         for hop, lane in self._lanes.items():
             name = str(hop)
-            lane.behind = taken[name] >= rooms.get(name, 1)
+            lane.behind = name in coming or taken[name] >= rooms.get(name, 1)
+
+    def early_rooms(self) -> dict[str, int]:
+        """How many parts each lane can take before their time; without those that take none."""
+        rooms = {str(hop): lane.early_room for hop, lane in self._lanes.items()}
+        return {hop: room for hop, room in rooms.items() if room}
+
+    def to_probe(self) -> list[Lane]:
+        """Those of the file's upstreams that couldn't be reached and may be tried again.
+
+        Direct ones are left to their mail: their owners have asked for none of it.
+        """
+        return [
+            lane
+            for hop, lane in self._lanes.items()
+            if not hop.site and lane.reached is False and lane.upstream.outage() is None
+        ]
 
     def forget_idle(self, now: float) -> None:
         """Lets go of direct lanes that have had no mail for a while. now: monotonic seconds."""

@@ -11,6 +11,7 @@ import structlog
 from filterrelay.delivery.bodies import Bodies
 from filterrelay.delivery.lane import Flight, Lane, Part, Sender
 from filterrelay.delivery.lanes import Lanes
+from filterrelay.delivery.probes import Probes
 from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.returns import Returns
@@ -97,8 +98,10 @@ class Scheduler:
         self._leaving = asyncio.Event()  # nothing more is begun that isn't under way
         self._ending = False  # no sender goes on
         self._stopped = self._ended = False  # nothing more is leased; no lease is kept
+        self._first_look = True
         settler = Settler(spool, schedule, reports, clock, metrics, on_attempt=on_attempt)
         self._returns = Returns(spool, self.nudge, clock)
+        self._probes = Probes(self.nudge)
         self._bodies = Bodies(spool, memory, pace.memory_wait)
         self._sending = Sending(
             spool, self._bodies, self._returns, settler, schedule, clock, self._leaving, sign
@@ -164,15 +167,34 @@ class Scheduler:
         batch = self._pace.batch
         if self._stopped or len(self._routing) >= batch:
             return False
+        self._probes.begin(self._lanes.to_probe())
         rooms = self._lanes.rooms()
         due = await self._spool.lease(self._owner, now, until, batch, rooms)
         for message in due:
-            self._take(message, now, until)
-        self._lanes.look_back(rooms, due)
+            recipients = [
+                r for r in message.pending() if r.next_attempt is None or r.next_attempt <= now
+            ]
+            self._take(message, recipients, until)
+        self._lanes.look_back(rooms, due, await self._take_early(now, until))
         return len(due) >= batch
 
-    def _take(self, message: StoredMessage, now: datetime, until: datetime) -> None:
-        """Takes a due message over from the spool."""
+    async def _take_early(self, now: datetime, until: datetime) -> Sequence[StoredMessage]:
+        """Takes what waits for next hops that are back; at the start, one message to try each."""
+        rooms = self._lanes.early_rooms()
+        others, self._first_look = int(self._first_look), False
+        if not (rooms or others):
+            return []
+        early = await self._spool.lease_unreached(self._owner, now, until, rooms, others)
+        for message in early:
+            waiting = [r for r in message.pending() if r.unreached]
+            back = [r for r in waiting if r.upstream in rooms]
+            self._take(message, back or waiting, until)
+        return early
+
+    def _take(
+        self, message: StoredMessage, recipients: Sequence[StoredRecipient], until: datetime
+    ) -> None:
+        """Takes a message over from the spool, to be tried for these recipients."""
         known = self._flights.get(message.id)
         if known is not None:  # our own lease had run out, and is ours again
             known.until = until
@@ -181,10 +203,7 @@ class Scheduler:
         if self._leaving.is_set():  # the end came during the look
             self._returns.message(flight)
         else:
-            self._launch(
-                flight,
-                [r for r in message.pending() if r.next_attempt is None or r.next_attempt <= now],
-            )
+            self._launch(flight, recipients)
 
     async def _keep_leases(self, now: datetime, until: datetime) -> None:
         """Prolongs the leases of all that is held here and whose time is half over."""
@@ -212,6 +231,7 @@ class Scheduler:
         deadline = loop.time() + grace
         self.retire()
         self._ending = True
+        self._probes.cancel()
         for lane in self._lanes:
             lane.wake_all()
         await _ended({*self._senders, *self._routing}, grace * (1 - _LAST_WORDS))
@@ -302,6 +322,7 @@ class Scheduler:
                 await lane.sleep()
                 continue
             part = sender.part = lane.waiting.popleft()
+            was_reached = lane.reached
             try:
                 await self._sending.deliver(part)
             except Exception:  # noqa: BLE001  # the seam: one message's trouble stops no other
@@ -309,13 +330,15 @@ class Scheduler:
             finally:
                 self._forget(part)
             sender.part = None
+            if lane.reached and not (was_reached or part.flight.fresh):
+                self.nudge()  # others wait for this in the spool, too
 
     def _forget(self, part: Part) -> None:
         """Lets go of a part, and of the message with its last one."""
         flight, lane = part.flight, part.lane
         self._bodies.let_go(part)
         lane.let_go(part, self._clock.monotonic())
-        if not flight.fresh and lane.behind and lane.spooled < lane.most_spooled // 2:
+        if lane.is_drained_by(flight):
             self.nudge()
         flight.parts -= 1
         if not flight.parts:

@@ -132,6 +132,7 @@ class Sending:
         known = part.answer
         if outage is not None:
             known = outage.sent(len(part.recipients))
+            part.lane.learn(known)
         if known is not None:
             await self._ask_whether_queued(part)
             return _all(part, known)
@@ -145,7 +146,9 @@ class Sending:
         part.trying = True
         message = part.flight.message
         convert = partial(self._converted, part.flight, body)
-        return await attempt(upstream, message.envelope, part.recipients, body, convert)
+        tried = await attempt(upstream, message.envelope, part.recipients, body, convert)
+        part.lane.learn(tried[-1].sent)
+        return tried
 
     async def _converted(self, flight: Flight, body: bytes) -> bytes | Reply:
         """The body in 7 bits, signed anew; itself when there is nothing to convert.
@@ -186,14 +189,15 @@ class Sending:
         return following or now + self._schedule.first
 
     def _explains(self, outage: Outage, part: Part) -> bool:
-        """Whether the failure counts as the part's own attempt: it came after the part did.
+        """Whether it counts as the part's attempt that the next hop can't be reached.
 
-        An older one doesn't: the next hop may be back, and the next attempt is far off. One
-        that doesn't concern the part does only when its sender is to hear of it.
+        So notices and bounces come in time however deep the queue is; and once the hop is
+        back, the part comes early. Only a successor may know of another hop. A rest or a rate
+        doesn't concern the part, unless its sender is to hear of it.
         """
         if math.isinf(outage.age):
             return self._is_late(part)
-        return not outage.left or outage.age <= self._clock.monotonic() - part.since
+        return not self._leaving.is_set()
 
     def _is_late(self, part: Part) -> bool:
         """Whether the part's time is up, or its sender should know of the delay and doesn't."""

@@ -97,7 +97,8 @@ class Settler:
             judged += seen
             recipients += [j.stored for j in seen]
             result = Record(message, hop, each.sent, seen, now, seconds, reason)
-            events.append(result.event())
+            if _is_news(each):
+                events.append(result.event())
             self._recorder.note(result)
         if any(j.result != "delivered" or j.stored.recipient.notify for j in judged):
             recipients, more = await self._report(message, judged, now, body)
@@ -146,6 +147,7 @@ class Settler:
                 waits_for,
                 stored.warned,
                 stored.redirect,
+                tried.sent.unreached and following is not None,
             )
             judged.append(Judged(after, result, reply, host, _action(result, tried.sent)))
         return judged
@@ -236,6 +238,14 @@ def _action(result: Result, sent: Sent) -> Action | None:
             if sent.dsn:
                 return None
             return Action.DELIVERED if sent.final else Action.RELAYED
+
+
+def _is_news(tried: Tried) -> bool:
+    """Whether the trace is to tell of it: a long outage, told each time, would outgrow the mail."""
+    return tried.sent.attempted or any(
+        stored.last_reply != str(reply)
+        for stored, reply in zip(tried.recipients, tried.sent.replies, strict=True)
+    )
 
 
 def _report_event(

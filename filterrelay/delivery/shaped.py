@@ -57,6 +57,10 @@ class Shaped:
         """One transaction of the upstream's."""
         return await self._upstream.send(envelope, recipients, body)
 
+    async def probe(self) -> bool:
+        """As the upstream's."""
+        return await self._upstream.probe()
+
     def close(self) -> None:
         """Leaves the upstream to its other mail."""
 

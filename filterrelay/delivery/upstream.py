@@ -37,7 +37,8 @@ class Sent:
     replies: the last word on each recipient, in the order asked. answered:
     whether they are the far side's words. dsn: whether it took over the task of
     reporting success (RFC 3461 section 6.2.7). final: whether what it took is delivered
-    with that, and not passed on. contact: how it was met.
+    with that, and not passed on. contact: how it was met. unreached: no host could be had
+    at all. attempted: False when nothing was tried, because the outcome was known.
     """
 
     replies: Sequence[Reply]
@@ -47,6 +48,8 @@ class Sent:
     dsn: bool = False
     final: bool = False
     contact: Contact = NONE
+    unreached: bool = False
+    attempted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Outage:
     """A time in which nothing is tried: all hosts have failed, or have asked for patience.
 
     age: seconds since the last failure, infinite when what waits here is not concerned.
-    left: seconds until there is another try; 0 when waiting for it would be in vain.
+    left: seconds until there is another try.
     """
 
     reply: Reply
@@ -65,7 +68,13 @@ class Outage:
 
     def sent(self, recipients: int) -> Sent:
         """What an attempt for so many recipients comes to now."""
-        return Sent([self.reply] * recipients, self.host, answered=self.answered)
+        return Sent(
+            [self.reply] * recipients,
+            self.host,
+            answered=self.answered,
+            unreached=not math.isinf(self.age),
+            attempted=False,
+        )
 
 
 @dataclass
@@ -112,6 +121,10 @@ class UpstreamLike(Protocol):
 
         Raises SevenBitsOnly for what the envelope calls 8BITMIME.
         """
+        ...
+
+    async def probe(self) -> bool:
+        """Whether a host can be reached. Network trouble is no exception."""
         ...
 
     def close(self) -> None:
@@ -258,6 +271,14 @@ class Upstream:
             pause=seconds,
         )
 
+    async def probe(self) -> bool:
+        """Whether a host can be reached; the connection is kept for the mail that follows."""
+        try:
+            self._pool.release(await self._pool.acquire())
+        except Unreachable:
+            return False
+        return True
+
     async def _transaction(
         self,
         conversation: Conversation,
@@ -329,7 +350,7 @@ async def in_turn(rates: Rates, batch: int, recipients: int) -> Outage | None:
 
 def _unavailable(unavailable: HostUnavailable, recipients: int) -> Sent:
     replies = [unavailable.reply] * recipients
-    return Sent(replies, unavailable.host, answered=unavailable.answered)
+    return Sent(replies, unavailable.host, answered=unavailable.answered, unreached=True)
 
 
 def _lost(peer: Peer, lost: ConversationLost, recipients: int) -> Sent:
@@ -367,6 +388,10 @@ class Nowhere:
     async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
         """Never called: what is here has its answer."""
         raise AssertionError("there is no way to nowhere")
+
+    async def probe(self) -> bool:
+        """Always there."""
+        return True
 
     def close(self) -> None:
         """Has nothing to close."""

@@ -38,8 +38,7 @@ class Checkpointer:
             self._copying = self._thread.submit(self._copy)
 
     def _copy(self) -> tuple[int, int]:
-        with closing(connect(self._path)) as connection:
-            return checkpoint(connection)
+        return shorten(self._path)
 
     def _finish(self, writer: Connection) -> None:
         assert self._copying is not None
@@ -52,6 +51,15 @@ class Checkpointer:
     def close(self) -> None:
         """Waits for the copying under way."""
         self._thread.shutdown()
+
+
+def shorten(path: Path) -> tuple[int, int]:
+    """The same as `checkpoint`, over a connection of its own.
+
+    The file becomes shorter, after pages were given back, only with a copy of all the log.
+    """
+    with closing(connect(path)) as connection:
+        return checkpoint(connection)
 
 
 def checkpoint(connection: Connection) -> tuple[int, int]:

@@ -104,9 +104,14 @@ def recipient_rows(message_id: str, recipients: Iterable[StoredRecipient]) -> li
 
 def settled_row(message_id: str, stored: StoredRecipient) -> Row:
     """The row of settle_recipient."""
-    state, attempts, following, last_reply, upstream, warned, redirect = _standing(stored)
-    next_attempt, hop = (redirect, following), (redirect, upstream)
-    return state, attempts, *next_attempt, last_reply, *hop, warned, message_id, stored.index
+    state, attempts, following, last_reply, upstream, warned, redirect, unreached = _standing(
+        stored
+    )
+    return (
+        *(state, attempts, redirect, following, last_reply),
+        *(redirect, upstream, warned, redirect, unreached),
+        *(message_id, stored.index),
+    )
 
 
 def _standing(stored: StoredRecipient) -> Row:
@@ -119,6 +124,7 @@ def _standing(stored: StoredRecipient) -> Row:
         stored.upstream,
         int(stored.warned),
         stored.redirect,
+        int(stored.unreached),
     )
 
 
@@ -172,7 +178,7 @@ def _readable(row: Row, recipients: Iterable[Sequence[Any]]) -> StoredMessage:
 
 def _stored_recipient(row: Sequence[Any]) -> StoredRecipient:
     idx, address, notify, orcpt, state, attempts, following, last_reply, *rest = row
-    upstream, warned, redirect = rest
+    upstream, warned, redirect, unreached = rest
     return StoredRecipient(
         index=idx,
         recipient=Recipient(address_of(address), tuple(notify.split()), orcpt),
@@ -183,6 +189,7 @@ def _stored_recipient(row: Sequence[Any]) -> StoredRecipient:
         upstream=upstream,
         warned=bool(warned),
         redirect=redirect,
+        unreached=bool(unreached),
     )
 
 

@@ -80,6 +80,27 @@ class MemorySpool:
         self._messages.update((message.id, message) for message in leased)
         return leased
 
+    async def lease_unreached(
+        self,
+        owner: str,
+        now: datetime,
+        until: datetime,
+        rooms: Mapping[str, int],
+        others: int = 0,
+    ) -> list[StoredMessage]:
+        """Takes messages before their time that wait for a hop which couldn't be reached."""
+        left: defaultdict[str, int] = defaultdict(lambda: others, rooms)
+        leased = []
+        for id_ in sorted(self._messages):
+            message = self._messages[id_]
+            hop = next((r.upstream for r in message.pending() if r.unreached), "")
+            free = message.lease is None or message.lease.until <= now
+            if message.state is State.QUEUED and free and hop and left[hop] > 0:
+                left[hop] -= 1
+                leased.append(replace(message, lease=Lease(owner, until)))
+        self._messages.update((message.id, message) for message in leased)
+        return leased
+
     async def renew(self, owner: str, ids: Sequence[str], until: datetime) -> None:
         """Prolongs leases that owner still holds."""
         for message in self._those(ids, *State):
@@ -114,7 +135,12 @@ class MemorySpool:
         def begun(stored: StoredRecipient) -> StoredRecipient:
             if stored.index not in indexes:
                 return stored
-            return replace(stored, attempts=stored.attempts + 1, next_attempt=next_attempt)
+            return replace(
+                stored,
+                attempts=stored.attempts + 1,
+                next_attempt=next_attempt,
+                unreached=False,
+            )
 
         message = await self.get(message_id)
         if message.state is not State.QUEUED:
@@ -217,7 +243,9 @@ class MemorySpool:
 
         def redirected(stored: StoredRecipient) -> StoredRecipient:
             hop = hop_of(upstream)
-            return replace(stored, redirect=upstream, upstream=hop, next_attempt=at)
+            return replace(
+                stored, redirect=upstream, upstream=hop, next_attempt=at, unreached=False
+            )
 
         for message in messages:
             self._messages[message.id] = _each_pending(message, redirected)

@@ -58,6 +58,35 @@ class Leasing:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlyLeasing:
+    """Takes messages that wait for a hop which couldn't be reached: as many as rooms says.
+
+    others: as many of each hop that rooms doesn't name.
+    """
+
+    owner: str
+    now: int
+    until: int
+    rooms: Mapping[str, int]
+    others: int
+
+    def make(self, connection: Connection) -> tuple[list[Row], list[Row]]:
+        """Returns the messages' and the recipients' rows."""
+        rooms = {**self.rooms}
+        if self.others:
+            for (hop,) in connection.execute(SQL["unreached_hops"]).fetchall():
+                rooms.setdefault(hop, self.others)
+        ids: list[str] = []
+        for hop, room in rooms.items():
+            found = connection.execute(SQL["unreached"], (hop, self.now, room))
+            ids += [id_ for (id_,) in found]
+        if not ids:
+            return [], []
+        connection.execute(SQL["lease"], (self.owner, self.until, json_list(ids)))
+        return read_messages(connection, ids)
+
+
+@dataclass(frozen=True, slots=True)
 class Renewal:
     """Prolongs leases."""
 
@@ -291,6 +320,11 @@ class Shrinking:
 
     keep: int
     step: int
+
+    @property
+    def octets(self) -> int:
+        """About how much it adds to the log: each page given back is another one moved."""
+        return self.step * 4096
 
     def make(self, connection: Connection) -> bool:
         """Returns whether there is more to give back."""

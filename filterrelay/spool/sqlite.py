@@ -16,10 +16,12 @@ from filterrelay.observe.metrics import Metrics
 from filterrelay.spool import codec, database, operations, questions
 from filterrelay.spool.bodies import BodyFiles
 from filterrelay.spool.changes import Change, Insertion, Recording, Settling
+from filterrelay.spool.checkpoint import shorten
 from filterrelay.spool.database import STEPS, translated
 from filterrelay.spool.free_space import FreeSpace
 from filterrelay.spool.reader import Reader
 from filterrelay.spool.selection import Place, Search, Selection
+from filterrelay.spool.statements import Row
 from filterrelay.spool.store import (
     Backlog,
     Deposit,
@@ -41,7 +43,9 @@ LARGE = 256 * 1024  # octets from which a file costs less CPU than pages of the 
 _FILE_THREADS = 4
 _LEFT_OVER = timedelta(hours=1)  # a file that no row names by then never gets one
 _KEEP_FREE = 4096  # pages that stay with the file for the next messages: 16 MiB
-_SHRINK_STEP = 256  # pages given back in one transaction: 1 MiB
+_SHRINK_STEP = 128  # pages given back in one transaction: 0.5 MiB
+_SHORTENINGS = 5  # tries: another copy may be under way
+_BREATH = 0.01  # seconds between two steps of the housekeeping, in which others write
 
 
 class SqliteSpool:
@@ -127,7 +131,27 @@ class SqliteSpool:
         )
         leasing = operations.Leasing(owner, due, codec.microseconds(until), limit, hops, rooms)
         messages, recipients, self._last_turn = await self._writer.submit(leasing)
-        taken = codec.stored_messages(messages, recipients)
+        return await self._readable((messages, recipients), now)
+
+    async def lease_unreached(
+        self,
+        owner: str,
+        now: datetime,
+        until: datetime,
+        rooms: Mapping[str, int],
+        others: int = 0,
+    ) -> list[StoredMessage]:
+        """Takes messages before their time that wait for a hop which couldn't be reached."""
+        leasing = operations.EarlyLeasing(
+            owner, codec.microseconds(now), codec.microseconds(until), rooms, others
+        )
+        return await self._readable(await self._writer.submit(leasing), now)
+
+    async def _readable(
+        self, rows: tuple[list[Row], list[Row]], now: datetime
+    ) -> list[StoredMessage]:
+        """The messages just leased; what can't be read is set aside."""
+        taken = codec.stored_messages(*rows)
         unreadable = [message for message in taken if message.state is not State.QUEUED]
         if unreadable:
             await self._set_aside(unreadable, now)
@@ -278,16 +302,31 @@ class SqliteSpool:
         overdue = operations.QuarantineExpiry(codec.microseconds(quarantined_before), now)
         dropped = last = await self._writer.submit(overdue)
         while last == operations.EXPIRY_STEP:
-            last = await self._writer.submit(overdue)
+            last = await self._in_peace(overdue)
             dropped += last
         before = codec.microseconds(events_before)
         after = await self._writer.submit(operations.EventExpiry(before, 0))
         while after:
-            after = await self._writer.submit(operations.EventExpiry(before, after))
-        while await self._writer.submit(operations.Shrinking(_KEEP_FREE, _SHRINK_STEP)):
+            after = await self._in_peace(operations.EventExpiry(before, after))
+        while await self._in_peace(operations.Shrinking(_KEEP_FREE, _SHRINK_STEP)):
             pass
+        await self._shorten()
         await self._sweep()
         return int(dropped)
+
+    async def _in_peace(self, change: Change) -> int:
+        """Makes one more step of a long clean-up, after those who wait for their commit."""
+        await asyncio.sleep(_BREATH)
+        result: int = await self._writer.submit(change)
+        return result
+
+    async def _shorten(self) -> None:
+        """Lets the disk have what the file doesn't need; while mail flows, the next copy does."""
+        for _ in range(_SHORTENINGS):
+            pages, copied = await self._files.run(shorten, self._path)
+            if pages and pages == copied:
+                return
+            await asyncio.sleep(_BREATH)
 
     async def _sweep(self) -> None:
         """Removes body files that a crash left behind before their row was committed."""

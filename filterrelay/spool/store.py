@@ -106,6 +106,8 @@ class StoredRecipient:
     sender got the delay notice. last_reply: of the last attempt. upstream: the hop that it
     went to then, or waits for, as its text. redirect: the upstream that an operator has
     chosen in place of the routes' one; as `reject:words` it is returned to its sender.
+    unreached: the last attempt failed because the hop couldn't be reached, which says
+    nothing of the recipient.
     """
 
     index: int
@@ -117,6 +119,7 @@ class StoredRecipient:
     upstream: str = ""
     warned: bool = False
     redirect: str = ""
+    unreached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +279,22 @@ class Spool(Protocol):
         neither hides another's mail nor has to be read. Where not all can be taken, each
         hop has its turn, whatever waits for the others. A message waits for a hop when
         all its recipients do who have not ended.
+        """
+        ...
+
+    async def lease_unreached(
+        self,
+        owner: str,
+        now: datetime,
+        until: datetime,
+        rooms: Mapping[str, int],
+        others: int = 0,
+    ) -> list[StoredMessage]:
+        """Takes messages before their time that wait for a hop which couldn't be reached.
+
+        The first accepted of each hop first, so many as rooms says by the hop's text; of all
+        other hops so many as others says. Nothing is written for those that stay, so that
+        a queue of any length costs nothing when its hop comes back.
         """
         ...
 

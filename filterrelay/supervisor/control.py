@@ -75,23 +75,22 @@ class Control:
         server = self._serve(sock) if sock is not None else None
         await self._spool.open()
         try:
-            await self._keep_house(stop)
+            async with asyncio.TaskGroup() as tasks:
+                cleaning = tasks.create_task(self._keep_clean())
+                await self._keep_watch(stop)
+                cleaning.cancel()  # a long one goes on at the next start
         finally:
             await self._spool.close()
             if server is not None:
                 await asyncio.to_thread(server.shutdown)
 
-    async def _keep_house(self, stop: asyncio.Event) -> None:
-        clean_at = self._clock.monotonic()
+    async def _keep_watch(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 async with asyncio.timeout(LOOK_WITHIN):
                     await self._look()
                     await self._queues.look()
                 self.health.spool_trouble = ""
-                if self._clock.monotonic() >= clean_at:
-                    clean_at = self._clock.monotonic() + CLEAN_EVERY
-                    await self._clean()
             except SpoolFull as error:
                 self._ail("the disk of the spool is nearly full", error)
             except TimeoutError as error:
@@ -118,6 +117,15 @@ class Control:
             self._metrics.spool_messages.labels(state.value).set(count)
             self._metrics.spool_oldest.labels(state.value).set(max(age, 0.0))
         await self._spool.probe()
+
+    async def _keep_clean(self) -> None:
+        """Cleans up now and then, and as long as it takes: after a flood that is minutes."""
+        while True:
+            try:
+                await self._clean()
+            except (FilterRelayError, OSError) as error:
+                log.error("not_cleaned_up", reason=str(error))
+            await asyncio.sleep(CLEAN_EVERY)
 
     async def _clean(self) -> None:
         now = self._clock.now()

@@ -2,13 +2,16 @@
 
 import argparse
 import asyncio
+import contextlib
+import json
 import os
 import platform
 import shutil
 import signal
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
-from tests.bench import hanging, measure, report, targets
+from tests.bench import deep, hanging, measure, report, targets
 from tests.bench.errors import BenchError
 from tests.bench.load import LoadProcess
 from tests.bench.proof import prove
@@ -43,6 +46,7 @@ class Options:
     memory_peers: bool
     keep: bool
     strict: bool
+    deep: int  # messages of a deep queue to measure instead of the works; 0 for the works
 
 
 class Bench:
@@ -150,6 +154,10 @@ def _options(arguments: list[str]) -> Options:
         "--memory-peers", action="store_true", help="send the 25 MB messages to the peers, too"
     )
     parser.add_argument("--keep", action="store_true", help="keep the relays' directories and logs")
+    parser.add_argument(
+        "--deep", type=int, nargs="?", const=deep.DEPTH, default=0, metavar="MESSAGES",
+        help="fill a queue while the upstream is down, and drain it (default: %(const)s)",
+    )  # fmt: skip
     parser.add_argument("--strict", action="store_true", help="exit 1 if a target is not met")
     given = parser.parse_args(arguments)
     works, relays = given.works.split(","), given.relays.split(",")
@@ -167,6 +175,7 @@ def _options(arguments: list[str]) -> Options:
         memory_peers=given.memory_peers,
         keep=given.keep,
         strict=given.strict,
+        deep=given.deep,
     )
 
 
@@ -180,29 +189,50 @@ def _machine() -> dict[str, Any]:
     }
 
 
+@contextlib.contextmanager
+def _workplace(options: Options, console: Console) -> Iterator[Path]:
+    """A directory for the relays, gone in the end unless it is to be kept."""
+    # not below the home directory, which Postfix's own user can't enter, nor in memory
+    directory = Path(tempfile.mkdtemp(prefix="filterrelay-bench-", dir="/var/tmp"))
+    directory.chmod(0o755)
+    try:
+        yield directory
+    finally:
+        if options.keep:
+            console.print(f"kept {directory}", highlight=False)
+        else:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _run_deep(options: Options, console: Console) -> int:
+    with _workplace(options, console) as directory:
+        depths = uvloop.run(deep.run(directory, options.deep, console))
+    judged = depths.targets()
+    report.print_targets(console, judged)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps({"machine": _machine(), "deep": asdict(depths)}, indent=1))
+    console.print(f"written to {options.json}", highlight=False)
+    return 1 if options.strict and any(one.met is False for one in judged) else 0
+
+
 def main() -> int:
     """Run, report, and say whether all targets were met."""
     options = _options(sys.argv[1:])
     console = Console(width=None if sys.stdout.isatty() else 140)
     machine = _machine()
     console.print(machine, highlight=False)
-    # not below the home directory, which Postfix's own user can't enter, nor in memory
-    directory = Path(tempfile.mkdtemp(prefix="filterrelay-bench-", dir="/var/tmp"))
-    directory.chmod(0o755)
     bench = Bench(options, console)
     rates = hanging.Rates()
     try:
-        if options.works:
-            uvloop.run(bench.run(directory))
-        if options.hanging:
-            rates = uvloop.run(hanging.run(directory, options.rounds, options.scale, console))
+        if options.deep:
+            return _run_deep(options, console)
+        with _workplace(options, console) as directory:
+            if options.works:
+                uvloop.run(bench.run(directory))
+            if options.hanging:
+                rates = uvloop.run(hanging.run(directory, options.rounds, options.scale, console))
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
-    finally:
-        if options.keep:
-            console.print(f"kept {directory}", highlight=False)
-        else:
-            shutil.rmtree(directory, ignore_errors=True)
     works = [work.name for work in options.works]
     judged = targets.judge(bench.results, works)
     if options.hanging:

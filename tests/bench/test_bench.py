@@ -15,6 +15,7 @@ import pytest
 from tests.bench import site, stubdns
 from tests.bench.account import Account, TreeAccount, open_account, proportional_memory
 from tests.bench.client import Client, Refused
+from tests.bench.deep import Depths
 from tests.bench.hanging import Rates
 from tests.bench.measure import Sample
 from tests.bench.messages import build_pool
@@ -139,3 +140,14 @@ def test_rates_are_compared_round_by_round() -> None:
     assert Rates().target().met is None
     assert Rates([400.0, 100.0, 300.0], [390.0, 99.0, 150.0]).target().measured == "0.97"
     assert Rates([100.0], [94.0]).target().met is False
+
+
+def test_a_deep_queues_tenths_are_compared() -> None:
+    """The rate at the end by that at the start, whatever was between."""
+    depths = Depths(1000, 500.0, tuple([100.0] * 2 + [1.0] * 16 + [90.0] * 2), drain_rate=200.0)
+    assert depths.accepted_at_the_end == 0.9
+    depths.full_file = depths.clean_file = 100 * KIB * KIB
+    judged = {target.text: target.met for target in depths.targets()}
+    assert judged["accept rate, last tenth by first"]
+    assert not judged["drain by fresh mail's rate"]
+    assert not judged["file after cleaning"]

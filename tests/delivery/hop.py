@@ -1,6 +1,7 @@
 """A next hop without a network, and a scheduler around it."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -66,6 +67,9 @@ class FakeHop:
         self.asked: list[list[str]] = []
         self.bodies: list[bytes] = []
         self.closed = False
+        self.answered = True
+        self.there = False
+        self.probes = 0
         self.answer = answer
 
     def outage(self) -> Outage | None:
@@ -93,7 +97,18 @@ class FakeHop:
         await self.gate.wait()
         replies = [self.answer(i, r) for i, r in enumerate(recipients)]
         host = "mx.provider.example:25"
-        return Sent(replies, host, "TLSv1.3", dsn=self.dsn, final=self.final, contact=self.contact)
+        return Sent(
+            *(replies, host, "TLSv1.3"),
+            dsn=self.dsn,
+            final=self.final,
+            contact=self.contact,
+            answered=self.answered,
+        )
+
+    async def probe(self) -> bool:
+        """As `there` says."""
+        self.probes += 1
+        return self.there
 
     def close(self) -> None:
         """Is closed."""
@@ -197,10 +212,12 @@ async def delivering(
     submit: Callable[[Envelope, bytes, str], Any] | None = None,
     hook: RouteHook | None = None,
     postmaster: Address | None = None,
+    spool: NotingSpool | None = None,
 ) -> AsyncIterator[Site]:
     """A scheduler over these next hops, the first the default; drained in the end."""
     clock = FakeClock()
-    spool, memory, metrics = NotingSpool(clock), MemoryBudget(octets), Metrics()
+    spool = spool or NotingSpool(clock)
+    memory, metrics = MemoryBudget(octets), Metrics()
     reports: list[tuple[Envelope, bytes]] = []
     attempts: list[Attempt] = []
 
@@ -233,6 +250,11 @@ async def delivering(
 def an_outage(age: float = 0.0, left: float = 30.0) -> Outage:
     """All hosts failed so many seconds ago, and will be tried again in so many."""
     return Outage(REFUSED, "mx:25", answered=False, age=age, left=left)
+
+
+def a_rest(left: float) -> Outage:
+    """Nothing has failed, but nothing is to be sent for so many seconds."""
+    return an_outage(age=math.inf, left=left)
 
 
 async def get(site: Site, id_: str = "ID") -> StoredMessage:

@@ -65,7 +65,7 @@ async def test_a_lane_knows_whether_more_may_wait_for_it() -> None:
     rooms = {str(DIRECT.hop): 2, "provider": 50}
     message = a_stored_message()
     waiting = replace(message.recipients[0], upstream=str(DIRECT.hop))
-    all_of_them.look_back(rooms, [replace(message, recipients=(waiting,))] * 2)
+    all_of_them.look_back(rooms, [replace(message, recipients=(waiting,))] * 2, [])
     assert (direct.behind, provider.behind) == (True, False)
-    all_of_them.look_back(rooms, [])
+    all_of_them.look_back(rooms, [], [])
     assert not direct.behind

@@ -19,8 +19,8 @@ from .hop import (
     LEASE,
     QUARTER,
     FakeHop,
+    a_rest,
     a_while,
-    an_outage,
     delivering,
     due,
     get,
@@ -33,7 +33,7 @@ async def test_the_end_of_delivery_ends_the_wait_too() -> None:
     hop = FakeHop(lambda *_: LATER)
     async with delivering(hop) as site:
         await site.submitted()
-        hop.outages = [an_outage(age=3, left=3600)]
+        hop.outages = [a_rest(left=3)]
         await site.spool.retry(["ID"], site.clock.now())
         site.scheduler.nudge()
         await a_while()
@@ -67,7 +67,7 @@ async def test_who_retires_waits_for_no_outage() -> None:
     hop = FakeHop(lambda *_: LATER)
     async with delivering(hop) as site:
         await site.submitted()
-        hop.outages = [an_outage(age=3, left=3600)]
+        hop.outages = [a_rest(left=3)]
         await site.spool.retry(["ID"], site.clock.now())
         site.scheduler.nudge()
         await a_while()

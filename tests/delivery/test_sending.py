@@ -23,6 +23,7 @@ from .hop import (
     REFUSED,
     TAKEN,
     FakeHop,
+    a_rest,
     a_while,
     an_outage,
     delivering,
@@ -31,10 +32,10 @@ from .hop import (
 )
 
 
-async def test_fresh_mail_sits_out_an_outage_on_disk() -> None:
+async def test_fresh_mail_sits_out_a_rest_on_disk() -> None:
     """It goes when the next hop may be tried again, not a quarter of an hour later."""
     hop = FakeHop()
-    hop.outages = [an_outage(age=3, left=30), None]
+    hop.outages = [a_rest(left=30)]
     async with delivering(hop) as site:
         reservation = await site.submit()
         await site.result()
@@ -42,29 +43,30 @@ async def test_fresh_mail_sits_out_an_outage_on_disk() -> None:
         assert (waiting.attempts, waiting.last_reply) == (0, str(REFUSED))
         assert reservation.octets == 0
         assert hop.asked == []
+        hop.outages = []
         await site.later(timedelta(seconds=30))
         assert await gone(site)
 
 
-async def test_due_mail_waits_for_a_host_to_be_tried_again() -> None:
-    """After `queue retry`, an outage from before doesn't count: the mail goes when it is over."""
+async def test_due_mail_waits_for_the_end_of_a_rest() -> None:
+    """It goes a moment later."""
     hop = FakeHop(lambda *_: LATER)
     async with delivering(hop) as site:
         await site.submitted()
         hop.answer = lambda *_: TAKEN
-        hop.outages = [an_outage(age=3, left=0.01), None]
+        hop.outages = [a_rest(left=0.01), None]
         await site.spool.retry(["ID"], site.clock.now())
         site.scheduler.nudge()
         await site.result()
         assert await gone(site)
 
 
-async def test_a_failure_since_the_mail_came_due_counts_for_all_that_wait() -> None:
+async def test_an_outage_counts_as_the_attempt_of_all_that_is_due() -> None:
     """A next hop that is down is not tried for each message; each is told the reason."""
     hop = FakeHop(lambda *_: LATER)
     async with delivering(hop) as site:
         await site.submitted()
-        hop.outages = [an_outage(age=0, left=30)]
+        hop.outages = [an_outage(age=3, left=30)]
         await site.later(QUARTER)
         (waiting,) = (await get(site)).recipients
         assert (waiting.attempts, waiting.last_reply) == (2, str(REFUSED))

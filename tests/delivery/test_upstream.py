@@ -75,6 +75,30 @@ async def test_a_kept_connection_closed_while_idle_costs_nothing(open_upstream: 
         assert side.connections == 2
 
 
+async def test_only_a_host_that_cant_be_had_is_unreached(open_upstream: Opener) -> None:
+    """What it said, or broke off, when it was there is about the message."""
+    for verb, reply in (("GREETING", "421 4.3.2 No service"), ("RCPT", "450 4.2.1 Later")):
+        async with far_side(answers={verb: reply}) as side:
+            sent = await send(open_upstream(upstream_settings(side)))
+            assert (sent.unreached, sent.attempted) == (verb == "GREETING", True)
+    upstream = open_upstream(upstream_settings(side))
+    assert (await send(upstream)).unreached
+    outage = upstream.outage()
+    assert outage is not None
+    told = outage.sent(2)
+    assert (told.unreached, told.attempted, len(told.replies)) == (True, False, 2)
+
+
+async def test_a_probe_finds_out_whether_a_host_is_there(open_upstream: Opener) -> None:
+    """The connection that it makes is the next message's."""
+    async with far_side() as side:
+        upstream = open_upstream(upstream_settings(side))
+        assert await upstream.probe()
+        assert codes(await send(upstream)) == ["250 2.0.0"]
+        assert side.connections == 1
+    assert not await open_upstream(upstream_settings(side)).probe()
+
+
 @pytest.mark.parametrize("end", [Act.DROP, "421 4.4.2 Idle too long"])
 async def test_a_kept_connection_that_ends_at_mail_is_replaced(
     open_upstream: Opener, end: Act | str

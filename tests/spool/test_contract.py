@@ -88,7 +88,7 @@ async def test_a_message_comes_back_as_it_went_in(spool: Spool) -> None:
         recipients=(
             StoredRecipient(0, anna, RecipientState.DELIVERED, 2, None, "250 OK", "provider"),
             StoredRecipient(1, jörg, attempts=1, next_attempt=LATER, last_reply="451 ä"),
-            StoredRecipient(2, master, warned=True),
+            StoredRecipient(2, master, warned=True, unreached=True),
         ),
         session={"client_ip": "192.0.2.7", "tls": None, "nested": [1, {"a": 0.5}]},
         state=State.HELD,
@@ -268,6 +268,87 @@ async def test_a_lease_that_ran_out_is_taken_over(spool: Spool) -> None:
     await spool.commit(deposit(stored(lease=Lease("worker-1", LATER))))
     (taken,) = await spool.lease("worker-2", LATER, LATER + HOUR, 10)
     assert taken.lease == Lease("worker-2", LATER + HOUR)
+
+
+async def unreachable(spool: Spool, id_: str, *hops: str) -> None:
+    """A message with a recipient for each hop, deferred because none could be reached."""
+    to = [f"r{number}@partner.example" for number in range(len(hops))]
+    message = stored(id_, to, lease=Lease("w1", NOON + HOUR))
+    await spool.commit(deposit(message))
+    recipients = tuple(
+        replace(each, attempts=1, next_attempt=NOON + DAY, upstream=hop, unreached=True)
+        for each, hop in zip(message.recipients, hops, strict=True)
+    )
+    await spool.settle(Settlement(id_, recipients))
+
+
+async def early(
+    spool: Spool, rooms: dict[str, int], others: int = 0, owner: str = "w1"
+) -> list[str]:
+    """The IDs of what is leased before its time."""
+    leased = await spool.lease_unreached(owner, NOON, NOON + 2 * HOUR, rooms, others)
+    return [message.id for message in leased]
+
+
+async def test_mail_for_a_hop_that_was_down_is_leased_before_its_time(spool: Spool) -> None:
+    """The first accepted first, so many as there is room for, and each once."""
+    for number in (2, 1, 3):
+        await unreachable(spool, f"M{number}", "provider")
+    await unreachable(spool, "OTHER", "partner")
+    assert await spool.lease("w1", NOON, NOON + HOUR, 10) == []
+    assert await early(spool, {"provider": 2}) == ["M1", "M2"]
+    assert await early(spool, {"provider": 2}, owner="w2") == ["M3"]
+    assert await early(spool, {"provider": 2}) == []
+    (leased,) = await spool.lease_unreached("w1", NOON, NOON + HOUR, {"partner": 1})
+    assert leased.lease == Lease("w1", NOON + HOUR)
+    assert leased.recipients[0].unreached
+    late = NOON + HOUR
+    (taken_over,) = await spool.lease_unreached("w2", late, late + HOUR, {"partner": 1})
+    assert taken_over.lease == Lease("w2", late + HOUR)
+
+
+async def test_each_hop_that_was_down_can_be_tried_with_one_message(spool: Spool) -> None:
+    """Also those that nobody has in mind after a start."""
+    for number in range(3):
+        await unreachable(spool, f"A{number}", "provider")
+        await unreachable(spool, f"B{number}", "mx:mail.partner.example")
+    assert sorted(await early(spool, {}, 1)) == ["A0", "B0"]
+    assert sorted(await early(spool, {"provider": 5}, 1)) == ["A1", "A2", "B1"]
+
+
+async def test_mail_waits_for_the_first_hop_that_was_down(spool: Spool) -> None:
+    """When that one has its recipient, the message waits for the next."""
+    await unreachable(spool, "M1", "provider", "partner")
+    assert await early(spool, {"partner": 1}) == []
+    assert await early(spool, {"provider": 1}) == ["M1"]
+    message = await spool.get("M1")
+    await spool.settle(delivered(message, 0))
+    assert await early(spool, {"partner": 1}) == ["M1"]
+
+
+async def test_an_answer_is_waited_out(spool: Spool) -> None:
+    """What the far side has spoken about isn't leased before its time."""
+    await unreachable(spool, "M1", "provider")
+    message = await spool.get("M1")
+    answered = replace(message.recipients[0], unreached=False)
+    await spool.settle(Settlement("M1", (answered,)))
+    assert await early(spool, {"provider": 1}, 1) == []
+
+
+async def test_an_attempt_that_crashed_is_not_made_early_again(spool: Spool) -> None:
+    """A message that brings the relay down would do so at once, again and again."""
+    await unreachable(spool, "M1", "provider")
+    assert await early(spool, {"provider": 1}) == ["M1"]
+    await spool.begin_attempt("M1", [0], NOON + HOUR)
+    await spool.recover(NOON, [])
+    assert await early(spool, {"provider": 1}, 1) == []
+
+
+async def test_held_mail_is_not_leased_early(spool: Spool) -> None:
+    """Once released it is due like any."""
+    await unreachable(spool, "M1", "provider")
+    await spool.hold(["M1"], "look at it", NOON)
+    assert await early(spool, {"provider": 1}, 1) == []
 
 
 async def test_a_renewed_lease_holds_longer(spool: Spool) -> None:

@@ -337,6 +337,20 @@ async def test_expiry_gives_space_back(tmp_path: Path, clock: StandingClock) -> 
     assert (tmp_path / "spool.sqlite").stat().st_size < 20 * 1024 * 1024
 
 
+async def test_space_is_given_back_while_the_spool_is_open(sqlite_spool: SqliteSpool) -> None:
+    """Also by a quiet relay, whose log would not be copied for a long time."""
+    file = sqlite_spool._path
+    ids = [f"M{n}" for n in range(40)]
+    sqlite_spool._large = 10**9
+    for id_ in ids:
+        await sqlite_spool.commit(deposit(stored(id_), bytes(1_000_000)))
+    log = file.with_name("spool.sqlite-wal")
+    assert file.stat().st_size + log.stat().st_size > 40_000_000
+    await sqlite_spool.delete(ids, NOON)
+    await sqlite_spool.expire(NOON, NOON - HOUR)
+    assert file.stat().st_size < 20_000_000
+
+
 async def test_many_messages_are_deleted_in_steps(sqlite_spool: SqliteSpool) -> None:
     """A long list of messages is worked off to its end."""
     ids = [f"M{n}" for n in range(1100)]

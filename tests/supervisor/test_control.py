@@ -144,6 +144,40 @@ async def test_a_spool_that_can_only_be_read_is_not_ready(
         await until(lambda: not health.troubles())
 
 
+async def test_a_long_clean_up_holds_up_nothing(
+    tmp_path: Path, spool: AilingSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The spool is looked at meanwhile, and the end doesn't wait for it."""
+
+    async def endless(*_: object) -> int:
+        await asyncio.Event().wait()
+        return 0
+
+    monkeypatch.setattr(spool, "expire", endless)
+    monkeypatch.setattr(control, "LOOK_EVERY", 0.01)
+    async with asyncio.timeout(5), looked_after(spool, tmp_path) as health:
+        await until(lambda: not health.troubles())
+        spool.trouble = SpoolFull(0)
+        await until(lambda: "nearly full" in "".join(health.troubles()))
+
+
+async def test_a_clean_up_that_fails_is_tried_again(
+    tmp_path: Path, spool: AilingSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says so in the log; mail is taken all the same."""
+    times: list[object] = []
+
+    async def failing(*_: object) -> int:
+        times.append(_)
+        raise SpoolUnavailable("OperationalError: database is locked")
+
+    monkeypatch.setattr(spool, "expire", failing)
+    monkeypatch.setattr(control, "CLEAN_EVERY", 0.01)
+    async with looked_after(spool, tmp_path) as health:
+        await until(lambda: len(times) > 2)
+        assert not health.troubles()
+
+
 def test_a_worker_that_cannot_store_mail_makes_it_not_ready() -> None:
     """Its clients hear 451, however well the others fare."""
     board = Board(3)

@@ -13,8 +13,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- :name insert_recipient
 INSERT INTO recipient (message_id, idx, address, notify, orcpt, state, attempts,
-                       next_attempt, last_reply, upstream, warned, redirect)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                       next_attempt, last_reply, upstream, warned, redirect, unreached)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- :name insert_event
 INSERT INTO event (message_id, at, kind, data) VALUES (?, ?, ?, ?)
@@ -33,7 +33,7 @@ SELECT id FROM message WHERE id IN (SELECT value FROM json_each(?))
 -- Who was redirected during the attempt is due at once, for the way that it has now.
 UPDATE recipient
 SET state = ?, attempts = ?, next_attempt = iif(redirect = ?, ?, NULL), last_reply = ?,
-    upstream = iif(redirect = ?, ?, upstream), warned = ?
+    upstream = iif(redirect = ?, ?, upstream), warned = ?, unreached = iif(redirect = ?, ?, 0)
 WHERE message_id = ? AND idx = ? AND state = 'queued'
 
 -- :name delete_if_ended
@@ -46,6 +46,9 @@ SET due = (SELECT min(coalesce(next_attempt, 0)) FROM recipient
            WHERE message_id = :id AND state = 'queued'),
     hop = coalesce((SELECT iif(min(upstream) = max(upstream), min(upstream), '')
                     FROM recipient WHERE message_id = :id AND state = 'queued'), ''),
+    unreached = coalesce((SELECT upstream FROM recipient
+                          WHERE message_id = :id AND state = 'queued' AND unreached
+                          ORDER BY idx LIMIT 1), ''),
     owner = iif(:release AND (:owner = '' OR owner IS :owner), NULL, owner),
     until = iif(:release AND (:owner = '' OR owner IS :owner), 0, until)
 WHERE id = :id
@@ -54,7 +57,7 @@ WHERE id = :id
 SELECT state FROM message WHERE id = ?
 
 -- :name begin_attempt
-UPDATE recipient SET attempts = attempts + 1, next_attempt = :next
+UPDATE recipient SET attempts = attempts + 1, next_attempt = :next, unreached = 0
 WHERE message_id = :id AND state = 'queued' AND idx IN (SELECT value FROM json_each(:indexes))
 
 -- :name due_hops
@@ -74,6 +77,23 @@ WHERE hop IS NOT NULL AND EXISTS (
 -- :name due
 SELECT wake, id FROM message INDEXED BY message_by_wake
 WHERE state = 'queued' AND hop = ? AND wake <= ? ORDER BY wake LIMIT ?
+
+-- :name unreached_hops
+-- Each hop that mail waits for because it couldn't be reached, by one look for each.
+WITH RECURSIVE found(hop) AS (
+    SELECT (SELECT unreached FROM message INDEXED BY message_unreached
+            WHERE state = 'queued' AND unreached > '' ORDER BY unreached LIMIT 1)
+    UNION ALL
+    SELECT (SELECT unreached FROM message INDEXED BY message_unreached
+            WHERE state = 'queued' AND unreached > '' AND unreached > found.hop
+            ORDER BY unreached LIMIT 1)
+    FROM found WHERE found.hop IS NOT NULL)
+SELECT hop FROM found WHERE hop IS NOT NULL
+
+-- :name unreached
+SELECT id FROM message INDEXED BY message_unreached
+WHERE state = 'queued' AND unreached = ? AND unreached > '' AND until <= ?
+ORDER BY id LIMIT ?
 
 -- :name lease
 UPDATE message SET owner = ?, until = ? WHERE id IN (SELECT value FROM json_each(?))
@@ -124,10 +144,11 @@ WHERE message_id IN (SELECT value FROM json_each(:ids)) AND state = 'queued'
 
 -- :name redirect
 -- They wait for their new hop from now on, not in the old one's row.
-UPDATE message SET hop = :hop, due = :at WHERE id IN (SELECT value FROM json_each(:ids))
+UPDATE message SET hop = :hop, due = :at, unreached = ''
+WHERE id IN (SELECT value FROM json_each(:ids))
 
 -- :name redirect_recipients
-UPDATE recipient SET redirect = :upstream, upstream = :hop, next_attempt = :at
+UPDATE recipient SET redirect = :upstream, upstream = :hop, next_attempt = :at, unreached = 0
 WHERE message_id IN (SELECT value FROM json_each(:ids)) AND state = 'queued'
 
 -- :name delete
@@ -161,7 +182,7 @@ WHERE id IN (SELECT value FROM json_each(?))
 
 -- :name recipients
 SELECT message_id, idx, address, notify, orcpt, state, attempts, next_attempt, last_reply,
-       upstream, warned, redirect
+       upstream, warned, redirect, unreached
 FROM recipient WHERE message_id IN (SELECT value FROM json_each(?))
 ORDER BY message_id, idx
 

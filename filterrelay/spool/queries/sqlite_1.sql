@@ -2,7 +2,8 @@
 
 -- Narrow, because every lease, attempt and settlement rewrites a row of it.
 -- wake is the moment at which the next one may take the message; hop, the only one that it
--- waits for, or empty, tells what a full lane would only give back.
+-- waits for, or empty, tells what a full lane would only give back. unreached is the hop
+-- that couldn't be reached at the last attempt for one of the recipients, or empty.
 CREATE TABLE message (
     id         TEXT PRIMARY KEY,
     state      TEXT NOT NULL,
@@ -19,11 +20,14 @@ CREATE TABLE message (
     content    INTEGER NOT NULL,
     file       TEXT,
     hop        TEXT NOT NULL DEFAULT '',
+    unreached  TEXT NOT NULL DEFAULT '',
     wake       INTEGER GENERATED ALWAYS AS (max(due, until)) VIRTUAL
 ) WITHOUT ROWID, STRICT;
 
 -- owner and state make it answer alone which leases there are, without a row a message.
 CREATE INDEX message_by_wake ON message (hop, wake, owner, state) WHERE state = 'queued';
+-- Its rows lie in the order of the IDs, which is that of acceptance.
+CREATE INDEX message_unreached ON message (unreached) WHERE state = 'queued' AND unreached > '';
 CREATE INDEX message_by_age ON message (state, received);
 
 -- Wide, and hardly ever rewritten. body is NULL when the bytes are in message.file.
@@ -47,6 +51,7 @@ CREATE TABLE recipient (
     upstream     TEXT NOT NULL,
     warned       INTEGER NOT NULL,
     redirect     TEXT NOT NULL DEFAULT '',
+    unreached    INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (message_id, idx)
 ) WITHOUT ROWID, STRICT;
 

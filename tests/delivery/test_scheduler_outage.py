@@ -1,0 +1,145 @@
+"""A next hop that can't be reached, and what happens once it can."""
+
+import asyncio
+from datetime import timedelta
+
+from filterrelay.delivery.scheduler import Pace
+from filterrelay.spool.store import StoredRecipient
+
+from .hop import (
+    LATER,
+    QUARTER,
+    REFUSED,
+    TAKEN,
+    FakeHop,
+    Site,
+    a_while,
+    an_outage,
+    delivering,
+    get,
+    gone,
+)
+
+BACK = Pace(poll=3600, batch=8)
+
+
+async def recipient(site: Site, id_: str = "ID") -> StoredRecipient:
+    """The message's only one."""
+    (only,) = (await get(site, id_)).recipients
+    return only
+
+
+async def settled(site: Site, count: int) -> None:
+    """Returns when so many results are recorded."""
+    while len(site.spool.settlements) < count:
+        await site.result()
+
+
+async def test_fresh_mail_in_an_outage_is_deferred_by_the_schedule() -> None:
+    """Its notices and its end come in time, though no host is troubled for it."""
+    hop = FakeHop()
+    hop.outages = [an_outage(age=30)]
+    async with delivering(hop) as site:
+        await site.submitted()
+        waiting = await recipient(site)
+        assert (waiting.attempts, waiting.unreached) == (1, True)
+        assert waiting.last_reply == str(REFUSED)
+        assert waiting.next_attempt is not None
+        assert timedelta(minutes=13) < waiting.next_attempt - site.clock.now() < QUARTER
+        assert hop.asked == []
+
+
+async def test_mail_goes_at_once_when_the_next_hop_is_back() -> None:
+    """A probe finds out; one message is tried first, then all follow, with none left to wait."""
+    hop = FakeHop()
+    hop.outages = [an_outage()]
+    async with delivering(hop, pace=BACK) as site:
+        for number in range(50):
+            await site.submit(f"ID{number:02}", f"r{number:02}@p.example")
+        await settled(site, 50)
+        hop.outages, hop.there = [], True
+        hop.gate.clear()
+        site.scheduler.nudge()
+        await a_while()
+        assert hop.asked == [["r00@p.example"]]
+        hop.gate.set()
+        while len(hop.asked) < 50:
+            await site.result()
+        assert hop.asked == [[f"r{number:02}@p.example"] for number in range(50)]
+
+
+async def test_nothing_goes_early_while_the_next_hop_is_down() -> None:
+    """It is probed once its pause is over, and all else keeps to the schedule."""
+    hop = FakeHop()
+    hop.outages = [an_outage()]
+    async with delivering(hop) as site:
+        await site.submitted()
+        site.scheduler.nudge()
+        await a_while()
+        assert hop.probes == 0
+        hop.outages = []
+        for _ in range(3):
+            site.scheduler.nudge()
+            await a_while()
+        assert hop.probes == 3
+        assert hop.asked == []
+
+
+async def test_an_answer_about_the_mail_keeps_its_schedule() -> None:
+    """Who is greylisted isn't sent early, whatever else the next hop takes."""
+    hop = FakeHop(lambda *_: LATER)
+    async with delivering(hop) as site:
+        await site.submitted("GREY", "grey@p.example")
+        hop.outages = [an_outage()]
+        await site.submitted("DOWN", "down@p.example")
+        hop.outages, hop.there = [], True
+        hop.answer = lambda *_: TAKEN
+        site.scheduler.nudge()
+        while not await gone(site, "DOWN"):
+            await site.result()
+        site.scheduler.nudge()
+        await a_while()
+        assert hop.asked == [["grey@p.example"], ["down@p.example"]]
+
+
+async def test_a_next_hop_that_is_back_but_takes_nothing_sees_one_message_at_a_time() -> None:
+    """That a connection can be made doesn't make it hear of the whole queue."""
+    hop = FakeHop()
+    hop.outages = [an_outage()]
+    async with delivering(hop) as site:
+        for number in range(20):
+            await site.submit(f"ID{number:02}")
+        await settled(site, 20)
+        hop.outages, hop.there, hop.answered = [], True, False
+        hop.answer = lambda *_: LATER
+        for _ in range(3):
+            site.scheduler.nudge()
+            await a_while()
+        assert len(hop.asked) == 3
+
+
+async def test_at_the_start_one_message_finds_out_whether_the_next_hop_is_back() -> None:
+    """Then the rest of what waits follows."""
+    hop = FakeHop()
+    hop.outages = [an_outage()]
+    async with delivering(hop) as before:
+        for number in range(20):
+            await before.submit(f"ID{number:02}")
+        await settled(before, 20)
+    hop.outages = []
+    async with delivering(hop, spool=before.spool, pace=BACK) as site:
+        while len(hop.asked) < 20:
+            await asyncio.wait_for(site.result(), 1)
+
+
+async def test_a_long_outage_is_told_once_in_the_trace() -> None:
+    """The queue shows that it goes on; a line a try and a message would outgrow the mail."""
+    hop = FakeHop()
+    hop.outages = [an_outage()]
+    async with delivering(hop) as site:
+        await site.submitted()
+        for _ in range(3):
+            await site.later(timedelta(hours=5))
+        assert (await recipient(site)).attempts == 4
+        kinds = [event.kind for event in await site.spool.events("ID")]
+        assert kinds.count("attempt") == 1

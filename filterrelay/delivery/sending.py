@@ -99,8 +99,15 @@ class Sending:
             return
         except Exception as fault:  # noqa: BLE001  # a seam: what fails each time must end, too
             _log.exception("delivery_failed", message_id=flight.message.id)
+            rest = part.untried()
             reply = Reply(451, "4.3.0", f"The relay failed: {type(fault).__name__}")
-            tried = _all(part, Sent([reply] * len(part.recipients), "", answered=False))
+            failed = Tried(rest, Sent([reply] * len(rest), "", answered=False))
+            tried = [*part.tried, failed]
+        except asyncio.CancelledError:
+            if part.tried:  # who has the message must not get it again
+                await self._settle(part, part.tried, began, release=False)
+                part.recipients = part.untried()
+            raise
         finally:
             if outage is None:
                 upstream.leave()
@@ -108,13 +115,18 @@ class Sending:
             self._returns.untried(part, self._clock.now() + _DETOUR)
             return
         part.settling = True
+        await self._settle(part, tried, began, release=flight.settles())
+
+    async def _settle(
+        self, part: Part, tried: Sequence[Tried], began: float, *, release: bool
+    ) -> None:
         await self._settler.settle(
-            flight.message,
+            part.flight.message,
             part.hop,
             tried,
             self._clock.monotonic() - began,
-            body=flight.body,
-            release=flight.settles(),
+            body=part.flight.body,
+            release=release,
             reason=part.reason,
         )
 
@@ -145,7 +157,9 @@ class Sending:
         part.trying = True
         message = part.flight.message
         convert = partial(self._converted, part.flight, body)
-        return await attempt(upstream, message.envelope, part.recipients, body, convert)
+        async for each in attempt(upstream, message.envelope, part.recipients, body, convert):
+            part.tried.append(each)
+        return part.tried
 
     async def _converted(self, flight: Flight, body: bytes) -> bytes | Reply:
         """The body in 7 bits, signed anew; itself when there is nothing to convert.

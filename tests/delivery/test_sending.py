@@ -252,6 +252,28 @@ async def test_a_message_that_breaks_delivery_comes_to_an_end() -> None:
         assert [b"Action: delayed" in raw for _, raw in site.reports] == [True, False]
 
 
+async def test_a_fault_amid_several_transactions_brings_nobody_the_message_again() -> None:
+    """Who was served before it has the message, and has it once."""
+    asked = 0
+
+    def answer(*_: object) -> Reply:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise RuntimeError("a bug")
+        return TAKEN
+
+    hop = FakeHop(answer)
+    hop.recipients = 1
+    async with delivering(hop) as site:
+        await site.submitted("ID", "ann@p.example", "bob@p.example", "eve@p.example")
+        states = [(str(r.recipient), r.state.value) for r in (await get(site)).pending()]
+        assert states == [("bob@p.example", "queued"), ("eve@p.example", "queued")]
+        await site.later(QUARTER)
+        assert await gone(site)
+        assert hop.asked.count(["ann@p.example"]) == 1
+
+
 async def test_a_body_that_cant_be_read_ends_in_a_bounce(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its sender hears of it in the end, without the header that is lost, too."""
     async with delivering(FakeHop(lambda *_: LATER)) as site:

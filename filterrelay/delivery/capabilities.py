@@ -1,5 +1,6 @@
 """What a next hop offers in its answer to EHLO, and MAIL and RCPT written to match."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ TOO_BIG = Reply(552, "5.3.4", "The message is larger than the next server takes"
 NO_SMTPUTF8 = Reply(553, "5.6.7", "The next server takes no addresses beyond ASCII (SMTPUTF8)")
 NO_BINARY = Reply(554, "5.6.3", "The next server takes no binary content (BINARYMIME)")
 NO_REQUIRETLS = Reply(550, "5.7.30", "The next server doesn't promise TLS all the way (REQUIRETLS)")
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +166,6 @@ def _orcpt(offered: Capabilities, orcpt: str) -> str:
 
 def _line(parts: Sequence[str]) -> bytes:
     text = " ".join(parts)
-    if not text.isprintable():
+    if _CONTROL.search(text):
         raise ValueError("a command would hold a control character")
     return f"{text}\r\n".encode()

@@ -17,7 +17,7 @@ from filterrelay.delivery.rate import PATIENCE
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.returns import Returns
 from filterrelay.delivery.settle import Settler
-from filterrelay.delivery.upstream import Outage, Sent, UpstreamLike
+from filterrelay.delivery.upstream import Outage, Sent
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.downgrade import seven_bit
 from filterrelay.mail.reply import NO_MEMORY, Reply
@@ -85,24 +85,7 @@ class Sending:
             return
         began = self._clock.monotonic()
         try:
-            tried = await self._tried(upstream, part, outage)
-        except NoSuchMessage:
-            _log.info("deleted_meanwhile", message_id=flight.message.id)
-            return
-        except NotQueued:
-            _log.info("set_aside_meanwhile", message_id=flight.message.id)
-            self._returns.as_it_is(part)
-            return
-        except SpoolFull as full:
-            _log.error("attempt_not_recorded", message_id=flight.message.id, reason=str(full))
-            self._returns.untried(part, self._clock.now() + _DETOUR)
-            return
-        except Exception as fault:  # noqa: BLE001  # a seam: what fails each time must end, too
-            _log.exception("delivery_failed", message_id=flight.message.id)
-            rest = part.untried()
-            reply = Reply(451, "4.3.0", f"The relay failed: {type(fault).__name__}")
-            failed = Tried(rest, Sent([reply] * len(rest), "", answered=False))
-            tried = [*part.tried, failed]
+            tried = await self._result(part, outage)
         except asyncio.CancelledError:
             if part.tried:  # who has the message must not get it again
                 await self._settle(part, part.tried, began, release=False)
@@ -111,11 +94,33 @@ class Sending:
         finally:
             if outage is None:
                 upstream.leave()
+        if tried is not None:
+            part.settling = True
+            await self._settle(part, tried, began, release=flight.settles())
+
+    async def _result(self, part: Part, outage: Outage | None) -> Sequence[Tried] | None:
+        """What the attempt comes to; None when there was none, and the part has gone back."""
+        message_id = part.flight.message.id
+        try:
+            tried = await self._tried(part, outage)
+        except NoSuchMessage:
+            _log.info("deleted_meanwhile", message_id=message_id)
+            return None
+        except NotQueued:
+            _log.info("set_aside_meanwhile", message_id=message_id)
+            self._returns.as_it_is(part)
+            return None
+        except SpoolFull as full:
+            _log.error("attempt_not_recorded", message_id=message_id, reason=str(full))
+            tried = None
+        except Exception as fault:  # noqa: BLE001  # a seam: what fails each time must end, too
+            _log.exception("delivery_failed", message_id=message_id)
+            rest = part.untried()
+            reply = Reply(451, "4.3.0", f"The relay failed: {type(fault).__name__}")
+            return [*part.tried, Tried(rest, Sent([reply] * len(rest), "", answered=False))]
         if tried is None:
             self._returns.untried(part, self._clock.now() + _DETOUR)
-            return
-        part.settling = True
-        await self._settle(part, tried, began, release=flight.settles())
+        return tried
 
     async def _settle(
         self, part: Part, tried: Sequence[Tried], began: float, *, release: bool
@@ -137,9 +142,7 @@ class Sending:
         _log.warning("lease_lost", message_id=flight.message.id)
         return True
 
-    async def _tried(
-        self, upstream: UpstreamLike, part: Part, outage: Outage | None
-    ) -> Sequence[Tried] | None:
+    async def _tried(self, part: Part, outage: Outage | None) -> Sequence[Tried] | None:
         """The attempt's result; None for want of memory. Raises NoSuchMessage, NotQueued."""
         known = part.answer
         if outage is not None:
@@ -155,9 +158,9 @@ class Sending:
         else:
             await self._begin(part)
         part.trying = True
-        message = part.flight.message
+        upstream, envelope = part.lane.upstream, part.flight.message.envelope
         convert = partial(self._converted, part.flight, body)
-        async for each in attempt(upstream, message.envelope, part.recipients, body, convert):
+        async for each in attempt(upstream, envelope, part.recipients, body, convert):
             part.tried.append(each)
         return part.tried
 

@@ -4,8 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import idna
-
 from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.reply import Reply
@@ -86,19 +84,9 @@ def _needs_smtputf8(envelope: Envelope, recipients: Sequence[Recipient], body: b
     addresses = [recipient.address for recipient in recipients]
     if envelope.sender is not None:
         addresses.append(envelope.sender)
-    if any(address.needs_smtputf8 and not _in_ascii(address) for address in addresses):
+    if any(address.needs_smtputf8 and not address.in_ascii for address in addresses):
         return True
     return envelope.smtputf8 and not body[: body.find(b"\r\n\r\n") + 2].isascii()
-
-
-def _in_ascii(address: Address) -> str:
-    """The address with its domain in A-labels; empty when it can't be had in ASCII."""
-    if not address.local.isascii():
-        return ""
-    try:
-        return f"{address.local}@{idna.encode(address.domain, uts46=True).decode()}"
-    except idna.IDNAError:
-        return ""
 
 
 def _path(offered: Capabilities, address: Address | None) -> str:
@@ -106,7 +94,7 @@ def _path(offered: Capabilities, address: Address | None) -> str:
     if address is None:
         return "<>"
     if address.needs_smtputf8 and not offered.smtputf8:
-        return f"<{_in_ascii(address)}>"
+        return f"<{address.in_ascii}>"
     return f"<{address}>"
 
 

@@ -146,7 +146,7 @@ class Reports:
             None,
             (Recipient(reader, notify=("NEVER",)),),
             body="8BITMIME",
-            smtputf8=reader.needs_smtputf8,
+            smtputf8=not reader.in_ascii,
         )
         return await self._submit(envelope, report.encode(), message.id)
 
@@ -155,7 +155,7 @@ class Reports:
 class _Report:
     """One report, ready to be written.
 
-    It is in the UTF-8 forms of RFC 6533 when its reader's address is. Everybody else gets
+    It is in the UTF-8 forms of RFC 6533 when its reader's address has no other. Everybody else gets
     addresses beyond ASCII in the ASCII form, so that the report arrives where the message
     couldn't. Of a message that came with REQUIRETLS it says nothing but addresses: else it
     would itself have to go with REQUIRETLS, and seldom arrive (RFC 8689 section 5).
@@ -188,7 +188,7 @@ class _Report:
 
     @property
     def _is_international(self) -> bool:
-        return self.reader.needs_smtputf8
+        return not self.reader.in_ascii
 
     def encode(self) -> bytes:
         """The whole message."""
@@ -237,7 +237,7 @@ class _Report:
         thread = f"In-Reply-To: {original_id}\r\nReferences: {original_id}\r\n"
         return (
             f"{_field('From', self.speech.texts['from'], f'<{self.author}>')}\r\n"
-            f"To: <{self.reader}>\r\n"
+            f"To: <{self.reader.in_ascii or self.reader}>\r\n"
             f"{_field('Subject', self.speech.kinds[self._kind].subject)}\r\n"
             f"Date: {_date(self.now)}\r\n"
             f"Message-ID: <{id_}@{self.hostname}>\r\n"

@@ -259,6 +259,15 @@ async def test_a_sender_beyond_ascii_gets_an_international_report() -> None:
     assert "Final-Recipient: utf-8; bøb@partner.example\r\n".encode() in raw
 
 
+async def test_a_sender_whose_domain_alone_is_beyond_ascii_gets_a_report_in_ascii() -> None:
+    """It arrives through servers without SMTPUTF8, too."""
+    message = a_stored_message(sender="ann@büro.example", smtputf8=True)
+    envelope, raw = await written(message)
+    assert not envelope.smtputf8
+    assert b"To: <ann@xn--bro-hoa.example>\r\n" in raw
+    assert b"message/delivery-status" in raw
+
+
 async def test_a_recipient_beyond_ascii_is_reported_in_ascii() -> None:
     """Where no SMTPUTF8 is, the mail was returned for that, and its report must arrive.
 

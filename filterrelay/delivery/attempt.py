@@ -24,6 +24,12 @@ class Tried:
     recipients: Sequence[StoredRecipient]
     sent: Sent
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether all of them are served, and nobody is to be told of it."""
+        told = any(stored.recipient.notify for stored in self.recipients)
+        return not told and all(result_of(reply) == "delivered" for reply in self.sent.replies)
+
 
 def result_of(reply: Reply) -> Result:
     """What a reply to a recipient means for it."""

@@ -50,11 +50,11 @@ class Part:
     """The recipients of one message that go to one next hop.
 
     since: when it was put there, by the clock's monotonic time. answer: what becomes of
-    it without an attempt, None when there is to be one. counted: the spool
-    knows of the attempt. trying: the far side may have seen something of it. tried: what
-    it has answered so far, when that takes several transactions. settling:
-    the far side has answered, and the result is on its way to disk. reason: why it goes
-    this way, for the trace. share: of its lane's memory, while it has the body in hand.
+    it without an attempt, None when there is to be one. counted: the spool knows of the
+    attempt. trying: the far side may have seen something of it. tried: what it has answered
+    so far that isn't settled, where an attempt takes several transactions. settling: the far
+    side has answered, and the result is on its way to disk. reason: why it goes this way,
+    for the trace. share: of its lane's memory, while it has the body in hand.
     """
 
     flight: Flight

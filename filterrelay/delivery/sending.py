@@ -85,11 +85,9 @@ class Sending:
             return
         began = self._clock.monotonic()
         try:
-            tried = await self._result(part, outage)
+            tried = await self._result(part, outage, began)
         except asyncio.CancelledError:
-            if part.tried:  # who has the message must not get it again
-                await self._settle(part, part.tried, began, release=False)
-                part.recipients = part.untried()
+            await self._settle_so_far(part, began)
             raise
         finally:
             if outage is None:
@@ -98,11 +96,16 @@ class Sending:
             part.settling = True
             await self._settle(part, tried, began, release=flight.settles())
 
-    async def _result(self, part: Part, outage: Outage | None) -> Sequence[Tried] | None:
-        """What the attempt comes to; None when there was none, and the part has gone back."""
+    async def _result(
+        self, part: Part, outage: Outage | None, began: float
+    ) -> Sequence[Tried] | None:
+        """What the attempt comes to, as far as it isn't settled yet.
+
+        None when there was none, and the part has gone back.
+        """
         message_id = part.flight.message.id
         try:
-            tried = await self._tried(part, outage)
+            tried = await self._tried(part, outage, began)
         except NoSuchMessage:
             _log.info("deleted_meanwhile", message_id=message_id)
             return None
@@ -121,6 +124,12 @@ class Sending:
         if tried is None:
             self._returns.untried(part, self._clock.now() + _DETOUR)
         return tried
+
+    async def _settle_so_far(self, part: Part, began: float) -> None:
+        """Writes down who has the message already: whatever comes, they mustn't get it again."""
+        if part.tried:
+            await self._settle(part, part.tried, began, release=False)
+            part.recipients, part.tried = part.untried(), []
 
     async def _settle(
         self, part: Part, tried: Sequence[Tried], began: float, *, release: bool
@@ -142,8 +151,10 @@ class Sending:
         _log.warning("lease_lost", message_id=flight.message.id)
         return True
 
-    async def _tried(self, part: Part, outage: Outage | None) -> Sequence[Tried] | None:
-        """The attempt's result; None for want of memory. Raises NoSuchMessage, NotQueued."""
+    async def _tried(
+        self, part: Part, outage: Outage | None, began: float
+    ) -> Sequence[Tried] | None:
+        """The same; None for want of memory. Raises NoSuchMessage, NotQueued, SpoolFull."""
         known = part.answer
         if outage is not None:
             known = outage.sent(len(part.recipients))
@@ -162,6 +173,8 @@ class Sending:
         convert = partial(self._converted, part.flight, body)
         async for each in attempt(upstream, envelope, part.recipients, body, convert):
             part.tried.append(each)
+            if part.untried() and all(one.is_quiet for one in part.tried):
+                await self._settle_so_far(part, began)
         return part.tried
 
     async def _converted(self, flight: Flight, body: bytes) -> bytes | Reply:

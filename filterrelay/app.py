@@ -31,8 +31,8 @@ from filterrelay.doors.admission import WorkerAdmission
 from filterrelay.doors.policy import DoorPolicy
 from filterrelay.doors.server import SmtpDoor
 from filterrelay.intake.conversion import signed_again
-from filterrelay.intake.relaying import RelayRules
-from filterrelay.intake.transaction import Intake, IntakeRules
+from filterrelay.intake.relaying import IntakeRules, RelayRules
+from filterrelay.intake.transaction import Intake
 from filterrelay.mail.address import parse_mailbox
 from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.mail.envelope import Envelope

@@ -1,6 +1,6 @@
 """One attempt for one message at one next hop: transactions, and what they mean."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -24,6 +24,12 @@ class Tried:
     recipients: Sequence[StoredRecipient]
     sent: Sent
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether all of them are served, and nobody is to be told of it."""
+        told = any(stored.recipient.notify for stored in self.recipients)
+        return not told and all(result_of(reply) == "delivered" for reply in self.sent.replies)
+
 
 def result_of(reply: Reply) -> Result:
     """What a reply to a recipient means for it."""
@@ -39,9 +45,10 @@ async def attempt(
     recipients: Sequence[StoredRecipient],
     body: bytes,
     convert: Callable[[], Awaitable[bytes | Reply]],
-) -> list[Tried]:
+) -> AsyncIterator[Tried]:
     """Tries all recipients once, in as many transactions as the limits make necessary.
 
+    Each one's result comes when it is known, so that it counts whatever becomes of the next.
     convert: makes the body one of 7 bits, for a far side that takes no other, or says why
     that can't be done now.
     A recipient refused as one too many beside one accepted goes into the next
@@ -50,7 +57,6 @@ async def attempt(
     DESTINATIONS.set(destinations_of([stored.recipient.address for stored in recipients]))
     if envelope.body == "7BIT" and not body.isascii():
         envelope = replace(envelope, body="8BITMIME")  # whatever the client said
-    tried: list[Tried] = []
     waiting = recipients
     while waiting:
         batch, rest = waiting[: upstream.recipients], waiting[upstream.recipients :]
@@ -58,14 +64,14 @@ async def attempt(
             sent = await upstream.send(envelope, [stored.recipient for stored in batch], body)
         except SevenBitsOnly:
             converted = await convert()
-            if isinstance(converted, Reply):  # who has a result already keeps it
-                replies = [converted] * len(waiting)
-                return [*tried, Tried(waiting, Sent(replies, "", answered=False))]
+            if isinstance(converted, Reply):
+                yield Tried(waiting, Sent([converted] * len(waiting), "", answered=False))
+                return
             envelope, body = replace(envelope, body="7BIT"), converted
             continue
         surplus = _surplus(batch, sent.replies)
         if not surplus:
-            tried.append(Tried(batch, sent))
+            yield Tried(batch, sent)
             waiting = rest
             continue
         asked = [
@@ -74,9 +80,8 @@ async def attempt(
             if stored.index not in surplus
         ]
         settled = replace(sent, replies=[reply for _, reply in asked])
-        tried.append(Tried([stored for stored, _ in asked], settled))
+        yield Tried([stored for stored, _ in asked], settled)
         waiting = [*(s for s in batch if s.index in surplus), *rest]
-    return tried
 
 
 def _surplus(batch: Sequence[StoredRecipient], replies: Sequence[Reply]) -> frozenset[int]:

@@ -1,9 +1,8 @@
 """What a next hop offers in its answer to EHLO, and MAIL and RCPT written to match."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import idna
 
 from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Envelope, Recipient
@@ -15,6 +14,8 @@ TOO_BIG = Reply(552, "5.3.4", "The message is larger than the next server takes"
 NO_SMTPUTF8 = Reply(553, "5.6.7", "The next server takes no addresses beyond ASCII (SMTPUTF8)")
 NO_BINARY = Reply(554, "5.6.3", "The next server takes no binary content (BINARYMIME)")
 NO_REQUIRETLS = Reply(550, "5.7.30", "The next server doesn't promise TLS all the way (REQUIRETLS)")
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +84,9 @@ def _needs_smtputf8(envelope: Envelope, recipients: Sequence[Recipient], body: b
     addresses = [recipient.address for recipient in recipients]
     if envelope.sender is not None:
         addresses.append(envelope.sender)
-    if any(address.needs_smtputf8 and not _in_ascii(address) for address in addresses):
+    if any(address.needs_smtputf8 and not address.in_ascii for address in addresses):
         return True
     return envelope.smtputf8 and not body[: body.find(b"\r\n\r\n") + 2].isascii()
-
-
-def _in_ascii(address: Address) -> str:
-    """The address with its domain in A-labels; empty when it can't be had in ASCII."""
-    if not address.local.isascii():
-        return ""
-    try:
-        return f"{address.local}@{idna.encode(address.domain, uts46=True).decode()}"
-    except idna.IDNAError:
-        return ""
 
 
 def _path(offered: Capabilities, address: Address | None) -> str:
@@ -103,7 +94,7 @@ def _path(offered: Capabilities, address: Address | None) -> str:
     if address is None:
         return "<>"
     if address.needs_smtputf8 and not offered.smtputf8:
-        return f"<{_in_ascii(address)}>"
+        return f"<{address.in_ascii}>"
     return f"<{address}>"
 
 
@@ -163,6 +154,6 @@ def _orcpt(offered: Capabilities, orcpt: str) -> str:
 
 def _line(parts: Sequence[str]) -> bytes:
     text = " ".join(parts)
-    if not text.isprintable():
+    if _CONTROL.search(text):
         raise ValueError("a command would hold a control character")
     return f"{text}\r\n".encode()

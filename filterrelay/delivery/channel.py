@@ -94,6 +94,7 @@ class Channel(asyncio.Protocol):
         if self.usable:
             self._transport.write(octets)
         else:
+            self._after_dot = False  # the end can't be there if this isn't
             self._fail(self._ended or "closed")
 
     def _allow(self, seconds: float) -> None:

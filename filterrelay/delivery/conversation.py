@@ -172,7 +172,10 @@ class Conversation(Channel):
             while not self._ended and (self._room or number - len(self._replies) >= most):
                 self._room = self._room or self._loop.create_future()
                 await self._room
-            if self._ended or any(reply.code // 100 != 2 for reply in self._replies):
+            if self._ended:
+                self._fail(self._ended)
+                break
+            if any(reply.code // 100 != 2 for reply in self._replies):
                 self._want(number)
                 break
             self._allow(self._timeout)

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from itertools import groupby
 
-import idna
-
 from filterrelay.delivery.addresses import Address, Found, HostLookup
 from filterrelay.delivery.protection import Groups, Protections
 from filterrelay.delivery.site import NoWay, Site
+from filterrelay.mail.address import ascii_domain
 from filterrelay.mail.endpoint import Endpoint
 from filterrelay.mail.reply import Reply
 from filterrelay.plugin.services import DnsError, SecureResolver
@@ -151,12 +150,7 @@ def _no_answer(domain: str, failure: str) -> Reply:
 
 def _ascii(domain: str) -> str:
     """The domain in lower case as DNS has it, U-labels as A-labels (RFC 5891). Raises NoWay."""
-    name = domain.lower()
-    if not name.isascii():
-        try:
-            name = idna.encode(domain, uts46=True).decode()
-        except idna.IDNAError:
-            name = ""
+    name = ascii_domain(domain)
     if not _HOST.match(name):
         raise NoWay(Reply(550, "5.1.2", f"{domain!r} is no domain that could take mail"))
     return name

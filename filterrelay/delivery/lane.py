@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from filterrelay.delivery.attempt import Tried
 from filterrelay.delivery.memory import Commons, LaneMemory
 from filterrelay.delivery.upstream import Sent, UpstreamLike
 from filterrelay.mail.hop import Hop
@@ -50,10 +51,11 @@ class Part:
     """The recipients of one message that go to one next hop.
 
     since: when it was put there, by the clock's monotonic time. answer: what becomes of
-    it without an attempt, None when there is to be one. counted: the spool
-    knows of the attempt. trying: the far side may have seen something of it. settling:
-    the far side has answered, and the result is on its way to disk. reason: why it goes
-    this way, for the trace. share: of its lane's memory, while it has the body in hand.
+    it without an attempt, None when there is to be one. counted: the spool knows of the
+    attempt. trying: the far side may have seen something of it. tried: what it has answered
+    so far that isn't settled, where an attempt takes several transactions. settling: the far
+    side has answered, and the result is on its way to disk. reason: why it goes this way,
+    for the trace. share: of its lane's memory, while it has the body in hand.
     """
 
     flight: Flight
@@ -64,9 +66,15 @@ class Part:
     answer: Sent | None = None
     counted: bool = False
     trying: bool = False
+    tried: list[Tried] = field(default_factory=list)
     settling: bool = False
     reason: str = ""
     share: Reservation | None = None
+
+    def untried(self) -> Sequence[StoredRecipient]:
+        """The recipients without a result."""
+        known = {stored.index for each in self.tried for stored in each.recipients}
+        return [stored for stored in self.recipients if stored.index not in known]
 
 
 @dataclass(slots=True, eq=False)

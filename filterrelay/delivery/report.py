@@ -146,7 +146,7 @@ class Reports:
             None,
             (Recipient(reader, notify=("NEVER",)),),
             body="8BITMIME",
-            smtputf8=reader.needs_smtputf8,
+            smtputf8=not reader.in_ascii,
         )
         return await self._submit(envelope, report.encode(), message.id)
 
@@ -155,9 +155,10 @@ class Reports:
 class _Report:
     """One report, ready to be written.
 
-    It is in the UTF-8 forms of RFC 6533 when its reader's address is. Everybody else gets
+    It is in the UTF-8 forms of RFC 6533 when its reader's address has no other. Everybody else gets
     addresses beyond ASCII in the ASCII form, so that the report arrives where the message
-    couldn't.
+    couldn't. Of a message that came with REQUIRETLS it says nothing but addresses: else it
+    would itself have to go with REQUIRETLS, and seldom arrive (RFC 8689 section 5).
     """
 
     hostname: str
@@ -177,25 +178,27 @@ class _Report:
         return self.message.envelope.sender is None
 
     @property
+    def _is_secret(self) -> bool:
+        """Whether nothing of the original may travel without TLS, as a report does."""
+        return self.message.envelope.requiretls
+
+    @property
     def _kind(self) -> str:
         return "double" if self._is_double else self.action.value
 
     @property
     def _is_international(self) -> bool:
-        return self.reader.needs_smtputf8
+        return not self.reader.in_ascii
 
     def encode(self) -> bytes:
         """The whole message."""
         id_ = new_id(self.now)
         boundary = f"=_{id_}"
-        original = Message(self.message.id, self.body[:MOST_HEADERS])
+        original = Message(self.message.id, b"" if self._is_secret else self.body[:MOST_HEADERS])
         text = self._text(decode_words(original.get("Subject")))
         status, width, charset = "delivery-status", "7bit", "ascii"  # RFC 3464 section 2.1
         if self._is_international:
             status, width, charset = f"global-{status}", "8bit", "utf-8"  # RFC 6533 section 4
-        content_type, returned = original_part(
-            Message(self.message.id, self.body), full=self._is_full
-        )
         parts = [
             (
                 f"text/plain; charset=utf-8\r\nContent-Language: {self.speech.language}",
@@ -203,8 +206,12 @@ class _Report:
                 text.encode(),
             ),
             (f"message/{status}", width, self._status().encode(charset, "replace")),
-            (content_type, "8bit", returned),
         ]
+        if not self._is_secret:
+            content_type, returned = original_part(
+                Message(self.message.id, self.body), full=self._is_full
+            )
+            parts.append((content_type, "8bit", returned))
         chunks = [self._head(id_, boundary, original).encode()]
         for content_type, encoding, content in parts:
             chunks += [
@@ -218,22 +225,19 @@ class _Report:
 
     @property
     def _is_full(self) -> bool:
-        """Whether the whole original comes back: a report, or as RET asks (RFC 3461 4.3).
-
-        Never what must not travel without TLS (RFC 8689 section 5).
-        """
+        """Whether the whole original comes back: a report, or as RET asks (RFC 3461 4.3)."""
         if self._is_double:
             return True
         envelope = self.message.envelope
         wanted = envelope.ret == "FULL" and self.action is Action.FAILED
-        return wanted and not envelope.requiretls and len(self.body) <= MOST_RETURNED
+        return wanted and len(self.body) <= MOST_RETURNED
 
     def _head(self, id_: str, boundary: str, original: Message) -> str:
         original_id = _clean(original.get("Message-ID"), 250)
         thread = f"In-Reply-To: {original_id}\r\nReferences: {original_id}\r\n"
         return (
             f"{_field('From', self.speech.texts['from'], f'<{self.author}>')}\r\n"
-            f"To: <{self.reader}>\r\n"
+            f"To: <{self.reader.in_ascii or self.reader}>\r\n"
             f"{_field('Subject', self.speech.kinds[self._kind].subject)}\r\n"
             f"Date: {_date(self.now)}\r\n"
             f"Message-ID: <{id_}@{self.hostname}>\r\n"

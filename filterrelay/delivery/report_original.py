@@ -1,6 +1,7 @@
 """The third part of a report: the message that it is about, or only its header section."""
 
 from filterrelay.mail.message import Message
+from filterrelay.mail.words import is_utf8
 
 MOST_HEADERS = 16 * 1024  # octets of the original's header section in a report
 _LINE = 998  # octets; RFC 5322 section 2.1.1
@@ -14,23 +15,12 @@ def original_part(message: Message, *, full: bool) -> tuple[str, bytes]:
     back. A header section in UTF-8 makes it one of RFC 6533's types.
     """
     head = message.raw[: message.header_end]
-    is_global = _is_utf8(head)
+    is_global = not head.isascii() and is_utf8(head)
     if full and not _is_long(message.raw):
         return ("message/global" if is_global else "message/rfc822"), message.raw
     folded = b"\r\n".join(map(_folded, head[:MOST_HEADERS].split(b"\r\n")))
     kept = folded[: folded.rfind(b"\r\n") + 2]
     return ("message/global-headers" if is_global else "text/rfc822-headers"), kept
-
-
-def _is_utf8(head: bytes) -> bool:
-    """Whether it has letters beyond ASCII, all in UTF-8."""
-    if head.isascii():
-        return False
-    try:
-        head.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _is_long(text: bytes) -> bool:

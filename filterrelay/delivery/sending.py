@@ -17,7 +17,7 @@ from filterrelay.delivery.rate import PATIENCE
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.returns import Returns
 from filterrelay.delivery.settle import Settler
-from filterrelay.delivery.upstream import Outage, Sent, UpstreamLike
+from filterrelay.delivery.upstream import Outage, Sent
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.downgrade import seven_bit
 from filterrelay.mail.reply import NO_MEMORY, Reply
@@ -85,36 +85,62 @@ class Sending:
             return
         began = self._clock.monotonic()
         try:
-            tried = await self._tried(upstream, part, outage)
-        except NoSuchMessage:
-            _log.info("deleted_meanwhile", message_id=flight.message.id)
-            return
-        except NotQueued:
-            _log.info("set_aside_meanwhile", message_id=flight.message.id)
-            self._returns.as_it_is(part)
-            return
-        except SpoolFull as full:
-            _log.error("attempt_not_recorded", message_id=flight.message.id, reason=str(full))
-            self._returns.untried(part, self._clock.now() + _DETOUR)
-            return
-        except Exception as fault:  # noqa: BLE001  # a seam: what fails each time must end, too
-            _log.exception("delivery_failed", message_id=flight.message.id)
-            reply = Reply(451, "4.3.0", f"The relay failed: {type(fault).__name__}")
-            tried = _all(part, Sent([reply] * len(part.recipients), "", answered=False))
+            tried = await self._result(part, outage, began)
+        except asyncio.CancelledError:
+            await self._settle_so_far(part, began)
+            raise
         finally:
             if outage is None:
                 upstream.leave()
+        if tried is not None:
+            part.settling = True
+            await self._settle(part, tried, began, release=flight.settles())
+
+    async def _result(
+        self, part: Part, outage: Outage | None, began: float
+    ) -> Sequence[Tried] | None:
+        """What the attempt comes to, as far as it isn't settled yet.
+
+        None when there was none, and the part has gone back.
+        """
+        message_id = part.flight.message.id
+        try:
+            tried = await self._tried(part, outage, began)
+        except NoSuchMessage:
+            _log.info("deleted_meanwhile", message_id=message_id)
+            return None
+        except NotQueued:
+            _log.info("set_aside_meanwhile", message_id=message_id)
+            self._returns.as_it_is(part)
+            return None
+        except SpoolFull as full:
+            _log.error("attempt_not_recorded", message_id=message_id, reason=str(full))
+            tried = None
+        except Exception as fault:  # noqa: BLE001  # a seam: what fails each time must end, too
+            _log.exception("delivery_failed", message_id=message_id)
+            rest = part.untried()
+            reply = Reply(451, "4.3.0", f"The relay failed: {type(fault).__name__}")
+            return [*part.tried, Tried(rest, Sent([reply] * len(rest), "", answered=False))]
         if tried is None:
             self._returns.untried(part, self._clock.now() + _DETOUR)
-            return
-        part.settling = True
+        return tried
+
+    async def _settle_so_far(self, part: Part, began: float) -> None:
+        """Writes down who has the message already: whatever comes, they mustn't get it again."""
+        if part.tried:
+            await self._settle(part, part.tried, began, release=False)
+            part.recipients, part.tried = part.untried(), []
+
+    async def _settle(
+        self, part: Part, tried: Sequence[Tried], began: float, *, release: bool
+    ) -> None:
         await self._settler.settle(
-            flight.message,
+            part.flight.message,
             part.hop,
             tried,
             self._clock.monotonic() - began,
-            body=flight.body,
-            release=flight.settles(),
+            body=part.flight.body,
+            release=release,
             reason=part.reason,
         )
 
@@ -126,9 +152,9 @@ class Sending:
         return True
 
     async def _tried(
-        self, upstream: UpstreamLike, part: Part, outage: Outage | None
+        self, part: Part, outage: Outage | None, began: float
     ) -> Sequence[Tried] | None:
-        """The attempt's result; None for want of memory. Raises NoSuchMessage, NotQueued."""
+        """The same; None for want of memory. Raises NoSuchMessage, NotQueued, SpoolFull."""
         known = part.answer
         if outage is not None:
             known = outage.sent(len(part.recipients))
@@ -144,11 +170,14 @@ class Sending:
         else:
             await self._begin(part)
         part.trying = True
-        message = part.flight.message
+        upstream, envelope = part.lane.upstream, part.flight.message.envelope
         convert = partial(self._converted, part.flight, body)
-        tried = await attempt(upstream, message.envelope, part.recipients, body, convert)
-        part.lane.learn(tried[-1].sent)
-        return tried
+        async for each in attempt(upstream, envelope, part.recipients, body, convert):
+            part.tried.append(each)
+            part.lane.learn(each.sent)
+            if part.untried() and all(one.is_quiet for one in part.tried):
+                await self._settle_so_far(part, began)
+        return part.tried
 
     async def _converted(self, flight: Flight, body: bytes) -> bytes | Reply:
         """The body in 7 bits, signed anew; itself when there is nothing to convert.

@@ -6,10 +6,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
 
-import idna
-
 from filterrelay.delivery.tls import Rung
-from filterrelay.mail.address import Address
+from filterrelay.mail.address import Address, ascii_domain
 
 
 class Failure(Enum):
@@ -76,14 +74,5 @@ DESTINATIONS: ContextVar[tuple[str, ...]] = ContextVar("destinations", default=(
 
 def destinations_of(addresses: Sequence[Address]) -> tuple[str, ...]:
     """The domains of these addresses as DNS has them; what is no domain is left out."""
-    domains = dict.fromkeys(address.domain.lower() for address in addresses)
-    return tuple(filter(None, map(_ascii, domains)))
-
-
-def _ascii(domain: str) -> str:
-    if domain.isascii():
-        return "" if domain.startswith("[") else domain
-    try:
-        return idna.encode(domain, uts46=True).decode()
-    except idna.IDNAError:
-        return ""
+    domains = dict.fromkeys(ascii_domain(address.domain) for address in addresses)
+    return tuple(domain for domain in domains if domain and not domain.startswith("["))

@@ -84,3 +84,12 @@ class RelayRules:
         if any(mark in address.local for mark in "%!@"):
             return NO_ROUTING
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeRules:
+    """What the intake keeps to. listeners: each one's rules by its name."""
+
+    hostname: str
+    listeners: dict[str, RelayRules]
+    received_headers: int

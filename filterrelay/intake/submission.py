@@ -29,8 +29,9 @@ def may_send_as(identity: Identity, sender: Address, hostname: str) -> bool:
     itself at the relay's host name and at the domain that it stands in.
     """
     login = identity.login.lower()
-    if "@" in login:
-        itself = sender.key == login
+    local, at, domain = login.rpartition("@")
+    if at:
+        itself = sender.key == Address(local, domain).key
     else:
         own_domains = (hostname.lower(), hostname.lower().partition(".")[2])
         itself = sender.local.lower() == login and sender.domain.lower() in own_domains

@@ -16,13 +16,10 @@ from structlog.contextvars import bind_contextvars, bound_contextvars, reset_con
 from filterrelay.chain.chain import Chain, NotAnswered
 from filterrelay.chain.run import Judgement
 from filterrelay.errors import FilterRelayError
-from filterrelay.intake.conversion import in_seven_bits
 from filterrelay.intake.early import NOTHING_SAID, EarlyVerdicts
+from filterrelay.intake.finish import Finish, LacksEightBit
 from filterrelay.intake.record import deposit_of, logged, received_event, steps_facts
-from filterrelay.intake.relaying import RelayRules
-from filterrelay.intake.submission import completed
-from filterrelay.intake.trace import authentication_results, received, without_forged_results
-from filterrelay.mail.edits import Edit, edit_message
+from filterrelay.intake.relaying import IntakeRules
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.identifier import new_id
 from filterrelay.mail.message import Message
@@ -58,15 +55,6 @@ class AuthUnavailable(FilterRelayError):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class IntakeRules:
-    """What the intake keeps to. listeners: each one's rules by its name."""
-
-    hostname: str
-    listeners: dict[str, RelayRules]
-    received_headers: int
-
-
 class Intake:
     """Where all doors meet.
 
@@ -84,12 +72,9 @@ class Intake:
         clock: Clock,
         metrics: Metrics,
         background: Callable[[Any], None],
-        lacks_eight_bit: Callable[[Session, Envelope], bool] | None = None,
+        lacks_eight_bit: LacksEightBit | None = None,
     ) -> None:
-        """Takes the parts. background: owns a coroutine that nobody waits for.
-
-        lacks_eight_bit: whether a next hop of that mail is known to take 7 bits only.
-        """
+        """Takes the parts. background: owns a coroutine that nobody waits for."""
         self._rules = rules
         self._chain = chain
         self._spool = spool
@@ -98,7 +83,7 @@ class Intake:
         self._clock = clock
         self._metrics = metrics
         self._background = background
-        self._lacks_eight_bit = lacks_eight_bit
+        self._finish = Finish(rules, chain, clock, lacks_eight_bit)
         self._early = EarlyVerdicts()
 
     async def on_connect(self, session: Session) -> Reply | None:
@@ -222,7 +207,7 @@ class Intake:
         try:
             judged = await self._judge(session, envelope, message)
             if isinstance(judged.verdict, Pass):
-                judged = await self.finish(session, judged)
+                judged = await self._finish(session, judged)
             outcome, deposit = self._settle(session, message, judged)
             if deposit is not None:
                 await self._spool.commit(deposit)
@@ -295,30 +280,6 @@ class Intake:
         judged = replace(judged, verdict=Defer(reply), by=by)
         return self._outcome(session, message, judged, reply)
 
-    async def finish(self, session: Session, judged: Judgement) -> Judgement:
-        """The message as it leaves: completed, with its trace fields, signed last of all.
-
-        Raises NotAnswered.
-        """
-        now, hostname = self._clock.now(), self._rules.hostname
-        message, rules = judged.message, self._rules.listeners.get(session.listener)
-        edits: list[Edit] = list(without_forged_results(hostname, message))
-        if session.may_relay:
-            edits.extend(completed(message, hostname, now))
-        edits.extend(authentication_results(hostname, judged.findings.values()))
-        client = not session.may_relay or (rules is not None and rules.listener.client_in_received)
-        edits.append(received(session, judged.envelope, hostname, message.id, now, client=client))
-        message = edit_message(message, edits)
-        if self._needs_conversion(session, judged.envelope, message):
-            message = await in_seven_bits(message)  # now, so that it is signed only once
-        message, _, records = await self._chain.sign(session, judged.envelope, message)
-        return replace(judged, message=message, steps=(*judged.steps, *records))
-
-    def _needs_conversion(self, session: Session, envelope: Envelope, message: Message) -> bool:
-        if self._lacks_eight_bit is None or message.raw.isascii():
-            return False
-        return self._lacks_eight_bit(session, envelope)
-
     async def release(self, stored: StoredMessage, raw: bytes) -> Verdict:
         """Sends on what was set aside, signed, unless another filter has something against it.
 
@@ -333,7 +294,7 @@ class Intake:
                 await self._chain.judge(session, stored.envelope, message, without=overruled)
             )
             if isinstance(judged.verdict, Pass):
-                judged = await self.finish(session, judged)
+                judged = await self._finish(session, judged)
                 await self._spool.release_as(
                     stored.id, judged.envelope, judged.message.raw, now, passed=stored.by
                 )

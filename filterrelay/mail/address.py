@@ -4,6 +4,9 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+
+import idna
 
 from filterrelay.errors import FilterRelayError
 
@@ -50,18 +53,40 @@ class Address:
 
     @property
     def key(self) -> str:
-        """The form to compare by: all in lower case, quotes that change nothing removed."""
+        """The form to compare by: lower case, the domain as DNS has it, no needless quotes."""
         local = self.local
         if local.startswith('"'):
             bare = re.sub(r"\\(.)", r"\1", local[1:-1])
             if _DOT_STRING.match(bare):
                 local = bare
-        return f"{local}@{self.domain}".lower()
+        return f"{local.lower()}@{_comparable(self.domain)}"
+
+    @property
+    def in_ascii(self) -> str:
+        """With U-labels written as A-labels (RFC 6531 section 3.2); empty when that won't do."""
+        if not self.local.isascii():
+            return ""
+        domain = self.domain if self.domain.isascii() else ascii_domain(self.domain)
+        return str(Address(self.local, domain)) if domain or not self.domain else ""
 
     @property
     def needs_smtputf8(self) -> bool:
         """Whether only a server with SMTPUTF8 can take it (RFC 6531)."""
         return not (self.local.isascii() and self.domain.isascii())
+
+
+def ascii_domain(domain: str) -> str:
+    """The domain in lower case as DNS has it (RFC 5891, UTS 46); empty when it has no such form."""
+    if domain.isascii():
+        return domain.lower()
+    try:
+        return idna.encode(domain, uts46=True).decode()
+    except idna.IDNAError:
+        return ""
+
+
+def _comparable(domain: str) -> str:
+    return ascii_domain(domain) or domain.lower()
 
 
 def parse_mailbox(text: str, *, utf8: bool = False) -> Address:
@@ -124,8 +149,8 @@ class AddressPattern:
 
     `user@office.example` is that address, `*@office.example` everyone there,
     `*.office.example` everyone in its subdomains, `office.example` short for
-    `*@office.example`, and `*` or `*@*` everyone. Letter case doesn't matter.
-    Any other text is a ValueError.
+    `*@office.example`, and `*` or `*@*` everyone. Letter case doesn't matter, nor whether a
+    domain is written with its own letters or in ASCII. Any other text is a ValueError.
     """
 
     text: str
@@ -170,8 +195,8 @@ class AddressPattern:
         """Whether the address is one of those meant."""
         if self.means_everybody:
             return True
-        pattern = self.text.lower()
-        domain = address.domain.lower()
+        pattern = self.text.lower() if self.text.isascii() else _with_a_labels(self.text)
+        domain = _comparable(address.domain)
         if pattern.startswith("*@"):
             return domain == pattern[2:]
         if pattern.startswith("*."):
@@ -180,6 +205,13 @@ class AddressPattern:
             local, _, at_domain = pattern.rpartition("@")
             return address.key == Address(local, at_domain).key
         return domain == pattern
+
+
+@lru_cache(maxsize=1024)
+def _with_a_labels(pattern: str) -> str:
+    local, at, domain = pattern.lower().rpartition("@")
+    stars = "*." if domain.startswith("*.") else ""
+    return f"{local}{at}{stars}{_comparable(domain.removeprefix(stars))}"
 
 
 def any_matches(patterns: Iterable[AddressPattern], address: Address) -> bool:

@@ -7,6 +7,7 @@ import re
 from filterrelay.mail.entity import Entity, read_entity
 from filterrelay.mail.mime import MAX_DEPTH, MAX_PARTS
 from filterrelay.mail.transfer import PLAIN
+from filterrelay.mail.words import is_utf8
 
 _SEALED = ("multipart/signed", "multipart/encrypted")  # opaque to relays, RFC 1847 section 2
 _ENCODING = re.compile(
@@ -140,19 +141,11 @@ class _Conversion:
         """Says that it is MIME, and what it is, where the header doesn't."""
         at = entity.body - 2
         if not entity.types:
-            charset = b"utf-8" if _is_utf8(content) else b"unknown-8bit"  # RFC 1428 section 3
+            charset = b"utf-8" if is_utf8(content) else b"unknown-8bit"  # RFC 1428 section 3
             line = b"Content-Type: text/plain; charset=" + charset + b"\r\n"
             self._changes.append((at, at, line))
         if not _VERSION.search(self._raw, start, at):
             self._changes.append((at, at, b"MIME-Version: 1.0\r\n"))
-
-
-def _is_utf8(content: bytes) -> bool:
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _quoted(content: bytes) -> bytes:

@@ -46,3 +46,12 @@ def as_text(content: bytes, charset: str, *, final: bool = True) -> str:
         except ValueError:
             continue
     return content.decode("latin-1")
+
+
+def is_utf8(octets: bytes) -> bool:
+    """Whether they are text in UTF-8."""
+    try:
+        octets.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

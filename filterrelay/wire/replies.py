@@ -9,6 +9,7 @@ from filterrelay.mail.reply import Reply
 
 MAX_LINE = 4096  # octets; RFC 5321 section 4.5.3.1.5 allows 512, some servers say more
 MAX_REPLY = 32 * 1024  # octets of one reply, all its lines together
+MAX_TEXT = 2000  # characters of a reply that are kept, for each recipient and attempt
 _SHOWN = 80  # characters of a bad line that the operator sees
 
 # RFC 2034 section 4; some servers write #5.1.1, [5.1.1], (5.1.1) or 5.1.1: instead.
@@ -90,7 +91,7 @@ def _reply(code: int, lines: list[str]) -> Reply:
             enhanced = enhanced or matched[1]
             text = text[matched.end() :]
         texts.append(_printable(text))
-    return Reply(code, enhanced, "\n".join(texts))
+    return Reply(code, enhanced, "\n".join(texts)[:MAX_TEXT])
 
 
 def _printable(text: str) -> str:

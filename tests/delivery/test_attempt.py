@@ -25,10 +25,9 @@ async def results(hop: FakeHop, count: int) -> dict[str, str]:
     """An attempt for so many recipients: each one's result."""
     envelope = an_envelope("a@office.example", *(f"r{i}@p.example" for i in range(count)))
     stored = [StoredRecipient(i, r) for i, r in enumerate(envelope.recipients)]
-    tried = await attempt(hop, envelope, stored, b"", _not_asked)
     return {
         str(stored.recipient): result_of(reply)
-        for each in tried
+        async for each in attempt(hop, envelope, stored, b"", _not_asked)
         for stored, reply in zip(each.recipients, each.sent.replies, strict=True)
     }
 
@@ -116,7 +115,8 @@ async def test_what_only_takes_7_bits_gets_the_message_converted_and_nobody_gets
         conversions.append(1)
         return b"Gr=C3=BC=C3=9Fe"
 
-    await attempt(hop, envelope, stored, "Grüße".encode(), convert)
+    async for _ in attempt(hop, envelope, stored, "Grüße".encode(), convert):
+        pass
     assert [len(names) for names in hop.asked] == [100, 100, 50]
     assert hop.bodies == ["Grüße".encode(), b"Gr=C3=BC=C3=9Fe", b"Gr=C3=BC=C3=9Fe"]
     assert len(conversions) == 1
@@ -130,7 +130,8 @@ async def test_what_cannot_be_converted_now_is_deferred_and_nobody_gets_it_twice
     async def convert() -> Reply:
         return NO_MEMORY
 
-    first, second = await attempt(OldHop(lambda *_: TAKEN), envelope, stored, b"\xfc", convert)
+    old = OldHop(lambda *_: TAKEN)
+    first, second = [each async for each in attempt(old, envelope, stored, b"\xfc", convert)]
     assert (len(first.recipients), {*first.sent.replies}) == (100, {TAKEN})
     assert (len(second.recipients), {*second.sent.replies}) == (50, {NO_MEMORY})
     assert not second.sent.answered

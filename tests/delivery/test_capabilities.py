@@ -2,7 +2,9 @@
 
 import pytest
 
+from filterrelay.delivery.capabilities import Capabilities, rcpt_command
 from filterrelay.delivery.upstream import SevenBitsOnly
+from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Recipient
 from filterrelay.plugin.testing import an_envelope
 
@@ -45,6 +47,27 @@ async def test_an_original_recipient_beyond_ascii_has_an_ascii_form(open_upstrea
     async with far_side(extensions=("DSN",)) as side:
         await open_upstream(upstream_settings(side)).send(envelope, [recipient], BODY)
         assert side.commands[2].endswith(r" ORCPT=utf-8;j\x{FC}rgen@office.example")
+
+
+async def test_an_address_with_letters_that_leave_no_trace_holds_up_no_mail(
+    open_upstream: Opener,
+) -> None:
+    """RFC 6531 allows a soft hyphen or a wide blank, and the others' mail goes with it."""
+    envelope = an_envelope(
+        "al\u00adice@office.example", "b\u3000b@p.example", "eve@p.example", smtputf8=True
+    )
+    async with far_side(extensions=("SMTPUTF8",)) as side:
+        upstream = open_upstream(upstream_settings(side))
+        sent = await upstream.send(envelope, envelope.recipients, BODY)
+        assert codes(sent) == ["250 2.0.0"] * 2
+        assert side.commands[2] == "RCPT TO:<b\u3000b@p.example>"
+
+
+@pytest.mark.parametrize("local", ["bob>\r\nRSET\r\n<", "bob\x00", "b\x7fb"])
+def test_a_command_never_holds_a_control_character(local: str) -> None:
+    """Whatever a plugin has made of an address, it begins no command of its own."""
+    with pytest.raises(ValueError, match="control character"):
+        rcpt_command(Capabilities(), Recipient(Address(local, "partner.example")))
 
 
 async def test_a_message_too_big_for_the_next_hop_bounces(open_upstream: Opener) -> None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from .far_side import Act, FarSide, Opener, codes, far_side, send, upstream_settings
+from .far_side import BODY, Act, FarSide, Opener, codes, far_side, send, upstream_settings
 
 
 async def test_a_server_without_pipelining_is_asked_step_by_step(open_upstream: Opener) -> None:
@@ -193,4 +193,21 @@ async def test_giving_up_in_the_middle_closes_the_connection(open_upstream: Open
         with pytest.raises(asyncio.CancelledError):
             await sending
         assert codes(await send(upstream)) == ["250 2.0.0"]
+        assert side.connections == 2
+
+
+@pytest.mark.parametrize("extensions", [("PIPELINING",), ("PIPELINING", "CHUNKING")])
+@pytest.mark.parametrize("body", [BODY, b"Subject: big\r\n\r\n" + b"x\r\n" * 100_000])
+async def test_what_was_not_sent_was_not_taken(
+    open_upstream: Opener, extensions: tuple[str, ...], body: bytes
+) -> None:
+    """A kept connection that ends right before the message: it goes over a fresh one, once."""
+    go = "RCPT" if "CHUNKING" in extensions else "DATA"
+    usual = b"250 Ok\r\n" if go == "RCPT" else b"354 Go on\r\n"
+    told = {go: [usual, usual + b"250 And more\r\n", usual]}
+    async with far_side(answers=told, extensions=extensions) as side:
+        upstream = open_upstream(upstream_settings(side, timeout="5s"))
+        await send(upstream)
+        assert codes(await send(upstream, body=body)) == ["250 2.0.0"]
+        assert [len(message.data) for message in side.received] == [len(BODY), len(body)]
         assert side.connections == 2

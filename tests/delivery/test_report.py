@@ -128,11 +128,16 @@ async def test_ret_full_brings_the_whole_message_back() -> None:
     assert [part.get_content_type() for part in report.iter_parts()][2] == "message/rfc822"
 
 
-async def test_what_asked_for_tls_all_the_way_does_not_come_back_whole() -> None:
-    """The way back may not be encrypted: RET=FULL is disregarded (RFC 8689 section 5)."""
-    _, raw = await written(a_stored_message(ret="FULL", requiretls=True))
-    assert b"Message-ID: <1@office.example>" in raw
-    assert b"Hello." not in raw
+async def test_of_what_asked_for_tls_all_the_way_nothing_comes_back() -> None:
+    """The way back may not be encrypted: neither text nor header goes (RFC 8689 section 5)."""
+    message = a_stored_message(ret="FULL", requiretls=True)
+    report = await parsed(message)
+    types = [part.get_content_type() for part in report.iter_parts()]
+    assert types == ["text/plain", "message/delivery-status"]
+    _, raw = await written(message)
+    assert b"Your message of " in raw
+    for secret in (b"Hello.", b"Lunch", b"<1@office.example>"):
+        assert secret not in raw
 
 
 async def test_a_report_names_the_message_as_the_log_does() -> None:
@@ -252,6 +257,15 @@ async def test_a_sender_beyond_ascii_gets_an_international_report() -> None:
     assert b"Content-Type: message/global-delivery-status\r\n" in raw
     assert "\r\nTo: <ånn@o.example>\r\n".encode() in raw
     assert "Final-Recipient: utf-8; bøb@partner.example\r\n".encode() in raw
+
+
+async def test_a_sender_whose_domain_alone_is_beyond_ascii_gets_a_report_in_ascii() -> None:
+    """It arrives through servers without SMTPUTF8, too."""
+    message = a_stored_message(sender="ann@büro.example", smtputf8=True)
+    envelope, raw = await written(message)
+    assert not envelope.smtputf8
+    assert b"To: <ann@xn--bro-hoa.example>\r\n" in raw
+    assert b"message/delivery-status" in raw
 
 
 async def test_a_recipient_beyond_ascii_is_reported_in_ascii() -> None:

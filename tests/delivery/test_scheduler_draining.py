@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from filterrelay.mail.envelope import Recipient
 from filterrelay.mail.outcome import Route
+from filterrelay.mail.reply import Reply
 from filterrelay.spool.store import (
     SpoolBroken,
     SpoolUnavailable,
@@ -18,6 +20,7 @@ from .hop import (
     LATER,
     LEASE,
     QUARTER,
+    TAKEN,
     FakeHop,
     a_rest,
     a_while,
@@ -120,6 +123,33 @@ async def test_an_attempt_cut_off_at_the_end_waits_for_the_schedule() -> None:
         assert cut.next_attempt is not None
         assert cut.next_attempt > site.clock.now() + timedelta(minutes=10)
         assert (await get(site)).lease is None
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+async def test_what_a_cut_off_attempt_has_delivered_is_not_sent_again(*, fresh: bool) -> None:
+    """Of three transactions one is through, and the second hangs: two recipients remain."""
+    hop = FakeHop()
+    hop.recipients = 1
+
+    def answer(_place: int, recipient: Recipient) -> Reply:
+        hop.gate.clear()
+        return TAKEN
+
+    hop.answer = answer
+    async with delivering(hop) as site:
+        deposit = site.deposit("ID", "ann@p.example", "bob@p.example", "eve@p.example")
+        if fresh:
+            await site.submit("ID", "ann@p.example", "bob@p.example", "eve@p.example")
+        else:
+            await site.spool.commit(replace(deposit, message=due(deposit.message)))
+            site.scheduler.nudge()
+        await a_while()
+        assert hop.asked == [["ann@p.example"], ["bob@p.example"]]
+        await site.scheduler.drain(0.2)
+        cut = await get(site)
+        assert [str(r.recipient) for r in cut.pending()] == ["bob@p.example", "eve@p.example"]
+        assert [r.attempts for r in cut.pending()] == [1, 1]
+        assert cut.lease is None
 
 
 async def test_leases_are_kept_until_delivery_has_ended() -> None:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from .hop import (
     QUARTER,
     REFUSED,
     TAKEN,
+    UNKNOWN,
     FakeHop,
     a_rest,
     a_while,
@@ -252,6 +254,57 @@ async def test_a_message_that_breaks_delivery_comes_to_an_end() -> None:
             assert following is not None
             await site.later(following - site.clock.now())
         assert [b"Action: delayed" in raw for _, raw in site.reports] == [True, False]
+
+
+async def test_a_fault_amid_several_transactions_brings_nobody_the_message_again() -> None:
+    """Who was served before it has the message, and has it once."""
+    asked = 0
+
+    def answer(*_: object) -> Reply:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise RuntimeError("a bug")
+        return TAKEN
+
+    hop = FakeHop(answer)
+    hop.recipients = 1
+    async with delivering(hop) as site:
+        await site.submitted("ID", "ann@p.example", "bob@p.example", "eve@p.example")
+        states = [(str(r.recipient), r.state.value) for r in (await get(site)).pending()]
+        assert states == [("bob@p.example", "queued"), ("eve@p.example", "queued")]
+        await site.later(QUARTER)
+        assert await gone(site)
+        assert hop.asked.count(["ann@p.example"]) == 1
+
+
+async def test_each_transaction_is_written_down_before_the_next_one() -> None:
+    """A crash amid a hundred of them brings only the last one's recipients the message again."""
+    pending: list[list[str]] = []
+
+    class Noting(FakeHop):
+        async def send(self, *arguments: Any) -> Sent:
+            pending.append([str(each.recipient) for each in (await get(site)).pending()])
+            return await super().send(*arguments)
+
+    hop = Noting()
+    hop.recipients = 1
+    async with delivering(hop) as site:
+        await site.submit("ID", "ann@p.example", "bob@p.example", "eve@p.example")
+        await a_while()
+        assert [len(names) for names in pending] == [3, 2, 1]
+        assert await gone(site)
+
+
+async def test_what_is_refused_amid_several_transactions_makes_one_bounce() -> None:
+    """At the end of the attempt, of all."""
+    hop = FakeHop(lambda _, to: TAKEN if str(to).startswith("bob") else UNKNOWN)
+    hop.recipients = 1
+    async with delivering(hop) as site:
+        await site.submitted("ID", "ann@p.example", "bob@p.example", "eve@p.example")
+        assert await gone(site)
+        ((_, raw),) = site.reports
+        assert (raw.count(b"Final-Recipient:"), b"bob@p.example" in raw) == (2, False)
 
 
 async def test_a_body_that_cant_be_read_ends_in_a_bounce(monkeypatch: pytest.MonkeyPatch) -> None:

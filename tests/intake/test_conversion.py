@@ -1,7 +1,5 @@
 """Messages converted on their way: one signature of ours, and it holds."""
 
-import email
-
 from filterrelay.intake.conversion import signed_again
 from filterrelay.mail.edits import AddHeader
 from filterrelay.mail.message import Message
@@ -52,28 +50,3 @@ async def test_signatures_of_ours_are_replaced_and_others_left() -> None:
         "nonsense",
     ]
     assert result.raw.endswith(RAW)
-
-
-async def test_a_route_that_is_known_to_take_7_bits_gets_them_signed_once() -> None:
-    """Converted before signing, the message needs nothing more on its way."""
-    seen: list[bool] = []
-
-    class Looks:
-        """A signer that notes what it signs."""
-
-        def __init__(self, _: Options) -> None:
-            """Has no options."""
-
-        @hook
-        async def sign(self, message: Message) -> tuple[AddHeader, ...]:
-            """Nothing."""
-            seen.append(message.raw.isascii())
-            return ()
-
-    bench = Bench(signers=(Looks,))
-    for lacks in (False, True):
-        bench.intake._lacks_eight_bit = lambda *_, lacks=lacks: lacks
-        await bench.send(RAW)
-    assert seen == [False, True]
-    parsed = email.message_from_bytes(bench.delivered[1].body)
-    assert parsed.get_payload(decode=True) == "Grüße\r\n".encode()

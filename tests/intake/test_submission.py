@@ -45,6 +45,8 @@ def test_a_complete_message_stays_as_it_is() -> None:
         ("alice@office.example", ("sales@office.example",), "sales@office.example", True),
         ("alice@office.example", ("*@shop.example",), "any@shop.example", True),
         ("alice@office.example", ("*@shop.example",), "any@sub.shop.example", False),
+        ("ann@büro.example", (), "ann@Büro.example", True),
+        ("ann@büro.example", (), "ann@xn--bro-hoa.example", True),
         ("alice", (), "alice@office.example", True),
         ("alice", (), "alice@relay.office.example", True),
         ("alice", (), "alice@elsewhere.example", False),
@@ -56,4 +58,4 @@ def test_a_login_sends_as_itself_and_as_its_listed_senders(
     login: str, listed: tuple[str, ...], sender: str, allowed: bool
 ) -> None:
     """A stolen password of one can't send in the name of all (RFC 6409 section 6.1)."""
-    assert may_send_as(Identity(login, listed), parse_mailbox(sender), HOST) is allowed
+    assert may_send_as(Identity(login, listed), parse_mailbox(sender, utf8=True), HOST) is allowed

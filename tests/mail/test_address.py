@@ -101,6 +101,12 @@ def test_addresses_are_compared_without_regard_to_case_or_needless_quotes() -> N
         ('"Alice"@office.example', "alice@office.example", True),
         ("*@[192.0.2.1]", "alice@[192.0.2.1]", True),
         ("*@büro.example", "alice@Büro.example", True),
+        ("*@büro.example", "alice@xn--bro-hoa.example", True),
+        ("*@xn--bro-hoa.example", "alice@BÜRO.example", True),
+        ("*.büro.example", "alice@mail.xn--bro-hoa.example", True),
+        ("büro.example", "alice@xn--bro-hoa.example", True),
+        ("alice@büro.example", "alice@xn--bro-hoa.example", True),
+        ("*@büro.example", "alice@xn--bro-hob.example", False),
         ("localhost", "root@localhost", True),
     ],
 )
@@ -135,6 +141,22 @@ def test_a_pattern_that_can_match_nobody_is_refused(text: str) -> None:
         AddressPattern(text)
 
 
+@pytest.mark.parametrize(
+    ("address", "in_ascii"),
+    [
+        ("Ann@Office.example", "Ann@Office.example"),
+        ("ann@BÜRO.example", "ann@xn--bro-hoa.example"),
+        ("ann@[192.0.2.1]", "ann@[192.0.2.1]"),
+        ("postmaster", "postmaster"),
+        ("ånn@office.example", ""),
+        ("ann@\u3000.example", ""),
+    ],
+)
+def test_an_address_in_ascii_is_for_servers_without_smtputf8(address: str, in_ascii: str) -> None:
+    """Only a domain has such a form (RFC 6531 section 3.2)."""
+    assert parse_mailbox(address, utf8=True).in_ascii == in_ascii
+
+
 @given(st.text(max_size=80))
 def test_any_text_is_an_address_or_refused(text: str) -> None:
     """No text makes the parser fail, and none with a line end in it is taken."""
@@ -143,6 +165,7 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
     except BadAddress:
         return
     assert str(parsed) == text
+    assert parsed.in_ascii.isascii()
     assert len(text.splitlines()) == 1
 
 

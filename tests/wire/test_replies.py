@@ -3,7 +3,7 @@
 import pytest
 
 from filterrelay.mail.reply import Reply
-from filterrelay.wire.replies import BadReply, ReplyReader, reply_of
+from filterrelay.wire.replies import MAX_TEXT, BadReply, ReplyReader, reply_of
 
 STREAM = b"250-2.1.0 Sender\r\n250 2.1.0 Ok\r\n550 5.1.1 Unknown\r\n354 Go on\r\n250\r\n"
 REPLIES = [
@@ -67,3 +67,11 @@ def test_control_characters_reach_no_log() -> None:
     """A far side can't forge lines in our log, nor colour the terminal."""
     (reply,) = ReplyReader().feed(b"550 5.7.1 \x1b[31mred\x07\xff\r\n")
     assert reply.text == " [31mred \ufffd"
+
+
+def test_of_a_long_reply_the_beginning_is_kept() -> None:
+    """It is written down for each of a hundred recipients, after each attempt."""
+    lines = b"".join(b"550-5.7.1 " + b"x" * 900 + b"\r\n" for _ in range(30))
+    (reply,) = ReplyReader().feed(lines + b"550 5.7.1 No\r\n")
+    assert reply.enhanced == "5.7.1"
+    assert len(reply.text) == MAX_TEXT

@@ -1,0 +1,52 @@
+"""A message as it leaves: completed, with its trace fields, and signed last of all."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from filterrelay.chain.chain import Chain
+from filterrelay.chain.run import Judgement
+from filterrelay.intake.conversion import in_seven_bits
+from filterrelay.intake.relaying import IntakeRules
+from filterrelay.intake.submission import completed
+from filterrelay.intake.trace import authentication_results, received, without_forged_results
+from filterrelay.mail.edits import Edit, edit_message
+from filterrelay.mail.envelope import Envelope
+from filterrelay.mail.message import Message
+from filterrelay.mail.session import Session
+from filterrelay.observe.clock import Clock
+
+LacksEightBit = Callable[[Session, Envelope], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """What every message that passes is given.
+
+    lacks_eight_bit: whether a next hop of that mail is known to take 7 bits only.
+    """
+
+    rules: IntakeRules
+    chain: Chain
+    clock: Clock
+    lacks_eight_bit: LacksEightBit | None
+
+    async def __call__(self, session: Session, judged: Judgement) -> Judgement:
+        """The judgement with the message as it leaves. Raises NotAnswered."""
+        now, hostname = self.clock.now(), self.rules.hostname
+        message, rules = judged.message, self.rules.listeners.get(session.listener)
+        edits: list[Edit] = list(without_forged_results(hostname, message))
+        if session.may_relay:
+            edits.extend(completed(message, hostname, now))
+        edits.extend(authentication_results(hostname, judged.findings.values()))
+        client = not session.may_relay or (rules is not None and rules.listener.client_in_received)
+        edits.append(received(session, judged.envelope, hostname, message.id, now, client=client))
+        message = edit_message(message, edits)
+        if self._needs_conversion(session, judged.envelope, message):
+            message = await in_seven_bits(message)  # now, so that it is signed only once
+        message, _, records = await self.chain.sign(session, judged.envelope, message)
+        return replace(judged, message=message, steps=(*judged.steps, *records))
+
+    def _needs_conversion(self, session: Session, envelope: Envelope, message: Message) -> bool:
+        if self.lacks_eight_bit is None or message.raw.isascii():
+            return False
+        return self.lacks_eight_bit(session, envelope)

@@ -4,6 +4,9 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+
+import idna
 
 from filterrelay.errors import FilterRelayError
 
@@ -124,7 +127,8 @@ class AddressPattern:
 
     `user@office.example` is that address, `*@office.example` everyone there,
     `*.office.example` everyone in its subdomains, `office.example` short for
-    `*@office.example`, and `*` or `*@*` everyone. Letter case doesn't matter.
+    `*@office.example`, and `*` or `*@*` everyone. Letter case doesn't matter, and a
+    domain's letters beyond ASCII are the same as their ASCII form.
     Any other text is a ValueError.
     """
 
@@ -170,16 +174,29 @@ class AddressPattern:
         """Whether the address is one of those meant."""
         if self.means_everybody:
             return True
-        pattern = self.text.lower()
-        domain = address.domain.lower()
-        if pattern.startswith("*@"):
-            return domain == pattern[2:]
-        if pattern.startswith("*."):
-            return domain.endswith(pattern[1:])
-        if "@" in pattern:
-            local, _, at_domain = pattern.rpartition("@")
-            return address.key == Address(local, at_domain).key
-        return domain == pattern
+        local, at, meant = self.text.rpartition("@")
+        domain = ascii_domain(address.domain)
+        if not at and meant.startswith("*."):
+            return domain.endswith(f".{ascii_domain(meant[2:])}")
+        if domain != ascii_domain(meant):
+            return False
+        return not at or local == "*" or Address(address.local, "").key == Address(local, "").key
+
+
+def ascii_domain(domain: str) -> str:
+    """The domain to compare by, in lower case and as DNS has it (IDNA 2008, RFC 5891).
+
+    What has no such form stays as it is.
+    """
+    return domain.lower() if domain.isascii() else _encoded(domain)
+
+
+@lru_cache(maxsize=1024)
+def _encoded(domain: str) -> str:
+    try:
+        return idna.encode(domain, uts46=True).decode()
+    except idna.IDNAError:
+        return domain.lower()
 
 
 def any_matches(patterns: Iterable[AddressPattern], address: Address) -> bool:

@@ -101,6 +101,10 @@ def test_addresses_are_compared_without_regard_to_case_or_needless_quotes() -> N
         ('"Alice"@office.example', "alice@office.example", True),
         ("*@[192.0.2.1]", "alice@[192.0.2.1]", True),
         ("*@büro.example", "alice@Büro.example", True),
+        ("*@büro.example", "alice@XN--bro-hoa.example", True),
+        ("*.xn--bro-hoa.example", "alice@post.büro.example", True),
+        ("alice@büro.example", "bob@xn--bro-hoa.example", False),
+        ("*@a_b.büro.example", "alice@A_B.Büro.example", True),
         ("localhost", "root@localhost", True),
     ],
 )

@@ -110,7 +110,8 @@ def _show_attempt(data: Mapping[str, Any]) -> None:
         where += f" at {data['host']}"
     if data.get("address", "") not in where:
         where += f" ({data['address']})"
-    protection = _protection(data) if data.get("host") else "no connection"
+    connected = data.get("host") and data.get("stage") != "connect"
+    protection = _protection(data) if connected else "no connection"
     print_text(f"{where}, {protection}, {_times(data)}", _IN)
     if data.get("reason"):
         print_text(f"why: {data['reason']}", _IN)

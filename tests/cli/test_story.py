@@ -91,6 +91,9 @@ def test_without_a_host_there_was_no_connection(capsys: pytest.CaptureFixture[st
     discarded = {"upstream": "discard", "host": "", "tls": "none", "seconds": 0.0}
     lines = told(capsys, replace(event, data={**event.data, **discarded}))
     assert lines[0] == "  via discard, no connection, 0.00 s"
+    refused = {"host": "mx:25", "tls": "none", "stage": "connect"}
+    lines = told(capsys, replace(event, data={**event.data, **refused}))
+    assert lines[0] == "  via provider at mx:25, no connection, 0.12 s"
 
 
 def test_a_second_judgement_reads_as_the_first(capsys: pytest.CaptureFixture[str]) -> None:

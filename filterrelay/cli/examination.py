@@ -36,6 +36,10 @@ from filterrelay.wire.dkim_key import (
 )
 
 PATIENCE = 10.0  # seconds for one daemon, host or look-up
+_WRONG_CERTIFICATE = (
+    "; hosts must call the server what its certificate does, and ca_file must name its "
+    "authority if this machine doesn't know it"
+)
 _SOON = timedelta(days=14)  # before a certificate's end an operator should hear of it
 
 
@@ -229,7 +233,10 @@ async def _host(upstream: Upstream, host: str, hostname: str, resolver: SecureRe
     try:
         conversation = await _connected(host, dialing)
     except HostUnavailable as unavailable:
-        return Check("upstream", name, "warning", unavailable.reply.text)
+        text = unavailable.reply.text
+        if ": certificate: " in text:
+            text += _WRONG_CERTIFICATE
+        return Check("upstream", name, "warning", text)
     tls = conversation.peer.tls
     await conversation.leave()
     login = f", logged in as {upstream.username}" if upstream.username else ""

@@ -131,10 +131,9 @@ def _apply(
 
 def _must_be_upstream(name: str, settings: "Settings") -> None:
     """Wrong usage when mail can't be redirected there: it would wait for ever."""
+    from filterrelay.settings.complaints import no_such
     from filterrelay.settings.routes import DIRECT
 
-    known = [*(upstream.name for upstream in settings.upstream), DIRECT]
+    known = {*(upstream.name for upstream in settings.upstream), DIRECT}
     if name and name not in known:
-        raise typer.BadParameter(
-            f"there is no upstream {name}; there is {', '.join(known)}", param_hint="UPSTREAM"
-        )
+        raise typer.BadParameter(no_such("upstream", name, known), param_hint="UPSTREAM")

@@ -95,7 +95,7 @@ class Choice:
         named = (self.ids, self.sender, self.recipient, self.upstream, self.older_than, self.every)
         if not any(named):
             raise typer.BadParameter(
-                "name messages by ID or by --sender, --recipient or --older-than, or say --all"
+                "name messages by ID or by a filter, such as --recipient, or say --all"
             )
 
     def must_know_upstream(self, settings: "Settings") -> None:
@@ -104,13 +104,13 @@ class Choice:
         For when there was none; mail may wait for an upstream that the file no longer has.
         """
         from filterrelay.mail.hop import Hop
+        from filterrelay.settings.complaints import no_such
         from filterrelay.settings.routes import DIRECT, DISCARD, REJECT
 
-        known = [*(upstream.name for upstream in settings.upstream), DIRECT, DISCARD, REJECT]
+        known = {*(upstream.name for upstream in settings.upstream), DIRECT, DISCARD, REJECT}
         if self.upstream and Hop.parse(self.upstream).upstream not in known:
-            there = ", ".join(upstream.name for upstream in settings.upstream) or "none"
             raise typer.BadParameter(
-                f"there is no upstream {self.upstream}; there is {there}", param_hint="--upstream"
+                no_such("upstream", self.upstream, known), param_hint="--upstream"
             )
 
 

@@ -110,7 +110,9 @@ def _show_attempt(data: Mapping[str, Any]) -> None:
         where += f" at {data['host']}"
     if data.get("address", "") not in where:
         where += f" ({data['address']})"
-    print_text(f"{where}, {_protection(data)}, {_times(data)}", _IN)
+    connected = data.get("host") and data.get("stage") != "connect"
+    protection = _protection(data) if connected else "no connection"
+    print_text(f"{where}, {protection}, {_times(data)}", _IN)
     if data.get("reason"):
         print_text(f"why: {data['reason']}", _IN)
     if data.get("stage"):

@@ -19,7 +19,7 @@ from filterrelay.cli.common import (
     run,
 )
 from filterrelay.cli.layout import print_table
-from filterrelay.cli.stored import RecipientOption, SenderOption, check_patterns, opened_spool
+from filterrelay.cli.stored import SenderOption, check_patterns, opened_spool
 from filterrelay.cli.story import fate, show_event
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ SinceOption = Annotated[
 ]
 UntilOption = Annotated[
     str, typer.Option("--until", metavar="TIME", help="Received until then, written as --since.")
+]
+RecipientOption = Annotated[
+    str, typer.Option("--recipient", metavar="PATTERN", help="To here: *@partner.example, …")
 ]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="At most so many, newest first.")]
 

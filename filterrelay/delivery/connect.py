@@ -156,8 +156,9 @@ async def _connected(
         raise _refused(host, stage, refused) from refused
     except (OSError, aiosmtplib.SMTPException) as lost:
         smtp.close()
-        failure = failure_of(lost) if rung is Rung.IMPLICIT and stage is Stage.TLS else None
-        reply = _lost(host, stage, lost)
+        cause = lost.__cause__ if isinstance(lost.__cause__, ssl.SSLError) else lost
+        failure = failure_of(cause) if rung is Rung.IMPLICIT and stage is Stage.TLS else None
+        reply = _lost(host, stage, cause)
         raise HostUnavailable(host, stage, reply, failure=failure) from lost
     except BaseException:
         smtp.close()

@@ -22,6 +22,7 @@ RouteHook = Callable[[Envelope, Recipient, str], Awaitable[Route | None]]  # and
 NO_ROUTE = Reply(451, "4.3.5", "No route to this recipient now")  # RFC 3463 section 3.4
 NOT_SECURE = Reply(451, "4.7.5", "DNSSEC doesn't prove the mail servers, and DANE is required")
 RETURNED = Reply(554, "5.7.1", "Returned by the postmaster")
+_NAMED = 3  # of a rule's patterns, where it is told why mail goes its way
 DISCARDED = Reply(250, "2.0.0", "Discarded, as the route says")
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
@@ -219,9 +220,9 @@ def _matches(rule: RouteRule, sender: Address | None, recipient: Address, login:
 
 
 def _words(rule: RouteRule) -> str:
-    """What the rule asks for, as people read it."""
+    """What the rule asks for, as people read it; a long list is cut short."""
     parts = [
-        f"{key} {', '.join(str(each) for each in values)}"
+        f"{key} {', '.join(values[:_NAMED])}{_and_more(len(values) - _NAMED)}"
         for key, values in (
             ("recipients", [pattern.text for pattern in rule.recipients]),
             ("senders", [pattern.text for pattern in rule.senders]),
@@ -230,6 +231,10 @@ def _words(rule: RouteRule) -> str:
         if values
     ]
     return "; ".join(parts) or "everybody"
+
+
+def _and_more(left: int) -> str:
+    return f" and {left} more" if left > 0 else ""
 
 
 def _login_of(message: StoredMessage) -> str:

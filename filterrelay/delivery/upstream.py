@@ -25,7 +25,9 @@ from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.reply import Reply
 from filterrelay.observe.metrics import Metrics
 
-_AT_THE_RATE = Reply(451, "4.4.5", "As much mail is under way there as is allowed in the time")
+_AT_THE_RATE = Reply(
+    451, "4.4.5", "Held back by a rate limit of this relay for mail that goes there"
+)
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
 

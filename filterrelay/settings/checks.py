@@ -170,7 +170,7 @@ def _listener_kind(
     match listener.kind:
         case "smtp":
             if not (settings.upstream or settings.route):
-                yield "kind", "smtp needs an [[upstream]]: where accepted mail goes"
+                yield "kind", "smtp needs an [[upstream]] or a [[route]]: where accepted mail goes"
             if listener.upstream:
                 yield "upstream", "only a proxy listener has one; use a [[route]] instead"
         case "proxy":

@@ -12,6 +12,7 @@ from filterrelay.settings.rate import parse_rate
 from filterrelay.settings.routes import DIRECT, DISCARD, REJECT, refusal_of
 
 _SOCKET_TLS = (None, "none", "opportunistic")  # the policies that a Unix socket can keep
+_DIRECT_ONLY = ("port", "allow_networks", "mta_sts", "dane")
 _NO_DNSSEC = (
     "DANE needs DNS servers that check DNSSEC: name one on this machine in dns.servers, "
     "or say dns.validating = true if the way to yours is safe"
@@ -31,12 +32,7 @@ def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
     yield from _name(upstream.name, "an upstream's name")
     if upstream.name in (DISCARD, REJECT):
         yield "name", f"{upstream.name!r} is no upstream's name: a route means something else by it"
-    if upstream.name == DIRECT and upstream.protocol != "mx":
-        yield "name", f'{DIRECT!r} is direct delivery: give it protocol = "mx", or another name'
-    if upstream.protocol == "mx" and upstream.hosts:
-        yield "hosts", "direct delivery has none: DNS names them"
-    if upstream.protocol != "mx" and not upstream.hosts:
-        yield "hosts", "is missing: `host:port`, in the order of failover"
+    yield from _direct(upstream) if upstream.protocol == "mx" else _not_direct(upstream)
     for host in upstream.hosts:
         try:
             parse_endpoint(host, default_port=25)
@@ -50,6 +46,23 @@ def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
     yield from _rates(upstream)
     yield from _upstream_login(upstream)
     yield from _upstream_files(upstream)
+
+
+def _direct(upstream: Upstream) -> Iterator[tuple[str, str]]:
+    if upstream.hosts:
+        yield "hosts", "direct delivery has none: DNS names them"
+    if upstream.username:
+        yield "username", "direct delivery logs in nowhere: any domain's servers would be told"
+
+
+def _not_direct(upstream: Upstream) -> Iterator[tuple[str, str]]:
+    if upstream.name == DIRECT:
+        yield "name", f'{DIRECT!r} is direct delivery: give it protocol = "mx", or another name'
+    if not upstream.hosts:
+        yield "hosts", "is missing: `host:port`, in the order of failover"
+    for key in _DIRECT_ONLY:
+        if key in upstream.model_fields_set:
+            yield key, 'is for direct delivery, protocol = "mx", only'
 
 
 def _has_socket(upstream: Upstream) -> bool:

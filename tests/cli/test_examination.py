@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -262,6 +263,22 @@ async def test_the_login_is_tried(tmp_path: Path, answer: bytes, state: str) -> 
         (check,) = await examination.next_hops(settings, FakeResolver())
     assert check.state == state
     assert "secret" not in check.text
+
+
+async def test_what_to_do_about_a_certificate_is_said(tmp_path: Path) -> None:
+    """That it is self-signed doesn't tell a person which key of the file would help."""
+    chain, key = self_signed(["127.0.0.1"], SystemClock().now())
+    pair = tmp_path / "pair.pem"
+    pair.write_bytes(chain + key)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pair)
+    async with await asyncio.start_server(lambda _, __: None, "127.0.0.1", 0, ssl=context) as one:
+        text = upstream(f"127.0.0.1:{one.sockets[0].getsockname()[1]}")
+        settings = configured(tmp_path, text.replace('"none"', '"implicit"'))
+        (check,) = await examination.next_hops(settings, FakeResolver())
+    assert check.state == "warning"
+    assert "certificate: " in check.text
+    assert "ca_file" in check.text
 
 
 async def test_missing_tls_makes_mail_wait_where_it_is_required(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_keys_behind_two_marks_are_examples() -> None:
 def test_no_word_of_the_template_is_left() -> None:
     """All its gaps are filled."""
     words = dict.fromkeys(("hostname", "domain", "selector", "upstream", "state_dir"), "x.example")
-    assert "@x" not in configuration(words, {})
+    assert "@@" not in configuration(words, {})
     assert not any(f"@{word}@" in configuration(words, {}) for word in (*words, "found"))
 
 

@@ -149,7 +149,9 @@ def test_an_upstream_that_is_none_is_wrong_usage(filterrelay: Run) -> None:
     for verb in ("list", "retry"):
         ran = filterrelay("queue", verb, "--upstream", "provder")
         assert ran.code == 2
-        assert "there is no upstream provder; there is provider" in " ".join(ran.err.split())
+        assert "no upstream called 'provder'; there is discard, mx, provider, reject" in " ".join(
+            ran.err.split()
+        )
 
 
 def test_the_queue_can_be_seen_without_the_certificates_key(filterrelay: Run, filled: Path) -> None:

@@ -73,3 +73,12 @@ def test_only_one_state_can_be_meant(filterrelay: Run, filled: Path) -> None:
     done = filterrelay("queue", "delete", "--all", "--state", "held", "--json")
     assert done.json == {"deleted": 1}
     assert [state_of(filled, id_) for id_ in (ALICE, BOB)] == ["queued", ""]
+
+
+def test_mail_goes_to_no_upstream_that_there_is_not(filterrelay: Run, configuration: Path) -> None:
+    """Those that there are, are named once each."""
+    direct = '[[upstream]]\nname = "mx"\nprotocol = "mx"\n'
+    configuration.write_text(configuration.read_text() + direct)
+    ran = filterrelay("queue", "redirect", "partnr", "--all")
+    assert ran.code == 2
+    assert "no upstream called 'partnr'; there is mx, provider" in " ".join(ran.err.split())

@@ -85,6 +85,17 @@ def test_an_attempt_tells_all_that_is_known_of_it(capsys: pytest.CaptureFixture[
     ]
 
 
+def test_without_a_host_there_was_no_connection(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was discarded, or found no servers, was not sent in plain text."""
+    event = attempt(bob="delivered")
+    discarded = {"upstream": "discard", "host": "", "tls": "none", "seconds": 0.0}
+    lines = told(capsys, replace(event, data={**event.data, **discarded}))
+    assert lines[0] == "  via discard, no connection, 0.00 s"
+    refused = {"host": "mx:25", "tls": "none", "stage": "connect"}
+    lines = told(capsys, replace(event, data={**event.data, **refused}))
+    assert lines[0] == "  via provider at mx:25, no connection, 0.12 s"
+
+
 def test_a_second_judgement_reads_as_the_first(capsys: pytest.CaptureFixture[str]) -> None:
     """With the plugins' table, and nothing said twice in it."""
     data = {"verdict": "reject", "by": "attachments", "overruled": ["spam"], "steps": [STEP]}

@@ -196,6 +196,7 @@ async def test_implicit_defers_for_another_name(
     async with far_side(tls=authority.server("192.0.2.1"), implicit=True) as side:
         sent = await send(open_upstream(settings(side, authority, "implicit")))
         assert code(sent) == "451 4.7.5"
+        assert f"{side.host}: certificate: IP address mismatch" in sent.replies[0].text
 
 
 async def test_what_is_injected_before_the_handshake_is_not_believed(

@@ -44,6 +44,14 @@ def split(
     return Routes(rules, NAMES, "provider", **more).split_by_file(message, message.recipients)
 
 
+def test_a_long_list_is_told_in_short() -> None:
+    """The reason stands in the trace of each message, and a list may have thousands."""
+    domains = [f"*@d{number}.example" for number in range(5)]
+    routes = Routes([rule("partner", *domains)], NAMES, "provider")
+    way = routes.by_file(None, Address("ann", "d4.example"), "")
+    assert way.reason == "route 1: recipients *@d0.example, *@d1.example, *@d2.example and 2 more"
+
+
 def test_without_routes_all_goes_to_the_first_upstream() -> None:
     """In one transaction."""
     assert split() == {PROVIDER: MESSAGE.recipients}

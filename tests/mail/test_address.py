@@ -107,6 +107,10 @@ def test_addresses_are_compared_without_regard_to_case_or_needless_quotes() -> N
         ("büro.example", "alice@xn--bro-hoa.example", True),
         ("alice@büro.example", "alice@xn--bro-hoa.example", True),
         ("*@büro.example", "alice@xn--bro-hob.example", False),
+        ("*@büro.example", "alice@XN--bro-hoa.example", True),
+        ("*.xn--bro-hoa.example", "alice@post.büro.example", True),
+        ("alice@büro.example", "bob@xn--bro-hoa.example", False),
+        ("*@a_b.büro.example", "alice@A_B.Büro.example", True),
         ("localhost", "root@localhost", True),
     ],
 )

@@ -83,7 +83,8 @@ def test_a_proxy_is_known_by_its_network(tmp_path: Path, address: str, more: str
         ),
         (
             GOOD.replace(UPSTREAM, ""),
-            "3: listener[0].kind: smtp needs an [[upstream]]: where accepted mail goes",
+            "3: listener[0].kind: smtp needs an [[upstream]] or a [[route]]: "
+            "where accepted mail goes",
         ),
         (
             GOOD.replace("127.0.0.1", "0.0.0.0").replace(UPSTREAM, "")

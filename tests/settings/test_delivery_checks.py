@@ -32,6 +32,10 @@ def complaints(**sections: Any) -> list[tuple[str, str]]:
         ({"name": "mx"}, "name", 'give it protocol = "mx"'),
         ({"protocol": "mx"}, "hosts", "DNS names them"),
         ({"hosts": []}, "hosts", "is missing"),
+        ({"port": 2525}, "port", "is for direct delivery"),
+        ({"allow_networks": ["10.0.0.0/8"]}, "allow_networks", "is for direct delivery"),
+        ({"mta_sts": False}, "mta_sts", "is for direct delivery"),
+        ({"protocol": "lmtp", "dane": True}, "dane", "is for direct delivery"),
         ({"recipient_rate": "fast"}, "recipient_rate", "fast"),
         ({"certificate": "nowhere.pem"}, "certificate", "there is no file nowhere.pem"),
         ({"key": __file__}, "certificate", "the other one is missing"),
@@ -47,6 +51,13 @@ def test_an_upstream_that_cannot_work(upstream: dict[str, Any], key: str, why: s
     """Its key is named, and the reason."""
     found = complaints(upstream=[PROVIDER | upstream])
     assert any(path == f"upstream.0.{key}" and why in text for path, text in found), found
+
+
+def test_direct_delivery_shows_no_login() -> None:
+    """It would be shown to whatever server a recipient's domain names."""
+    upstream = {"name": "mx", "protocol": "mx", "username": "us", "password": "secret"}
+    found = complaints(upstream=[upstream])
+    assert any(key == "upstream.0.username" and "logs in nowhere" in why for key, why in found)
 
 
 def test_direct_delivery_needs_no_hosts() -> None:

@@ -88,19 +88,18 @@ class DirectSites:
         self._ourselves = ourselves
         self._port = port
 
-    async def site(self, domain: str) -> Site:
-        """The servers that may be connected to. Raises NoWay."""
+    async def site(self, domain: str, tls: str = "") -> Site:
+        """The servers that may be connected to. tls: the route's policy. Raises NoWay."""
         if domain.startswith("["):
             literal = domain.strip("[]").lower().removeprefix("ipv6:")
             groups = await self._within_reach(domain, ((str(ip_address(literal)),),))
             return Site(_name(groups), groups)
         name = _ascii(domain)
         named, secure = await self._named(domain, name)
-        tls = ""
-        if self._protections is not None:
-            protected = await self._protections.of(name, named, secure=secure)
-            named, tls = protected.groups, protected.tls
         groups = await self._within_reach(domain, named)
+        if self._protections is not None:
+            protected = await self._protections.of(name, groups, secure=secure, tls=tls)
+            groups, tls = protected.groups, protected.tls
         return Site(_name(groups), groups, tls, secure)
 
     async def _named(self, domain: str, name: str) -> tuple[Groups, bool]:

@@ -221,7 +221,7 @@ class FakeProtections:
     def __init__(self) -> None:
         self.asked: list[tuple[str, Groups, bool]] = []
 
-    async def of(self, domain: str, groups: Groups, *, secure: bool) -> Protected:
+    async def of(self, domain: str, groups: Groups, *, secure: bool, tls: str = "") -> Protected:
         """Notes what it is asked."""
         self.asked.append((domain, groups, secure))
         return Protected((groups[0][1:],), "may-dane")
@@ -246,3 +246,35 @@ async def test_the_destination_says_which_servers_may_be_used_and_how() -> None:
     assert protections.asked == [("xn--bcher-kva.example", both, True)]
     assert (await sites.site("[192.0.2.1]")).tls == ""
     assert len(protections.asked) == 1
+
+
+async def test_we_are_found_among_the_servers_before_the_destination_leaves_any_out() -> None:
+    """Else a backup that the policy doesn't name would send to those behind it, and they back."""
+    records: dict[tuple[str, str], Sequence[Record]] = {
+        **ADDRESSES,
+        ("partner.example", "MX"): [(10, "relay.office.example"), (20, "mx1.host.example")],
+    }
+    resolver, protections = FakeResolver(records), FakeProtections()
+    sites = DirectSites(
+        resolver,
+        HostLookup(resolver, NETWORKS),
+        Ourselves("relay.office.example"),
+        protections=cast("Protections", protections),
+    )
+    with pytest.raises(NoWay) as no_way:
+        await sites.site("partner.example")
+    assert code(no_way.value.reply) == "550 5.4.6"
+
+
+async def test_only_names_that_are_no_hosts_bounce_whatever_is_demanded() -> None:
+    """There is nothing to ask the destination about."""
+    resolver = FakeResolver({("partner.example", "MX"): [(5, "."), (5, "192.0.2.1")]})
+    sites = DirectSites(
+        resolver,
+        HostLookup(resolver, NETWORKS),
+        Ourselves("relay.example"),
+        protections=cast("Protections", FakeProtections()),
+    )
+    with pytest.raises(NoWay) as no_way:
+        await sites.site("partner.example")
+    assert code(no_way.value.reply) == "550 5.1.2"

@@ -57,14 +57,21 @@ def _covers(endpoint: Endpoint, address: Address) -> bool:
 
 
 def _is_of_this_machine(address: Address) -> bool:
-    """Whether an interface has the address: only then can something be bound to it."""
+    """Whether an interface has the address: then a way there begins at it. Nothing is sent.
+
+    Being bound to it proves nothing where addresses move between machines
+    (`net.ipv4.ip_nonlocal_bind`), but IPv4 has no way from one that isn't here. IPv6 has,
+    and begins at the address itself unasked, where IPv4 prefers the interface's first.
+    """
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((str(address), 0))
+            if address.version == 4:
+                probe.bind((str(address), 0))
+            probe.connect((str(address), 9))
+            return ip_address(probe.getsockname()[0]) == address
     except OSError:
         return False
-    return True
 
 
 class DirectSites:

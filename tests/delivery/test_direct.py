@@ -1,10 +1,12 @@
 """The mail servers that DNS names for a domain."""
 
+import socket
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from typing import cast
 
 import pytest
+from pytest_mock import MockerFixture
 
 from filterrelay.delivery.addresses import HostLookup
 from filterrelay.delivery.direct import MOST_HOSTS, DirectSites, Ourselves
@@ -181,6 +183,19 @@ async def test_mail_that_would_come_back_to_us_bounces() -> None:
     servers = [(10, "relay.office.example"), (10, "mx1.host.example"), (20, "mx2.host.example")]
     assert code(await refused("partner.example", *servers)) == "550 5.4.6"
     assert code(await refused("relay.office.example")) == "550 5.4.6"
+
+
+class BoundAnywhere(socket.socket):
+    """A socket of a machine with `net.ipv4.ip_nonlocal_bind`."""
+
+    def bind(self, _: object) -> None:
+        """As if the address were the machine's."""
+
+
+async def test_what_could_be_bound_here_is_not_therefore_ours(mocker: MockerFixture) -> None:
+    """Else a machine that takes over others' addresses would bounce all mail as a loop."""
+    mocker.patch("filterrelay.delivery.direct.socket.socket", BoundAnywhere)
+    assert (await site("partner.example", (10, "mx1.host.example"), port=26)).hosts
 
 
 async def test_another_port_of_our_address_is_another_server() -> None:

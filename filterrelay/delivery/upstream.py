@@ -9,7 +9,13 @@ from typing import Any, Protocol
 import structlog
 
 from filterrelay import settings
-from filterrelay.delivery.capabilities import Capabilities, mail_command, rcpt_command, refusal
+from filterrelay.delivery.capabilities import (
+    NO_REQUIRETLS,
+    Capabilities,
+    mail_command,
+    rcpt_command,
+    refusal,
+)
 from filterrelay.delivery.channel import ConversationLost
 from filterrelay.delivery.connect import Dialing, HostUnavailable
 from filterrelay.delivery.contact import NONE, Contact, Stage
@@ -203,18 +209,20 @@ class Upstream:
         """One transaction, over a kept connection or a new one, with failover before the dot.
 
         A kept connection that turns out to be closed is no failure: the
-        transaction is repeated at once on a fresh one. Raises SevenBitsOnly.
+        transaction is repeated at once on a fresh one. What asks for REQUIRETLS goes on to
+        the hosts that are fit for it. Raises SevenBitsOnly.
         """
         fresh = kept = False
         hosts_left = self._host_count
+        unfit = set[int]()
         watch = _Watch()
         while True:
             began = _now()
             try:
-                conversation = await self._pool.acquire(fresh=fresh, kept=kept)
+                conversation = await self._pool.acquire(fresh=fresh, kept=kept, past=unfit)
             except Unreachable as unreachable:
                 last = unreachable.last
-                if unreachable.crowded and not kept:
+                if unreachable.crowded and not (kept or unfit):
                     self._window.halve(began)
                     fresh, kept = False, True
                     continue
@@ -226,6 +234,10 @@ class Upstream:
             try:
                 began = _now()
                 sent = await self._transaction(conversation, envelope, recipients, body)
+                if sent.replies[0] is NO_REQUIRETLS and len(unfit) < self._host_count - 1:
+                    unfit.add(conversation.peer.rank)  # RFC 8689 section 4.2.1
+                    fresh, kept = True, False
+                    continue
                 failed = conversation.refused if sent.answered else Stage.OFFER
                 return self._noted(sent, began, watch.seen(conversation, failed))
             except ConversationLost as lost:

@@ -8,6 +8,7 @@ import fcntl
 import gzip
 import json
 import os
+import random
 import re
 import shutil
 from collections import Counter
@@ -32,6 +33,7 @@ from filterrelay.plugin.services import DnsError, Resolver
 PAUSE = 60.0  # seconds between two flushes
 BETWEEN = timedelta(hours=1)  # between two rounds of sending
 AFTER = timedelta(minutes=10)  # of a day until all processes have written what they counted on it
+SPREAD = timedelta(hours=4)  # in which relays choose their time, lest all come at once; section 4.1
 GIVE_UP = timedelta(days=2)  # after a day's end; section 3 asks for a day at least
 MOST_PLACES = 4  # of one domain that a report is sent to
 MOST_FAILURES = 1000  # kinds of failure in one report
@@ -72,6 +74,7 @@ class TlsReports:
         self._https = https
         self._submit = submit
         self._clock = clock
+        self._after = AFTER + SPREAD * random.Random(sender.hostname).random()  # noqa: S311  # no secret
 
     async def run(self, tally: TlsTally) -> None:
         """Writes down what this process counts, and sends what is due, until it is cancelled."""
@@ -102,7 +105,7 @@ class TlsReports:
     async def _day(self, folder: Path, day: date) -> None:
         """The day's reports that haven't gone out; the folder goes when all have, or in the end."""
         end = datetime.combine(day, time(), UTC) + timedelta(days=1)
-        if self._clock.now() < end + AFTER:
+        if self._clock.now() < end + self._after:
             return
         results: dict[str, Counter[Result]] = {}
         for result, count in await asyncio.to_thread(lambda: [*results_of(folder)]):
@@ -112,13 +115,20 @@ class TlsReports:
         for domain, counts in sorted(results.items()):
             if domain in done:
                 continue
-            if await self._report(domain, day, counts):
+            if await self._report_or_log(domain, day, counts):
                 with (folder / _SENT).open("a") as out:
                     out.write(f"{domain}\n")
             else:
                 waiting = True
         if not waiting or self._clock.now() > end + GIVE_UP:
             await asyncio.to_thread(shutil.rmtree, folder)
+
+    async def _report_or_log(self, domain: str, day: date, counts: Counter[Result]) -> bool:
+        try:
+            return await self._report(domain, day, counts)
+        except Exception:  # noqa: BLE001  # a seam: what fails for one domain must not for all others
+            _log.exception("tls_report_not_made", domain=domain, day=day.isoformat())
+            return False
 
     async def _report(self, domain: str, day: date, counts: Counter[Result]) -> bool:
         """Sends the report where the domain wants it; whether there is nothing more to do."""

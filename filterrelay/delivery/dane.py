@@ -1,5 +1,6 @@
 """DANE: what DNS says of a mail server's certificate (RFC 6698, RFC 7671, RFC 7672)."""
 
+import contextlib
 import hashlib
 import hmac
 import ssl
@@ -87,9 +88,23 @@ class Demand:
             ]
         except (ValueError, IndexError) as unreadable:
             return f"its certificates can't be read: {unreadable}"
+        anchors += _written_out(self.records)
         if not anchors:
             return "no TLSA record matches its certificate"
         return _distrust(certificates, anchors, names, now)
+
+
+def _written_out(records: Sequence[Tlsa]) -> list[x509.Certificate]:
+    """The authorities that stand in the records themselves: servers needn't show them.
+
+    RFC 7671 section 5.2.2.
+    """
+    found = []
+    for record in records:
+        if (record.usage, record.selector, record.matching) == (_AUTHORITY, _WHOLE, 0):
+            with contextlib.suppress(ValueError):
+                found.append(x509.load_der_x509_certificate(record.data))
+    return found
 
 
 def _distrust(

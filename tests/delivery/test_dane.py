@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,23 @@ async def test_an_authority_vouches_for_names_and_times(
     async with far_side(extensions=OFFERS_TLS, tls=issued.context) as side:
         sent = await deliver(side, a_resolver(side.port, tlsa(2, 1, 1, authority)))
         assert codes(sent) == [expected]
+
+
+@pytest.mark.parametrize(("by_ours", "expected"), [(True, "250 2.0.0"), (False, "451 4.7.5")])
+async def test_an_authority_that_the_record_holds_needs_no_place_in_the_chain(
+    deliver: Open, authority: Authority, tmp_path: Path, by_ours: bool, expected: str
+) -> None:
+    """The server shows its own certificate alone (RFC 7671 section 5.2.2)."""
+    issued = (authority if by_ours else make_authority(tmp_path)).issue("localhost")
+    own = issued.certificate.public_bytes(Encoding.PEM)
+    key = issued.file.read_bytes().partition(b"-----BEGIN CERTIFICATE")[0]
+    file = tmp_path / "alone.pem"
+    file.write_bytes(key + own)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    async with far_side(extensions=OFFERS_TLS, tls=context) as side:
+        records = (b"\x02\x00\x00no certificate", tlsa(2, 0, 0, authority))
+        assert codes(await deliver(side, a_resolver(side.port, *records))) == [expected]
 
 
 async def test_a_server_is_no_authority(

@@ -103,7 +103,7 @@ class Https:
                         **what,
                     ) as response:
                         return await _page(host, response)
-                except httpx.TransportError as error:
+                except (httpx.TransportError, httpx.InvalidURL) as error:
                     words = " ".join(str(error).split())[:200] or type(error).__name__
                     failed = HttpsFailed(f"{host}: {words}", "CERTIFICATE_VERIFY" in words)
         raise failed

@@ -109,6 +109,7 @@ async def test_what_is_no_answer(
         "https://[::1/",
         "https://partner.example:99999/",
         "https://nobody.example/",
+        "https://partner.example/\x01",
     ],
 )
 async def test_a_url_that_leads_nowhere(url: str) -> None:

@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any, cast
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.verification import (
     Criticality,
@@ -49,11 +50,14 @@ class Tlsa:
         return f"{self.usage} {self.selector} {self.matching} {self.data.hex()}"
 
     def matches(self, certificate: x509.Certificate) -> bool:
-        """Whether the record is about this certificate or its key."""
+        """Whether the record is about this certificate or its key; an odd key is no match."""
         if self.selector == _WHOLE:
             octets = certificate.public_bytes(Encoding.DER)
         else:
-            key = certificate.public_key()
+            try:
+                key = certificate.public_key()
+            except (ValueError, UnsupportedAlgorithm):
+                return False
             octets = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return hmac.compare_digest(_DIGESTS[self.matching](octets), self.data)
 
@@ -122,9 +126,11 @@ def _distrust(
     )
     why = "it has no name"
     for name in names:
-        verifier = builder.build_server_verifier(x509.DNSName(name))
         try:
+            verifier = builder.build_server_verifier(x509.DNSName(name))
             verifier.verify(certificates[0], list(certificates[1:]))
+        except ValueError:  # such as one with an underscore
+            why = f"no certificate can be for {name}"
         except VerificationError as bad:
             why = str(bad)
         else:

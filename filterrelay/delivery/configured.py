@@ -81,13 +81,14 @@ def routes_of(settings: Settings, hook: RouteHook | None, known: Destinations) -
     """The way of each recipient. hook: asked before the file."""
     smtp = [each for each in settings.listener if each.kind == "smtp"]
     ourselves = Ourselves(settings.hostname, [parse_endpoint(each.address) for each in smtp])
+    tally = known.tally if settings.delivery.tls_reports else None
     direct = {
         name: DirectSites(
             known.resolver,
             HostLookup(known.resolver, config.allow_networks),
             ourselves,
             config.port,
-            protections=Protections(config, known.sts, known.tally),
+            protections=Protections(config, known.sts, tally),
         )
         for name, config in direct_upstreams(settings.upstream).items()
     }

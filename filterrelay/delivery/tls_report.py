@@ -30,9 +30,9 @@ from filterrelay.mail.identifier import new_id
 from filterrelay.observe.clock import Clock
 from filterrelay.plugin.services import DnsError, Resolver
 
-PAUSE = 60.0  # seconds between two flushes
+PAUSE = 600.0  # seconds between two flushes; with fewer a busy day would not fit its file
 BETWEEN = timedelta(hours=1)  # between two rounds of sending
-AFTER = timedelta(minutes=10)  # of a day until all processes have written what they counted on it
+AFTER = timedelta(minutes=30)  # of a day until all processes have written what they counted on it
 SPREAD = timedelta(hours=4)  # in which relays choose their time, lest all come at once; section 4.1
 GIVE_UP = timedelta(days=2)  # after a day's end; section 3 asks for a day at least
 MOST_PLACES = 4  # of one domain that a report is sent to
@@ -107,9 +107,7 @@ class TlsReports:
         end = datetime.combine(day, time(), UTC) + timedelta(days=1)
         if self._clock.now() < end + self._after:
             return
-        results: dict[str, Counter[Result]] = {}
-        for result, count in await asyncio.to_thread(lambda: [*results_of(folder)]):
-            results.setdefault(result.domain, Counter())[result] += count
+        results = await asyncio.to_thread(_summed, folder)
         done = _sent(folder)
         waiting = False
         for domain, counts in sorted(results.items()):
@@ -152,7 +150,7 @@ class TlsReports:
                 await self._https.post(place, _KIND, content)
                 return True
             recipient = Recipient(
-                parse_mailbox(unquote(place.removeprefix("mailto:")), utf8=False),
+                parse_mailbox(unquote(place.removeprefix("mailto:").partition("?")[0]), utf8=False),
                 notify=("NEVER",),
             )
         except (HttpsFailed, BadAddress) as bad:
@@ -285,6 +283,14 @@ def _days(directory: Path) -> Iterator[tuple[Path, date]]:
     for folder in sorted(directory.iterdir()):
         with contextlib.suppress(ValueError):
             yield folder, date.fromisoformat(folder.name)
+
+
+def _summed(folder: Path) -> dict[str, Counter[Result]]:
+    """What all processes have counted on a day, by domain."""
+    results: dict[str, Counter[Result]] = {}
+    for result, count in results_of(folder):
+        results.setdefault(result.domain, Counter())[result] += count
+    return results
 
 
 def _sent(folder: Path) -> frozenset[str]:

@@ -19,6 +19,7 @@ from filterrelay.delivery.tls import Rung
 from filterrelay.delivery.tls_report import (
     AFTER,
     GIVE_UP,
+    PAUSE,
     SPREAD,
     Sender,
     TlsReports,
@@ -251,6 +252,27 @@ async def test_relays_do_not_all_report_at_once(tmp_path: Path) -> None:
     assert len(times) == 8
     assert all(AFTER <= each <= AFTER + SPREAD for each in times)
     assert due("relay0.example") == due("relay0.example")
+
+
+async def test_a_mail_address_with_a_subject_is_one(make: Callable[..., Site]) -> None:
+    """It is a URL (RFC 6068); the subject has its own form."""
+    site = make(b"v=TLSRPTv1; rua=mailto:tls@partner.example?subject=Report")
+    site.count(GOOD)
+    assert await site.after(days=1) == 1
+
+
+async def test_what_is_no_text_is_passed_over(make: Callable[..., Site]) -> None:
+    """The disk was bad, say; the rest counts."""
+    site = make(BY_MAIL)
+    site.count(GOOD)
+    (file,) = site.directory.glob("*/*.jsonl")
+    file.write_bytes(b"\xff\xfe\n" + file.read_bytes())
+    assert await site.after(days=1) == 1
+
+
+def test_all_have_written_when_the_first_looks() -> None:
+    """Each does so after every pause."""
+    assert timedelta(seconds=2 * PAUSE) < AFTER
 
 
 async def test_one_process_at_a_time(make: Callable[..., Site]) -> None:

@@ -24,6 +24,7 @@ from filterrelay.delivery.failover import Hosts, Unreachable
 from filterrelay.delivery.pool import Pool, Wear
 from filterrelay.delivery.rate import PATIENCE, Rates
 from filterrelay.delivery.slots import Slots
+from filterrelay.delivery.watch import Watch
 from filterrelay.delivery.window import Rest, Window, are_throttling
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import Endpoint
@@ -215,7 +216,7 @@ class Upstream:
         fresh = kept = False
         hosts_left = self._host_count
         unfit = set[int]()
-        watch = _Watch()
+        watch = Watch()
         while True:
             began = _now()
             try:
@@ -290,35 +291,6 @@ class Upstream:
             body,
         )
         return Sent(replies, peer.host, peer.tls, dsn=offered.dsn, final=self._is_final)
-
-
-class _Watch:
-    """The times of one attempt."""
-
-    def __init__(self) -> None:
-        self._time = asyncio.get_running_loop().time
-        self._began = self._connected = self._time()
-        self._kept = False
-
-    def connected(self, conversation: Conversation) -> None:
-        """The transaction can begin."""
-        self._connected = self._time()
-        self._kept = conversation.transactions > 0
-
-    def seen(self, conversation: Conversation | None, failed: Stage | None) -> Contact:
-        """How it was in the end; None where there was no conversation."""
-        now = self._time()
-        if conversation is None:
-            return Contact(waited=now - self._began, failed=failed)
-        return Contact(
-            conversation.address,
-            conversation.cipher,
-            conversation.peer.verified,
-            self._kept,
-            self._connected - self._began,
-            now - self._connected,
-            failed,
-        )
 
 
 def _now() -> float:

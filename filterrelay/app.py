@@ -15,26 +15,24 @@ from filterrelay.chain.chain import Chain
 from filterrelay.chain.loader import load_plugins
 from filterrelay.chain.step import Step
 from filterrelay.chain.threads import PluginThreads
-from filterrelay.delivery.addresses import HostLookup
-from filterrelay.delivery.direct import DirectSites, Ourselves
-from filterrelay.delivery.hops import Hops, direct_upstreams
-from filterrelay.delivery.https import Https
-from filterrelay.delivery.mta_sts import MtaSts, PolicyFiles
-from filterrelay.delivery.protection import Protections
-from filterrelay.delivery.report import Reports, Submit
-from filterrelay.delivery.retry import RetrySchedule
-from filterrelay.delivery.route import RouteHook, Routes
+from filterrelay.delivery.configured import (
+    Destinations,
+    keeps_requiretls,
+    known_destinations,
+    reporting_tls,
+    reports_of,
+    routes_of,
+    schedule_of,
+)
+from filterrelay.delivery.hops import Hops
 from filterrelay.delivery.scheduler import Scheduler
-from filterrelay.delivery.tls_report import Sender, TlsReports
-from filterrelay.delivery.tls_tally import TlsTally
+from filterrelay.delivery.tls_report import Send
 from filterrelay.doors.admission import WorkerAdmission
 from filterrelay.doors.policy import DoorPolicy
 from filterrelay.doors.server import SmtpDoor
 from filterrelay.intake.conversion import signed_again
 from filterrelay.intake.relaying import IntakeRules, RelayRules
 from filterrelay.intake.transaction import Intake
-from filterrelay.mail.address import parse_mailbox
-from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.outcome import Attempt
 from filterrelay.mail.session import Session
@@ -148,64 +146,6 @@ async def running_resolver(settings: Settings, clock: Clock) -> AsyncIterator[Dn
         await resolver.close()
 
 
-@dataclass(frozen=True, slots=True)
-class Destinations:
-    """What is known of the destinations of direct delivery.
-
-    https: who is asked for policies, and given reports. tally: how connections came out.
-    """
-
-    resolver: DnsResolver
-    https: Https
-    sts: MtaSts
-    tally: TlsTally
-
-
-@asynccontextmanager
-async def known_destinations(
-    settings: Settings, resolver: DnsResolver, name: str, clock: Clock
-) -> AsyncIterator[Destinations]:
-    """The destinations as a process sees them. name: the process's, for a file of its own."""
-    https = Https(HostLookup(resolver).places)
-    files = PolicyFiles(settings.state_dir / "mta-sts")
-    await asyncio.to_thread(files.sweep, clock.now())
-    sts = MtaSts(resolver, https, files, clock)
-    tally = TlsTally(settings.state_dir / "tls-reports", name, clock)
-    try:
-        yield Destinations(resolver, https, sts, tally)
-    finally:
-        await sts.close()
-
-
-@asynccontextmanager
-async def reporting_tls(settings: Settings, core: Core, known: Destinations) -> AsyncIterator[None]:
-    """Counts what the destinations are told of their TLS, and tells them."""
-    if not settings.delivery.tls_reports:
-        yield
-        return
-
-    async def submit(envelope: Envelope, raw: bytes) -> str:
-        report = await core.intake.submit(envelope, raw)
-        core.scheduler.nudge()
-        return report
-
-    contact = settings.delivery.postmaster or f"postmaster@{settings.hostname}"
-    reports = TlsReports(
-        settings.state_dir / "tls-reports",
-        Sender(settings.hostname, contact),
-        known.resolver,
-        known.https,
-        submit,
-        core.clock,
-    )
-    task = asyncio.create_task(reports.run(known.tally))
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-
-
 @asynccontextmanager
 async def running_chain(
     settings: Settings, resolver: Resolver, *, metrics: Metrics, clock: Clock
@@ -243,7 +183,7 @@ async def running_core(
             core = _core(
                 settings, chain, known, spool, owner, processes, background, metrics, clock
             )
-            async with reporting_tls(settings, core, known):
+            async with reporting_tls(settings, known, _submitting(core), clock):
                 yield core
             await background.finish(timeout=10)
         finally:
@@ -295,12 +235,7 @@ def _core(
         owner=owner,
         routes=routes,
         open_hop=hops.open,
-        schedule=RetrySchedule(
-            first=settings.delivery.retry,
-            longest=settings.delivery.retry_max,
-            warn_after=settings.delivery.warn_after,
-            give_up_after=settings.delivery.give_up_after,
-        ),
+        schedule=schedule_of(settings),
         reports=reports_of(settings, submit, clock),
         clock=clock,
         metrics=metrics,
@@ -325,41 +260,15 @@ def _core(
     return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget)
 
 
-def reports_of(settings: Settings, submit: Submit, clock: Clock) -> Reports:
-    """Who writes bounces and delay notices."""
-    delivery = settings.delivery
-    return Reports(
-        settings.hostname,
-        submit,
-        clock,
-        language=delivery.language,
-        author=delivery.report_from,
-        postmaster=parse_mailbox(delivery.postmaster) if delivery.postmaster else None,
-    )
+def _submitting(core: Core) -> Send:
+    """Signs and spools mail of the relay's own, and has it sent."""
 
+    async def submit(envelope: Envelope, raw: bytes) -> str:
+        id_ = await core.intake.submit(envelope, raw)
+        core.scheduler.nudge()
+        return id_
 
-def routes_of(settings: Settings, hook: RouteHook | None, known: Destinations) -> Routes:
-    """The way of each recipient. hook: asked before the file."""
-    smtp = [each for each in settings.listener if each.kind == "smtp"]
-    ourselves = Ourselves(settings.hostname, [parse_endpoint(each.address) for each in smtp])
-    direct = {
-        name: DirectSites(
-            known.resolver,
-            HostLookup(known.resolver, config.allow_networks),
-            ourselves,
-            config.port,
-            protections=Protections(config, known.sts, known.tally),
-        )
-        for name, config in direct_upstreams(settings.upstream).items()
-    }
-    return Routes(
-        settings.route,
-        [each.name for each in settings.upstream],
-        settings.upstream[0].name if settings.upstream else "",
-        hook,
-        direct=direct,
-        destinations=settings.destination,
-    )
+    return submit
 
 
 def server_tls(files: TlsFiles) -> ssl.SSLContext | None:
@@ -382,7 +291,7 @@ async def open_doors(
 ) -> list[SmtpDoor]:
     """Every listener's door, taking connections. sockets: by the listeners' addresses."""
     settings = core.settings
-    keeps_tls = all(hop.tls in ("required", "implicit", "dane") for hop in settings.upstream)
+    kept = keeps_requiretls(settings)
     doors = []
     for listener in settings.listener:
         policy = DoorPolicy(
@@ -390,7 +299,7 @@ async def open_doors(
             limits=settings.limits,
             hostname=settings.hostname,
             tls=None if listener.tls == "none" else tls,
-            offer_requiretls=listener.requiretls and keeps_tls,
+            offer_requiretls=listener.requiretls and kept,
         )
         door = SmtpDoor(policy, core.intake, core.budget, admission, core.metrics, core.clock)
         await door.start(sockets[listener.address])

@@ -91,9 +91,10 @@ async def _found(
 @asynccontextmanager
 async def _routes(settings: "Settings") -> "AsyncIterator[Routes]":
     """The routes; the plugins run only if one of them routes."""
-    from filterrelay.app import known_destinations, routes_of, running_chain, running_resolver
+    from filterrelay.app import running_chain, running_resolver
     from filterrelay.chain.chain import Chain
     from filterrelay.chain.loader import load_plugins
+    from filterrelay.delivery.configured import known_destinations, routes_of
     from filterrelay.observe.clock import SystemClock
     from filterrelay.observe.metrics import Metrics
 

@@ -1,5 +1,6 @@
 """DANE: what DNS says of a mail server's certificate (RFC 6698, RFC 7671, RFC 7672)."""
 
+import contextlib
 import hashlib
 import hmac
 import ssl
@@ -10,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any, cast
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.verification import (
     Criticality,
@@ -48,11 +50,14 @@ class Tlsa:
         return f"{self.usage} {self.selector} {self.matching} {self.data.hex()}"
 
     def matches(self, certificate: x509.Certificate) -> bool:
-        """Whether the record is about this certificate or its key."""
+        """Whether the record is about this certificate or its key; an odd key is no match."""
         if self.selector == _WHOLE:
             octets = certificate.public_bytes(Encoding.DER)
         else:
-            key = certificate.public_key()
+            try:
+                key = certificate.public_key()
+            except (ValueError, UnsupportedAlgorithm):
+                return False
             octets = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         return hmac.compare_digest(_DIGESTS[self.matching](octets), self.data)
 
@@ -87,9 +92,23 @@ class Demand:
             ]
         except (ValueError, IndexError) as unreadable:
             return f"its certificates can't be read: {unreadable}"
+        anchors += _written_out(self.records)
         if not anchors:
             return "no TLSA record matches its certificate"
         return _distrust(certificates, anchors, names, now)
+
+
+def _written_out(records: Sequence[Tlsa]) -> list[x509.Certificate]:
+    """The authorities that stand in the records themselves: servers needn't show them.
+
+    RFC 7671 section 5.2.2.
+    """
+    found = []
+    for record in records:
+        if (record.usage, record.selector, record.matching) == (_AUTHORITY, _WHOLE, 0):
+            with contextlib.suppress(ValueError):
+                found.append(x509.load_der_x509_certificate(record.data))
+    return found
 
 
 def _distrust(
@@ -107,9 +126,11 @@ def _distrust(
     )
     why = "it has no name"
     for name in names:
-        verifier = builder.build_server_verifier(x509.DNSName(name))
         try:
+            verifier = builder.build_server_verifier(x509.DNSName(name))
             verifier.verify(certificates[0], list(certificates[1:]))
+        except ValueError:  # such as one with an underscore
+            why = f"no certificate can be for {name}"
         except VerificationError as bad:
             why = str(bad)
         else:

@@ -56,14 +56,21 @@ def _covers(endpoint: Endpoint, address: Address) -> bool:
 
 
 def _is_of_this_machine(address: Address) -> bool:
-    """Whether an interface has the address: only then can something be bound to it."""
+    """Whether an interface has the address: then a way there begins at it. Nothing is sent.
+
+    Being bound to it proves nothing where addresses move between machines
+    (`net.ipv4.ip_nonlocal_bind`), but IPv4 has no way from one that isn't here. IPv6 has,
+    and begins at the address itself unasked, where IPv4 prefers the interface's first.
+    """
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind((str(address), 0))
+            if address.version == 4:
+                probe.bind((str(address), 0))
+            probe.connect((str(address), 9))
+            return ip_address(probe.getsockname()[0]) == address
     except OSError:
         return False
-    return True
 
 
 class DirectSites:
@@ -87,19 +94,18 @@ class DirectSites:
         self._ourselves = ourselves
         self._port = port
 
-    async def site(self, domain: str) -> Site:
-        """The servers that may be connected to. Raises NoWay."""
+    async def site(self, domain: str, tls: str = "") -> Site:
+        """The servers that may be connected to. tls: the route's policy. Raises NoWay."""
         if domain.startswith("["):
             literal = domain.strip("[]").lower().removeprefix("ipv6:")
             groups = await self._within_reach(domain, ((str(ip_address(literal)),),))
             return Site(_name(groups), groups)
         name = _ascii(domain)
         named, secure = await self._named(domain, name)
-        tls = ""
-        if self._protections is not None:
-            protected = await self._protections.of(name, named, secure=secure)
-            named, tls = protected.groups, protected.tls
         groups = await self._within_reach(domain, named)
+        if self._protections is not None:
+            protected = await self._protections.of(name, groups, secure=secure, tls=tls)
+            groups, tls = protected.groups, protected.tls
         return Site(_name(groups), groups, tls, secure)
 
     async def _named(self, domain: str, name: str) -> tuple[Groups, bool]:

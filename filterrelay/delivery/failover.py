@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakSet
@@ -95,8 +95,10 @@ class Hosts:
             if state.preference < preference
         )
 
-    async def open(self) -> Conversation:
+    async def open(self, past: Collection[int] = ()) -> Conversation:
         """A conversation with the first host that can be had. Raises Unreachable.
+
+        past: the ranks of those that it isn't to be; at least one host isn't among them.
 
         Those of equal preference are tried in another order each time (RFC 5321 section
         5.1). A host that had failed is tried by one alone; others go past it, or wait for
@@ -107,6 +109,8 @@ class Hosts:
             crowded = False
             probe: asyncio.Event | None = None
             for rank, state in self._in_order():
+                if rank in past:
+                    continue
                 if state.down_until > self._time():
                     last = state.error or last
                 elif state.probe is not None:

@@ -13,7 +13,7 @@ from filterrelay.delivery.route import Way
 from filterrelay.delivery.shaped import Shaped, least
 from filterrelay.delivery.site import Site
 from filterrelay.delivery.slots import Slots, most_slots
-from filterrelay.delivery.tls import PROVED, tls_policy
+from filterrelay.delivery.tls import MAY_DANE, PROVED, Contexts, tls_policy
 from filterrelay.delivery.tls_session import Note, TlsSession
 from filterrelay.delivery.upstream import Upstream, UpstreamLike
 from filterrelay.errors import FilterRelayError
@@ -40,12 +40,16 @@ def direct_upstreams(configured: Sequence[settings.Upstream]) -> dict[str, setti
 
 
 def dialing_of(
-    config: settings.Upstream, hostname: str, tls: str = "", resolver: SecureResolver | None = None
+    config: settings.Upstream,
+    hostname: str,
+    tls: str = "",
+    resolver: SecureResolver | None = None,
+    contexts: Contexts | None = None,
 ) -> Dialing:
     """How the upstream's hosts are spoken to. tls: the policy in place of its own.
 
-    resolver: who knows the addresses of direct delivery, and TLSA records. Raises
-    BadUpstream, UnsupportedTls.
+    resolver: who knows the addresses of direct delivery, and TLSA records. contexts: as
+    `tls_policy` has them. Raises BadUpstream, UnsupportedTls.
     """
     places = system_places
     if config.protocol == "mx":
@@ -53,7 +57,7 @@ def dialing_of(
         places = HostLookup(resolver, config.allow_networks).places
     password = config.password.get_secret_value() if config.password else ""
     try:
-        policy = tls_policy(config, tls)
+        policy = tls_policy(config, tls, contexts)
     except (ValueError, OSError) as bad:
         raise BadUpstream(config.name, str(bad)) from bad
     return Dialing(
@@ -104,13 +108,14 @@ class Hops:
         }
         self._shape_rates = {each.name: _rates(each.name, each, processes) for each in destinations}
         self._dialings: dict[tuple[str, str], Dialing] = {}
+        self._contexts: dict[str, Contexts] = {}
         self._fixed: dict[tuple[str, str], Upstream] = {}
         for name, tls in chain(
             ((each.name, "") for each in configured),
             ((rule.upstream, rule.tls) for rule in routes if rule.tls),
         ):
             if self._configured[name].protocol == "mx":
-                self._dialing(name, tls)
+                self._ready(self._configured[name], tls)
             else:
                 self._named(name, tls)
 
@@ -162,12 +167,19 @@ class Hops:
             self._fixed[name, tls] = known
         return known
 
+    def _ready(self, direct: settings.Upstream, tls: str) -> None:
+        """Reads all certificates that destinations may come to need: none fails with mail."""
+        self._dialing(direct.name, tls)
+        if (tls or direct.tls) == "opportunistic":
+            self._dialing(direct.name, MAY_DANE)
+
     def _dialing(self, name: str, tls: str) -> Dialing:
-        """Made once for each policy: reading the system's authorities takes long."""
+        """Made once for each policy."""
         known = self._dialings.get((name, tls))
         if known is None:
             config = self._configured[name]
-            dialing = dialing_of(config, self._hostname, tls, self._resolver)
+            contexts = self._contexts.setdefault(name, {})
+            dialing = dialing_of(config, self._hostname, tls, self._resolver, contexts)
             known = replace(dialing, note=self._noting(config))
             self._dialings[name, tls] = known
         return known

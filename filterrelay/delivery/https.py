@@ -12,6 +12,7 @@ from filterrelay.errors import FilterRelayError
 
 MOST_OCTETS = 64 * 1024  # of an answer; RFC 8461 section 3.3
 TIMEOUT = 30.0  # seconds for all of it; the same section suggests a minute at most
+CONNECT = 8.0  # seconds for TCP, and for TLS, with one address; then the next has its turn
 _MOST_ADDRESSES = 2
 
 
@@ -88,7 +89,8 @@ class Https:
         headers = {"Host": host, "User-Agent": f"filterrelay/{__version__}"}
         headers |= {"Accept-Encoding": "identity", **what.pop("headers", {})}
         failed = HttpsFailed(f"{host}: no address")
-        async with httpx.AsyncClient(verify=self._tls, trust_env=False, timeout=TIMEOUT) as client:
+        timeout = httpx.Timeout(TIMEOUT, connect=CONNECT)
+        async with httpx.AsyncClient(verify=self._tls, trust_env=False, timeout=timeout) as client:
             for place in places[:_MOST_ADDRESSES]:
                 address = place.address[0]
                 where = f"[{address}]" if ":" in address else address
@@ -101,7 +103,7 @@ class Https:
                         **what,
                     ) as response:
                         return await _page(host, response)
-                except httpx.TransportError as error:
+                except (httpx.TransportError, httpx.InvalidURL) as error:
                     words = " ".join(str(error).split())[:200] or type(error).__name__
                     failed = HttpsFailed(f"{host}: {words}", "CERTIFICATE_VERIFY" in words)
         raise failed

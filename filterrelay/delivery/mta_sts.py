@@ -21,6 +21,7 @@ Mode = Literal["enforce", "testing", "none"]
 Fault = Literal["sts-policy-fetch-error", "sts-policy-invalid", "sts-webpki-invalid", ""]
 
 MOST_AGE = 31_557_600  # seconds; section 3.2
+LEAST_AGE = 300  # seconds; with less each message would mean a fetch
 MOST_KNOWN = 10_000  # policies and faults kept in memory
 MOST_MX = 100  # of one policy
 MOST_AT_ONCE = 64  # fetches under way
@@ -66,6 +67,10 @@ class StsPolicy:
     def holds_at(self, now: datetime) -> bool:
         """Whether its time isn't over."""
         return now < self.fetched + timedelta(seconds=self.max_age)
+
+    def is_fresh_at(self, now: datetime) -> bool:
+        """Whether it holds and isn't to be fetched anew yet."""
+        return self.holds_at(now) and now < self.fetched + REFRESH
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -131,7 +136,9 @@ def parse_policy(content: bytes, id_: str, now: datetime) -> StsPolicy:
         raise BadPolicy("it names what is no mail server, or too many")
     if mode != "none" and not servers:
         raise BadPolicy("it names no mail server")
-    return StsPolicy(id_, cast("Mode", mode), tuple(servers), min(int(age), MOST_AGE), now)
+    return StsPolicy(
+        id_, cast("Mode", mode), tuple(servers), max(LEAST_AGE, min(int(age), MOST_AGE)), now
+    )
 
 
 class PolicyFiles:
@@ -243,7 +250,7 @@ class MtaSts:
     async def _fetch(self, domain: str, id_: str) -> Told:
         now = self._clock.now()
         other = self._files.load(domain)  # another worker's
-        if other is not None and other.id == id_ and now < other.fetched + REFRESH:
+        if other is not None and other.id == id_ and other.is_fresh_at(now):
             return self._keep(domain, Told(other), other.fetched + REFRESH)
         try:
             async with self._slots:

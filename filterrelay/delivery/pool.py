@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 
 from prometheus_client import Gauge
@@ -35,15 +35,15 @@ class Wear:
 class Pool:
     """So many connections at most; the one used last is used first.
 
-    open: makes a connection. stale: says of a kept one that a new one would be
-    better (a host before it is back). gauge: counts them by `busy` and `idle`, beside
-    others'. slots: what it shares with other pools.
+    open: makes a connection, past the hosts of these ranks. stale: says of a kept one that a
+    new one would be better (a host before it is back). gauge: counts them by `busy` and
+    `idle`, beside others'. slots: what it shares with other pools.
     """
 
     def __init__(
         self,
         wear: Wear,
-        open_: Callable[[], Awaitable[Conversation]],
+        open_: Callable[[Collection[int]], Awaitable[Conversation]],
         stale: Callable[[Conversation], bool],
         gauge: Callable[[str], Gauge],
         slots: Slots | None = None,
@@ -65,11 +65,13 @@ class Pool:
         """Connections that are open or being opened."""
         return self._count
 
-    async def acquire(self, *, fresh: bool = False, kept: bool = False) -> Conversation:
+    async def acquire(
+        self, *, fresh: bool = False, kept: bool = False, past: Collection[int] = ()
+    ) -> Conversation:
         """A connection for one transaction; give it back with `release`.
 
         fresh: not one that was kept. kept: rather one of those that are open than a new
-        one. Raises what opening raises.
+        one. past: the ranks of hosts that a fresh one isn't to. Raises what opening raises.
         """
         while self._idle and not fresh:
             known = self._idle.pop()[0]
@@ -85,7 +87,7 @@ class Pool:
             handed.quit()
         # The slot is ours and counted, whether it was free, handed over, or a connection's.
         try:
-            conversation = await self._open_new()
+            conversation = await self._open_new(past)
         except BaseException:
             self._free_slot()
             raise

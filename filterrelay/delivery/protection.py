@@ -42,15 +42,18 @@ class Protections:
         self._sts = sts if upstream.mta_sts and upstream.tls not in ("none", "dane") else None
         self._tally = tally
 
-    async def of(self, domain: str, groups: Groups, *, secure: bool) -> Protected:
+    async def of(self, domain: str, groups: Groups, *, secure: bool, tls: str = "") -> Protected:
         """The domain's demands. Raises NoWay when none of its servers may be used.
 
-        domain: ASCII, lower case. secure: whether DNSSEC proves that these are its servers;
-        else their TLSA records prove nothing (RFC 7672 section 2.2.1).
+        domain: ASCII, lower case. groups: at least one server. secure: whether DNSSEC proves
+        that these are its servers; else their TLSA records prove nothing (RFC 7672 section
+        2.2.1). tls: the route's policy, which takes the place of all that is demanded.
         """
-        if self._own == "dane" and not secure:
+        if (tls or self._own) == "dane" and not secure:
             why = f"DNSSEC doesn't prove the mail servers of {domain}, and DANE is required"
             raise NoWay(Reply(451, "4.7.5", why))  # RFC 3463 section 3.8
+        if tls:
+            return Protected(groups, STS if tls == "required" and secure else tls)
         told = await self._sts.policy(domain) if self._sts is not None else NOTHING
         if self._tally is not None:
             self._tally.found(domain, told)

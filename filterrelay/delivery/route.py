@@ -20,7 +20,6 @@ from filterrelay.spool.store import StoredMessage, StoredRecipient
 
 RouteHook = Callable[[Envelope, Recipient, str], Awaitable[Route | None]]  # and the listener
 NO_ROUTE = Reply(451, "4.3.5", "No route to this recipient now")  # RFC 3463 section 3.4
-NOT_SECURE = Reply(451, "4.7.5", "DNSSEC doesn't prove the mail servers, and DANE is required")
 RETURNED = Reply(554, "5.7.1", "Returned by the postmaster")
 _NAMED = 3  # of a rule's patterns, where it is told why mail goes its way
 DISCARDED = Reply(250, "2.0.0", "Discarded, as the route says")
@@ -168,15 +167,13 @@ class Routes:
             return way
         sites = self._direct[way.hop.upstream]
         try:
-            site = await sites.site(recipient.address.domain)
+            site = await sites.site(recipient.address.domain, way.hop.tls)
         except NoWay as no_way:
             return replace(way, answer=no_way.reply)
         except Exception:  # noqa: BLE001  # a seam: the mail waits until it is repaired
             _log.exception("routing_failed", recipient=str(recipient))
             return replace(way, answer=NO_ROUTE)
-        if way.hop.tls == "dane" and not site.secure:
-            return replace(way, answer=NOT_SECURE)
-        hop = replace(way.hop, tls=way.hop.tls or site.tls, site=site.name)
+        hop = replace(way.hop, tls=site.tls or way.hop.tls, site=site.name)
         if not hop.shape:
             hop = self._shaped(hop, Address("postmaster", site.hosts[0][0]))
         return replace(way, hop=hop, site=site)

@@ -18,10 +18,10 @@ class NoWay(FilterRelayError):
 class Site:
     """Servers that stand for each other; domains with the same ones share their connections.
 
-    name: the same for the same servers and demands, without any of `#`. hosts: names in
-    groups of equal preference, best first (RFC 5321 section 5.1). tls: what the domain
-    demands beyond the upstream's own policy, or empty. secure: whether DNSSEC proves that
-    these are the domain's servers.
+    name: the same for the same servers, without any of `#`. hosts: names in
+    groups of equal preference, best first (RFC 5321 section 5.1). tls: the policy for them,
+    or empty for the upstream's own. secure: whether DNSSEC proves that these are the
+    domain's servers.
     """
 
     name: str
@@ -33,6 +33,6 @@ class Site:
 class Sites(Protocol):
     """Who knows the destinations' servers."""
 
-    async def site(self, domain: str) -> Site:
-        """The servers for that domain. Raises NoWay."""
+    async def site(self, domain: str, tls: str = "") -> Site:
+        """The servers for that domain. tls: the route's policy, or empty. Raises NoWay."""
         ...

@@ -26,6 +26,8 @@ class Rung(Enum):
     PLAIN = "no TLS"
 
 
+Contexts = dict[Rung, ssl.SSLContext]
+
 # What a destination can demand of direct delivery, beside the names that the file has.
 STS = "sts"  # its MTA-STS policy (RFC 8461)
 MAY_DANE = "may-dane"  # DANE at the hosts that have TLSA records (RFC 7672)
@@ -57,22 +59,25 @@ class TlsPolicy:
 
     name: str
     ladder: tuple[Rung, ...]
-    contexts: dict[Rung, ssl.SSLContext]
+    contexts: Contexts
 
 
-def tls_policy(upstream: settings.Upstream, policy: str = "") -> TlsPolicy:
+def tls_policy(
+    upstream: settings.Upstream, policy: str = "", made: Contexts | None = None
+) -> TlsPolicy:
     """The policy of that name, or the upstream's own, with its certificates and versions.
 
-    Raises UnsupportedTls, and OSError for a file that can't be used.
+    made: the upstream's contexts so far, to be used again and added to. Raises
+    UnsupportedTls, and OSError for a file that can't be used.
     """
     name = policy or upstream.tls
     ladder = _LADDERS.get(name)
     if ladder is None:
         raise UnsupportedTls(upstream.name, name)
-    contexts: dict[Rung, ssl.SSLContext] = {
-        rung: _context(rung, upstream) for rung in ladder if rung is not Rung.PLAIN
-    }
-    return TlsPolicy(name, ladder, contexts)
+    made = {} if made is None else made
+    encrypting = [rung for rung in ladder if rung is not Rung.PLAIN]
+    made.update({rung: _context(rung, upstream) for rung in encrypting if rung not in made})
+    return TlsPolicy(name, ladder, {rung: made[rung] for rung in encrypting})
 
 
 def _context(rung: Rung, upstream: settings.Upstream) -> ssl.SSLContext:

@@ -8,6 +8,7 @@ import fcntl
 import gzip
 import json
 import os
+import random
 import re
 import shutil
 from collections import Counter
@@ -29,9 +30,10 @@ from filterrelay.mail.identifier import new_id
 from filterrelay.observe.clock import Clock
 from filterrelay.plugin.services import DnsError, Resolver
 
-PAUSE = 60.0  # seconds between two flushes
+PAUSE = 600.0  # seconds between two flushes; with fewer a busy day would not fit its file
 BETWEEN = timedelta(hours=1)  # between two rounds of sending
-AFTER = timedelta(minutes=10)  # of a day until all processes have written what they counted on it
+AFTER = timedelta(minutes=30)  # of a day until all processes have written what they counted on it
+SPREAD = timedelta(hours=4)  # in which relays choose their time, lest all come at once; section 4.1
 GIVE_UP = timedelta(days=2)  # after a day's end; section 3 asks for a day at least
 MOST_PLACES = 4  # of one domain that a report is sent to
 MOST_FAILURES = 1000  # kinds of failure in one report
@@ -72,6 +74,7 @@ class TlsReports:
         self._https = https
         self._submit = submit
         self._clock = clock
+        self._after = AFTER + SPREAD * random.Random(sender.hostname).random()  # noqa: S311  # no secret
 
     async def run(self, tally: TlsTally) -> None:
         """Writes down what this process counts, and sends what is due, until it is cancelled."""
@@ -102,23 +105,28 @@ class TlsReports:
     async def _day(self, folder: Path, day: date) -> None:
         """The day's reports that haven't gone out; the folder goes when all have, or in the end."""
         end = datetime.combine(day, time(), UTC) + timedelta(days=1)
-        if self._clock.now() < end + AFTER:
+        if self._clock.now() < end + self._after:
             return
-        results: dict[str, Counter[Result]] = {}
-        for result, count in await asyncio.to_thread(lambda: [*results_of(folder)]):
-            results.setdefault(result.domain, Counter())[result] += count
+        results = await asyncio.to_thread(_summed, folder)
         done = _sent(folder)
         waiting = False
         for domain, counts in sorted(results.items()):
             if domain in done:
                 continue
-            if await self._report(domain, day, counts):
+            if await self._report_or_log(domain, day, counts):
                 with (folder / _SENT).open("a") as out:
                     out.write(f"{domain}\n")
             else:
                 waiting = True
         if not waiting or self._clock.now() > end + GIVE_UP:
             await asyncio.to_thread(shutil.rmtree, folder)
+
+    async def _report_or_log(self, domain: str, day: date, counts: Counter[Result]) -> bool:
+        try:
+            return await self._report(domain, day, counts)
+        except Exception:  # noqa: BLE001  # a seam: what fails for one domain must not for all others
+            _log.exception("tls_report_not_made", domain=domain, day=day.isoformat())
+            return False
 
     async def _report(self, domain: str, day: date, counts: Counter[Result]) -> bool:
         """Sends the report where the domain wants it; whether there is nothing more to do."""
@@ -142,7 +150,7 @@ class TlsReports:
                 await self._https.post(place, _KIND, content)
                 return True
             recipient = Recipient(
-                parse_mailbox(unquote(place.removeprefix("mailto:")), utf8=False),
+                parse_mailbox(unquote(place.removeprefix("mailto:").partition("?")[0]), utf8=False),
                 notify=("NEVER",),
             )
         except (HttpsFailed, BadAddress) as bad:
@@ -275,6 +283,14 @@ def _days(directory: Path) -> Iterator[tuple[Path, date]]:
     for folder in sorted(directory.iterdir()):
         with contextlib.suppress(ValueError):
             yield folder, date.fromisoformat(folder.name)
+
+
+def _summed(folder: Path) -> dict[str, Counter[Result]]:
+    """What all processes have counted on a day, by domain."""
+    results: dict[str, Counter[Result]] = {}
+    for result, count in results_of(folder):
+        results.setdefault(result.domain, Counter())[result] += count
+    return results
 
 
 def _sent(folder: Path) -> frozenset[str]:

@@ -96,6 +96,8 @@ class TlsTally:
                 with file.open("a") as out:
                     if out.tell() < MOST_OCTETS:
                         out.write("".join(f"{line}\n" for line in lines))
+                    else:
+                        _log.warning("tls_results_not_kept", reason=f"{file} is full")
             except OSError as bad:
                 _log.warning("tls_results_not_kept", reason=str(bad))
 
@@ -123,11 +125,12 @@ def result_of(domain: str, session: TlsSession, told: Told) -> Result | None:
 def results_of(folder: Path) -> Iterator[tuple[Result, int]]:
     """What the processes have counted on a day; what can't be read is passed over."""
     for file in sorted(folder.glob("*.jsonl")):
-        for line in file.read_text().splitlines():
-            try:
-                stored = json.loads(line)
-                count = int(stored.pop("count"))
-                strings, mx = tuple(stored.pop("strings")), tuple(stored.pop("mx"))
-                yield Result(strings=strings, mx=mx, **stored), count
-            except (ValueError, TypeError, KeyError):
-                _log.warning("tls_result_unreadable", file=str(file))
+        with file.open("rb") as lines:
+            for line in lines:
+                try:
+                    stored = json.loads(line)
+                    count = int(stored.pop("count"))
+                    strings, mx = tuple(stored.pop("strings")), tuple(stored.pop("mx"))
+                    yield Result(strings=strings, mx=mx, **stored), count
+                except (ValueError, TypeError, KeyError):
+                    _log.warning("tls_result_unreadable", file=str(file))

@@ -9,7 +9,13 @@ from typing import Any, Protocol
 import structlog
 
 from filterrelay import settings
-from filterrelay.delivery.capabilities import Capabilities, mail_command, rcpt_command, refusal
+from filterrelay.delivery.capabilities import (
+    NO_REQUIRETLS,
+    Capabilities,
+    mail_command,
+    rcpt_command,
+    refusal,
+)
 from filterrelay.delivery.channel import ConversationLost
 from filterrelay.delivery.connect import Dialing, HostUnavailable
 from filterrelay.delivery.contact import NONE, Contact, Stage
@@ -18,6 +24,7 @@ from filterrelay.delivery.failover import Hosts, Unreachable
 from filterrelay.delivery.pool import Pool, Wear
 from filterrelay.delivery.rate import PATIENCE, Rates
 from filterrelay.delivery.slots import Slots
+from filterrelay.delivery.watch import Watch
 from filterrelay.delivery.window import Rest, Window, are_throttling
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import Endpoint
@@ -218,18 +225,20 @@ class Upstream:
         """One transaction, over a kept connection or a new one, with failover before the dot.
 
         A kept connection that turns out to be closed is no failure: the
-        transaction is repeated at once on a fresh one. Raises SevenBitsOnly.
+        transaction is repeated at once on a fresh one. What asks for REQUIRETLS goes on to
+        the hosts that are fit for it. Raises SevenBitsOnly.
         """
         fresh = kept = False
         hosts_left = self._host_count
-        watch = _Watch()
+        unfit = set[int]()
+        watch = Watch()
         while True:
             began = _now()
             try:
-                conversation = await self._pool.acquire(fresh=fresh, kept=kept)
+                conversation = await self._pool.acquire(fresh=fresh, kept=kept, past=unfit)
             except Unreachable as unreachable:
                 last = unreachable.last
-                if unreachable.crowded and not kept:
+                if unreachable.crowded and not (kept or unfit):
                     self._window.halve(began)
                     fresh, kept = False, True
                     continue
@@ -241,6 +250,10 @@ class Upstream:
             try:
                 began = _now()
                 sent = await self._transaction(conversation, envelope, recipients, body)
+                if sent.replies[0] is NO_REQUIRETLS and len(unfit) < self._host_count - 1:
+                    unfit.add(conversation.peer.rank)  # RFC 8689 section 4.2.1
+                    fresh, kept = True, False
+                    continue
                 failed = conversation.refused if sent.answered else Stage.OFFER
                 return self._noted(sent, began, watch.seen(conversation, failed))
             except ConversationLost as lost:
@@ -301,35 +314,6 @@ class Upstream:
             body,
         )
         return Sent(replies, peer.host, peer.tls, dsn=offered.dsn, final=self._is_final)
-
-
-class _Watch:
-    """The times of one attempt."""
-
-    def __init__(self) -> None:
-        self._time = asyncio.get_running_loop().time
-        self._began = self._connected = self._time()
-        self._kept = False
-
-    def connected(self, conversation: Conversation) -> None:
-        """The transaction can begin."""
-        self._connected = self._time()
-        self._kept = conversation.transactions > 0
-
-    def seen(self, conversation: Conversation | None, failed: Stage | None) -> Contact:
-        """How it was in the end; None where there was no conversation."""
-        now = self._time()
-        if conversation is None:
-            return Contact(waited=now - self._began, failed=failed)
-        return Contact(
-            conversation.address,
-            conversation.cipher,
-            conversation.peer.verified,
-            self._kept,
-            self._connected - self._began,
-            now - self._connected,
-            failed,
-        )
 
 
 def _now() -> float:

@@ -233,6 +233,43 @@ async def test_requiretls_bounces_elsewhere(
         assert "MAIL" not in side.verbs()
 
 
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [(OFFERS_TLS, "250 2.0.0"), (("STARTTLS", "REQUIRETLS"), "250 2.0.0"), ((), "451 4.4.1")],
+)
+async def test_requiretls_goes_on_to_the_host_that_is_fit_for_it(
+    open_upstream: Opener, authority: Authority, first: tuple[str, ...], expected: str
+) -> None:
+    """Past those that aren't; while one can't be asked, the mail waits (RFC 8689 4.2.1)."""
+    words = ("PIPELINING", "STARTTLS", "REQUIRETLS")
+    async with (
+        far_side(extensions=first or OFFERS_TLS, tls=authority.server()) as one,
+        far_side(extensions=words, tls=authority.server()) as two,
+    ):
+        config = settings(one, authority, "required")
+        second = two.host if first else "127.0.0.1:1"
+        upstream = open_upstream(config.model_copy(update={"hosts": (one.host, second)}))
+        if first == OFFERS_TLS:
+            await send(upstream)  # whose connection is kept
+        assert code(await send(upstream, requiretls=True)) == expected
+        assert not any("REQUIRETLS" in each.mail for each in one.received if first == OFFERS_TLS)
+
+
+async def test_requiretls_bounces_once_every_host_has_been_asked(
+    open_upstream: Opener, authority: Authority
+) -> None:
+    """None twice."""
+    async with (
+        far_side(extensions=OFFERS_TLS, tls=authority.server()) as one,
+        far_side(extensions=OFFERS_TLS, tls=authority.server()) as two,
+    ):
+        config = settings(one, authority, "required").model_copy(
+            update={"hosts": (one.host, two.host)}
+        )
+        assert code(await send(open_upstream(config), requiretls=True)) == "550 5.7.30"
+        assert (one.connections, two.connections) == (1, 1)
+
+
 async def test_the_login_is_shown_before_mail(open_upstream: Opener, authority: Authority) -> None:
     """AUTH PLAIN over TLS, once a connection."""
     words = (*OFFERS_LOGIN, "STARTTLS")

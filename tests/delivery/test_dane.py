@@ -2,14 +2,16 @@
 
 import asyncio
 import hashlib
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from filterrelay.delivery.dane import Dane, Tlsa, usable
+from filterrelay.delivery.dane import Dane, Demand, Tlsa, usable
 from filterrelay.delivery.hops import Hops
 from filterrelay.delivery.route import Way
 from filterrelay.delivery.site import Site
@@ -131,6 +133,23 @@ async def test_an_authority_vouches_for_names_and_times(
         assert codes(sent) == [expected]
 
 
+@pytest.mark.parametrize(("by_ours", "expected"), [(True, "250 2.0.0"), (False, "451 4.7.5")])
+async def test_an_authority_that_the_record_holds_needs_no_place_in_the_chain(
+    deliver: Open, authority: Authority, tmp_path: Path, by_ours: bool, expected: str
+) -> None:
+    """The server shows its own certificate alone (RFC 7671 section 5.2.2)."""
+    issued = (authority if by_ours else make_authority(tmp_path)).issue("localhost")
+    own = issued.certificate.public_bytes(Encoding.PEM)
+    key = issued.file.read_bytes().partition(b"-----BEGIN CERTIFICATE")[0]
+    file = tmp_path / "alone.pem"
+    file.write_bytes(key + own)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    async with far_side(extensions=OFFERS_TLS, tls=context) as side:
+        records = (b"\x02\x00\x00no certificate", tlsa(2, 0, 0, authority))
+        assert codes(await deliver(side, a_resolver(side.port, *records))) == [expected]
+
+
 async def test_a_server_is_no_authority(
     deliver: Open, authority: Authority, tmp_path: Path
 ) -> None:
@@ -143,6 +162,34 @@ async def test_a_server_is_no_authority(
     async with far_side(extensions=OFFERS_TLS, tls=issued.context) as side:
         sent = await deliver(side, a_resolver(side.port, tlsa(2, 0, 1, authority)))
         assert codes(sent) == ["451 4.7.5"]
+
+
+def test_a_name_that_no_certificate_can_be_for_is_a_reason(authority: Authority) -> None:
+    """Not a fault of ours; the next host has its turn."""
+    (record,) = usable([tlsa(2, 1, 1, authority)])
+    chain = [
+        each.public_bytes(Encoding.DER)
+        for each in (authority.issue("localhost").certificate, authority.certificate)
+    ]
+    demand = Demand((record,), "mx_1.partner.example")
+    assert "mx_1.partner.example" in demand.refusal(chain, [demand.base], datetime.now(UTC))
+    assert not demand.refusal(chain, [demand.base, "localhost"], datetime.now(UTC))
+
+
+@pytest.mark.parametrize("selector", [0, 1])
+def test_a_key_of_unknown_kind_in_the_chain_is_passed_over(
+    authority: Authority, selector: int
+) -> None:
+    """A server may show what it likes beside what counts."""
+    known = bytes.fromhex("06082a8648ce3d030107")  # the curve P-256
+    unknown = known[:-1] + b"\x7f"
+    der = authority.certificate.public_bytes(Encoding.DER)
+    server = authority.issue("localhost").certificate.public_bytes(Encoding.DER)
+    (record,) = usable([tlsa(2, selector, 1, authority)])
+    demand = Demand((record,), "localhost")
+    chain = [server, der.replace(known, unknown), der]
+    assert not demand.refusal(chain, ["localhost"], datetime.now(UTC))
+    assert demand.refusal(chain[1:], ["localhost"], datetime.now(UTC))
 
 
 async def test_a_stripped_starttls_stops_the_mail(deliver: Open, authority: Authority) -> None:

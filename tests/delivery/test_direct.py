@@ -1,10 +1,12 @@
 """The mail servers that DNS names for a domain."""
 
+import socket
 from collections.abc import Mapping, Sequence
 from ipaddress import ip_network
 from typing import cast
 
 import pytest
+from pytest_mock import MockerFixture
 
 from filterrelay.delivery.addresses import HostLookup
 from filterrelay.delivery.direct import MOST_HOSTS, DirectSites, Ourselves
@@ -183,6 +185,19 @@ async def test_mail_that_would_come_back_to_us_bounces() -> None:
     assert code(await refused("relay.office.example")) == "550 5.4.6"
 
 
+class BoundAnywhere(socket.socket):
+    """A socket of a machine with `net.ipv4.ip_nonlocal_bind`."""
+
+    def bind(self, _: object) -> None:
+        """As if the address were the machine's."""
+
+
+async def test_what_could_be_bound_here_is_not_therefore_ours(mocker: MockerFixture) -> None:
+    """Else a machine that takes over others' addresses would bounce all mail as a loop."""
+    mocker.patch("filterrelay.delivery.direct.socket.socket", BoundAnywhere)
+    assert (await site("partner.example", (10, "mx1.host.example"), port=26)).hosts
+
+
 async def test_another_port_of_our_address_is_another_server() -> None:
     """A mail server beside the relay on one machine gets its mail."""
     assert (await site("partner.example", (10, "mx3.host.example"), port=2525)).hosts
@@ -221,7 +236,7 @@ class FakeProtections:
     def __init__(self) -> None:
         self.asked: list[tuple[str, Groups, bool]] = []
 
-    async def of(self, domain: str, groups: Groups, *, secure: bool) -> Protected:
+    async def of(self, domain: str, groups: Groups, *, secure: bool, tls: str = "") -> Protected:
         """Notes what it is asked."""
         self.asked.append((domain, groups, secure))
         return Protected((groups[0][1:],), "may-dane")
@@ -246,3 +261,35 @@ async def test_the_destination_says_which_servers_may_be_used_and_how() -> None:
     assert protections.asked == [("xn--bcher-kva.example", both, True)]
     assert (await sites.site("[192.0.2.1]")).tls == ""
     assert len(protections.asked) == 1
+
+
+async def test_we_are_found_among_the_servers_before_the_destination_leaves_any_out() -> None:
+    """Else a backup that the policy doesn't name would send to those behind it, and they back."""
+    records: dict[tuple[str, str], Sequence[Record]] = {
+        **ADDRESSES,
+        ("partner.example", "MX"): [(10, "relay.office.example"), (20, "mx1.host.example")],
+    }
+    resolver, protections = FakeResolver(records), FakeProtections()
+    sites = DirectSites(
+        resolver,
+        HostLookup(resolver, NETWORKS),
+        Ourselves("relay.office.example"),
+        protections=cast("Protections", protections),
+    )
+    with pytest.raises(NoWay) as no_way:
+        await sites.site("partner.example")
+    assert code(no_way.value.reply) == "550 5.4.6"
+
+
+async def test_only_names_that_are_no_hosts_bounce_whatever_is_demanded() -> None:
+    """There is nothing to ask the destination about."""
+    resolver = FakeResolver({("partner.example", "MX"): [(5, "."), (5, "192.0.2.1")]})
+    sites = DirectSites(
+        resolver,
+        HostLookup(resolver, NETWORKS),
+        Ourselves("relay.example"),
+        protections=cast("Protections", FakeProtections()),
+    )
+    with pytest.raises(NoWay) as no_way:
+        await sites.site("partner.example")
+    assert code(no_way.value.reply) == "550 5.1.2"

@@ -1,5 +1,8 @@
 """From the ways that mail goes to the connections that it goes over."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from filterrelay.delivery.hops import BadUpstream, Hops, dialing_of, direct_upstreams
@@ -12,6 +15,7 @@ from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.testing import FakeResolver
 from filterrelay.settings import Destination, RouteRule, Upstream
 
+from .certificates import make_authority
 from .far_side import LOOPBACK, far_side, send, upstream_settings
 
 PROVIDER = Upstream(name="provider", hosts=("127.0.0.1:1",), tls="none")
@@ -60,6 +64,27 @@ def test_a_policy_that_only_a_route_names_is_tried_at_the_start() -> None:
     hops(bad)
     with pytest.raises(BadUpstream):
         hops(bad, routes=(RouteRule(upstream="provider", tls="required"),))
+
+
+@pytest.mark.parametrize(
+    ("own", "tls"),
+    [
+        ("opportunistic", "sts"),
+        ("opportunistic", "may-dane"),
+        ("opportunistic", "sts-dane"),
+        ("required", "sts"),
+    ],
+)
+async def test_no_certificate_is_read_while_mail_waits_for_it(
+    tmp_path: Path, own: Any, tls: str
+) -> None:
+    """A file that is just being renewed must not stop what a destination demands."""
+    file = tmp_path / "ca.pem"
+    file.write_bytes(make_authority(tmp_path).file.read_bytes())
+    site = Site("mx.host.example", (("mx.host.example",),))
+    ours = hops(Upstream(name="mx", protocol="mx", tls=own, ca_file=file))
+    file.unlink()
+    assert ours.open(Way(Hop("mx", tls, site.name), site=site))
 
 
 @pytest.mark.parametrize(("extensions", "lacks"), [(("8BITMIME",), False), ((), True)])

@@ -1,10 +1,11 @@
 """HTTPS to hosts that strangers name."""
 
+import socket
 import ssl
 
 import pytest
 
-from filterrelay.delivery.addresses import HostLookup
+from filterrelay.delivery.addresses import HostLookup, Place
 from filterrelay.delivery.https import MOST_OCTETS, Https, HttpsFailed
 from filterrelay.plugin.testing import FakeResolver
 
@@ -34,6 +35,24 @@ async def test_a_page_is_had_from_the_address_that_dns_says(authority: Authority
         page = await https.get(f"https://{HOST}/policy?a=b")
         assert (page.content, page.kind) == (b"Hello", "text/plain")
         assert server.asked == [("GET", HOST, "/policy?a=b")]
+
+
+async def test_an_address_that_is_silent_leaves_time_for_the_next(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As IPv6 is where it ends in a black hole: else no policy would ever be learnt there."""
+    monkeypatch.setattr("filterrelay.delivery.https.CONNECT", 0.2)
+    monkeypatch.setattr("filterrelay.delivery.https.TIMEOUT", 3.0)
+    with web(authority.server(HOST)) as server, socket.socket() as silent:
+        silent.bind(("127.0.0.2", server.port))
+        silent.listen()
+
+        async def places(_: str, port: int) -> list[Place]:
+            return [Place(socket.AF_INET, (each, port)) for each in ("127.0.0.2", LOOPBACK)]
+
+        server.text("/", b"Hello")
+        https = Https(places, trusting(authority), server.port)
+        assert (await https.get(f"https://{HOST}/")).content == b"Hello"
 
 
 async def test_content_is_handed_over(authority: Authority) -> None:
@@ -90,6 +109,7 @@ async def test_what_is_no_answer(
         "https://[::1/",
         "https://partner.example:99999/",
         "https://nobody.example/",
+        "https://partner.example/\x01",
     ],
 )
 async def test_a_url_that_leads_nowhere(url: str) -> None:

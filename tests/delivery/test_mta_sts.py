@@ -174,6 +174,23 @@ async def test_a_new_record_means_a_new_policy(site: Site) -> None:
     assert (told.policy.id, told.policy.mode) == ("2", "none")
 
 
+async def test_a_policy_whose_time_is_over_holds_no_longer(site: Site) -> None:
+    """Not even where it is fetched anew once a day only."""
+    site.publish("1", TEXT.replace(b"604800", b"3600"))
+    assert await site.mode() == "enforce"
+    site.server.answers.clear()
+    site.clock.advance(timedelta(hours=2))
+    assert (await site.sts.policy(DOMAIN)).policy is None
+
+
+async def test_no_policy_makes_each_message_mean_a_fetch(site: Site) -> None:
+    """However short it says that it holds."""
+    site.publish("1", TEXT.replace(b"604800", b"0"))
+    for _ in range(3):
+        assert await site.mode() == "enforce"
+    assert len(site.server.asked) == 1
+
+
 async def test_a_policy_outlasts_its_record_and_its_server(site: Site) -> None:
     """Who can stop both can't have the mail for it, until max_age is over (section 10.2)."""
     site.publish("1")

@@ -1,6 +1,7 @@
 """Connections are kept, used again, and never too many."""
 
 import asyncio
+from collections.abc import Collection
 from typing import Any
 
 from filterrelay.delivery.pool import Pool, Wear
@@ -67,7 +68,7 @@ class Talk:
 def a_pool(slots: Slots, opened: list[str], name: str, most: int = 20) -> Pool:
     """A pool over connections without a network; its name is noted for each that it opens."""
 
-    async def talk() -> Any:
+    async def talk(_: Collection[int]) -> Any:
         opened.append(name)
         return Talk()
 
@@ -136,7 +137,7 @@ async def test_the_gauges_are_of_all_pools_together() -> None:
     """All sites of direct delivery have one name."""
     metrics = Metrics()
 
-    async def talk() -> Any:
+    async def talk(_: Collection[int]) -> Any:
         return Talk()
 
     def a_site() -> Pool:

@@ -46,12 +46,17 @@ class FakeSts:
 
 
 async def protected(
-    policy: StsPolicy | None, *, secure: bool = False, groups: Any = GROUPS, **changes: Any
+    policy: StsPolicy | None,
+    *,
+    secure: bool = False,
+    groups: Any = GROUPS,
+    route: str = "",
+    **changes: Any,
 ) -> Protected:
     """What is demanded of partner.example's servers at an upstream with these settings."""
     upstream = Upstream(name="mx", protocol="mx", **changes)
     sts = cast("MtaSts", FakeSts(policy))
-    return await Protections(upstream, sts).of("partner.example", groups, secure=secure)
+    return await Protections(upstream, sts).of("partner.example", groups, secure=secure, tls=route)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +108,32 @@ async def test_required_dane_waits_for_secure_servers() -> None:
     with pytest.raises(NoWay) as no_way:
         await protected(None, tls="dane")
     assert (no_way.value.reply.code, no_way.value.reply.enhanced) == (451, "4.7.5")
+
+
+@pytest.mark.parametrize(
+    ("own", "route", "secure", "tls"),
+    [
+        ("opportunistic", "opportunistic", False, "opportunistic"),
+        ("opportunistic", "none", True, "none"),
+        ("dane", "opportunistic", False, "opportunistic"),
+        ("opportunistic", "required", False, "required"),
+        ("opportunistic", "required", True, "sts"),
+        ("none", "dane", True, "dane"),
+    ],
+)
+async def test_a_routes_policy_takes_the_place_of_all_that_is_demanded(
+    own: Any, route: str, secure: bool, tls: str
+) -> None:
+    """So mail can go to a destination that has broken what it demands."""
+    servers = (("mx.evil.example",),)
+    found = await protected(STRICT, groups=servers, secure=secure, route=route, tls=own)
+    assert found == Protected(servers, tls)
+
+
+async def test_a_route_that_requires_dane_waits_for_secure_servers() -> None:
+    """What DNSSEC doesn't prove may be anybody's (RFC 7672 section 2.2.1)."""
+    with pytest.raises(NoWay):
+        await protected(None, route="dane")
 
 
 async def test_a_domain_is_told_that_its_policy_names_no_server(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import pytest
 from filterrelay.delivery.route import (
     DISCARDED,
     NO_ROUTE,
-    NOT_SECURE,
     BadRoute,
     RouteHook,
     Routes,
@@ -176,7 +175,7 @@ async def test_a_plugin_that_names_an_unknown_upstream_makes_the_mail_wait() -> 
 class Dns:
     """Servers of destinations: one site for all, but for those that have none."""
 
-    async def site(self, domain: str) -> Site:
+    async def site(self, domain: str, tls: str = "") -> Site:
         """As DNS has it."""
         if domain == "partner.example":
             raise NoWay(Reply(556, "5.1.10", "The domain takes no mail"))
@@ -221,17 +220,19 @@ async def test_what_an_operator_redirects_to_direct_delivery_is_looked_up() -> N
     assert way.site is not None
 
 
-@pytest.mark.parametrize("secure", [True, False])
-async def test_a_route_that_requires_dane_waits_for_secure_servers(secure: bool) -> None:
-    """What DNSSEC doesn't prove may be anybody's (RFC 7672 section 2.2.1)."""
+@pytest.mark.parametrize(("site", "policy"), [("", "dane"), ("sts", "sts")])
+async def test_a_routes_policy_counts_when_the_servers_are_chosen(site: str, policy: str) -> None:
+    """Who knows them says what it comes to there."""
+    asked = []
 
-    class Secure(Dns):
-        async def site(self, domain: str) -> Site:
-            return replace(await super().site(domain), secure=secure)
+    class Asked(Dns):
+        async def site(self, domain: str, tls: str = "") -> Site:
+            asked.append(tls)
+            return replace(await super().site(domain), tls=site)
 
-    routes = Routes([rule("mx", tls="dane")], NAMES, "provider", direct={"mx": Secure()})
+    routes = Routes([rule("mx", tls="dane")], NAMES, "provider", direct={"mx": Asked()})
     (way,) = await routes.split(MESSAGE, [EVE])
-    assert way.answer == (None if secure else NOT_SECURE)
+    assert (asked, way.hop.tls) == (["dane"], policy)
 
 
 def test_an_operator_has_mail_returned_in_words_of_his_own() -> None:

@@ -16,11 +16,21 @@ import pytest
 from filterrelay.delivery.https import Https
 from filterrelay.delivery.mta_sts import StsPolicy, Told
 from filterrelay.delivery.tls import Rung
-from filterrelay.delivery.tls_report import GIVE_UP, Sender, TlsReports, _alone, places_of
+from filterrelay.delivery.tls_report import (
+    AFTER,
+    GIVE_UP,
+    PAUSE,
+    SPREAD,
+    Sender,
+    TlsReports,
+    _alone,
+    places_of,
+)
 from filterrelay.delivery.tls_session import DESTINATIONS, Failure, TlsSession
 from filterrelay.delivery.tls_tally import TlsTally
 from filterrelay.mail.envelope import Envelope
 from filterrelay.plugin.testing import SOME_TIME, FakeClock, FakeResolver
+from filterrelay.spool.store import SpoolFull
 
 from .certificates import make_authority
 from .web import at_loopback, web
@@ -63,6 +73,7 @@ class Site:
         self.directory = directory / "tls-reports"
         self.tally = TlsTally(self.directory, "worker-1", self.clock)
         self.sent: list[tuple[Envelope, bytes]] = []
+        self.refused: list[str] = []
         sender = Sender("relay.office.example", "postmaster@office.example")
         self.reports = TlsReports(
             self.directory,
@@ -74,6 +85,8 @@ class Site:
         )
 
     async def _submit(self, envelope: Envelope, raw: bytes) -> str:
+        if str(envelope.recipients[0].address) in self.refused:
+            raise SpoolFull(0)
         self.sent.append((envelope, raw))
         return "ID"
 
@@ -174,8 +187,8 @@ async def test_each_report_goes_out_once(make: Callable[..., Site]) -> None:
     """After its day is over, and not again after a restart."""
     site = make(BY_MAIL)
     site.count(GOOD)
-    assert await site.after(hours=20) == 0
-    assert await site.after(hours=2) == 1
+    assert await site.after(hours=21, minutes=10) == 0
+    assert await site.after(hours=4) == 1
     assert await site.after(days=1) == 1
     assert [each.name for each in site.directory.iterdir()] == ["lock"]
 
@@ -207,6 +220,59 @@ async def test_one_domains_trouble_holds_up_no_other(make: Callable[..., Site]) 
     assert len([*site.directory.iterdir()]) == 2
     assert await site.after(days=GIVE_UP.days) == 1
     assert len([*site.directory.iterdir()]) == 1
+
+
+async def test_a_report_that_cannot_be_made_holds_up_no_other(tmp_path: Path) -> None:
+    """Nor does its day stay for ever."""
+    first = "a.example"
+    records = {
+        RECORD: [BY_MAIL],
+        (f"_smtp._tls.{first}", "TXT"): [b"v=TLSRPTv1; rua=mailto:tls@a.example"],
+    }
+    site = Site(tmp_path, FakeResolver(records))
+    site.refused.append("tls@a.example")
+    site.count(GOOD, domain=first)
+    site.count(GOOD)
+    assert await site.after(days=1) == 1
+    assert await site.after(days=GIVE_UP.days) == 1
+    assert [each.name for each in site.directory.iterdir()] == ["lock"]
+
+
+async def test_relays_do_not_all_report_at_once(tmp_path: Path) -> None:
+    """Each has a time of its own in the first hours of the day (RFC 8460 section 4.1)."""
+
+    def due(hostname: str) -> timedelta:
+        sender = Sender(hostname, "postmaster@office.example")
+        https = Https(at_loopback().places)
+        site = Site(tmp_path, FakeResolver())
+        reports = TlsReports(tmp_path, sender, FakeResolver(), https, site._submit, FakeClock())
+        return reports._after
+
+    times = {due(f"relay{number}.example") for number in range(8)}
+    assert len(times) == 8
+    assert all(AFTER <= each <= AFTER + SPREAD for each in times)
+    assert due("relay0.example") == due("relay0.example")
+
+
+async def test_a_mail_address_with_a_subject_is_one(make: Callable[..., Site]) -> None:
+    """It is a URL (RFC 6068); the subject has its own form."""
+    site = make(b"v=TLSRPTv1; rua=mailto:tls@partner.example?subject=Report")
+    site.count(GOOD)
+    assert await site.after(days=1) == 1
+
+
+async def test_what_is_no_text_is_passed_over(make: Callable[..., Site]) -> None:
+    """The disk was bad, say; the rest counts."""
+    site = make(BY_MAIL)
+    site.count(GOOD)
+    (file,) = site.directory.glob("*/*.jsonl")
+    file.write_bytes(b"\xff\xfe\n" + file.read_bytes())
+    assert await site.after(days=1) == 1
+
+
+def test_all_have_written_when_the_first_looks() -> None:
+    """Each does so after every pause."""
+    assert timedelta(seconds=2 * PAUSE) < AFTER
 
 
 async def test_one_process_at_a_time(make: Callable[..., Site]) -> None:

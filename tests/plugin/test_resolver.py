@@ -424,6 +424,7 @@ async def test_a_chain_of_aliases_is_as_secure_as_its_weakest_link(
     [
         (["127.0.0.1", "::1"], None, True),
         (["127.0.0.1", "192.0.2.1"], None, False),
+        (["127.0.0.11"], None, False),
         (["192.0.2.1"], True, True),
         (["127.0.0.1"], False, False),
     ],

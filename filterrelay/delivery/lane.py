@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from filterrelay.delivery.memory import Commons, LaneMemory
-from filterrelay.delivery.upstream import Sent, UpstreamLike
+from filterrelay.delivery.upstream import Outage, Sent, UpstreamLike
 from filterrelay.mail.hop import Hop
 from filterrelay.observe.budget import Reservation
 from filterrelay.spool.store import StoredMessage, StoredRecipient
 
-_WHILE_DOWN = 10  # times as much from the spool, while each part only hears that there is no way
+_WHILE_DOWN = 10  # times as much from the spool, while each part only hears of an outage
 SETTLING = 16  # senders beyond the connections, whose message is sent and whose result is written
 
 
@@ -105,9 +105,9 @@ class Lane:
     def room(self) -> int:
         """How many more parts from the spool may come, and be sent before long.
 
-        While the next hop is down, many: each of them only hears that there is no way.
+        In an outage many: each of them only hears of it.
         """
-        if self.reached is False:
+        if self.upstream.outage() is not None:
             return max(0, self.most_spooled * _WHILE_DOWN - self.spooled)
         room = self.most_spooled - self.spooled
         soon = self.upstream.room()
@@ -127,10 +127,12 @@ class Lane:
 
     def learn(self, sent: Sent) -> None:
         """Takes note of what the last attempt tells of the next hop."""
-        if sent.unreached:
-            self.reached = False
-        elif sent.attempted:
-            self.reached = sent.answered or None
+        self.reached = False if sent.unreached else sent.answered or None
+
+    def hear_of(self, outage: Outage) -> None:
+        """Takes note of it: after a rest, one message shows whether it is over."""
+        if outage.why != "rate":
+            self.reached = None if outage.why == "rest" else False
 
     def let_go(self, part: Part, now: float) -> None:
         """A part is done with. now: monotonic seconds."""

@@ -13,6 +13,7 @@ from .hop import (
     TAKEN,
     FakeHop,
     Site,
+    a_rest,
     a_while,
     an_outage,
     delivering,
@@ -38,7 +39,7 @@ async def settled(site: Site, count: int) -> None:
 async def test_fresh_mail_in_an_outage_is_deferred_by_the_schedule() -> None:
     """Its notices and its end come in time, though no host is troubled for it."""
     hop = FakeHop()
-    hop.outages = [an_outage(age=30)]
+    hop.outages = [an_outage()]
     async with delivering(hop) as site:
         await site.submitted()
         waiting = await recipient(site)
@@ -130,6 +131,42 @@ async def test_at_the_start_one_message_finds_out_whether_the_next_hop_is_back()
     async with delivering(hop, spool=before.spool, pace=BACK) as site:
         while len(hop.asked) < 20:
             await asyncio.wait_for(site.result(), 1)
+
+
+async def test_mail_of_a_hop_that_asks_for_patience_goes_when_the_time_is_over() -> None:
+    """Though direct delivery, say, probes none: one message first, then all others."""
+    hop = FakeHop()
+    hop.outages = [a_rest()]
+    async with delivering(hop, pace=BACK) as site:
+        for number in range(20):
+            await site.submit(f"ID{number:02}")
+        await settled(site, 20)
+        hop.outages = []
+        hop.gate.clear()
+        site.scheduler.nudge()
+        await a_while()
+        assert (len(hop.asked), hop.probes) == (1, 0)
+        hop.gate.set()
+        while len(hop.asked) < 20:
+            await asyncio.wait_for(site.result(), 1)
+
+
+async def test_a_hop_that_asks_for_patience_for_hours_stops_no_report_of_a_long_queue() -> None:
+    """All of its mail is told of the rest when it is due, not as much as could be sent."""
+    hop = FakeHop()
+    hop.outages = [a_rest()]
+    async with delivering(hop, pace=BACK) as site:
+        for number in range(100):
+            await site.submit(f"ID{number:02}")
+        await settled(site, 100)
+        hop.may = 0
+        for _ in range(20):
+            site.clock.advance(timedelta(minutes=30))
+            site.scheduler.nudge()
+            await asyncio.sleep(0.01)
+        assert len(site.reports) == 100
+        assert all(b"Action: delayed" in raw for _, raw in site.reports)
+        assert hop.asked == []
 
 
 async def test_a_long_outage_is_told_once_in_the_trace() -> None:

@@ -75,8 +75,9 @@ class Hosts:
     def outage(self) -> tuple[HostUnavailable, float] | None:
         """Why no host is tried now, and the seconds until one is; None when one is now."""
         now = self._time()
-        if any(state.down_until <= now for state in self._states):
-            return None
+        for state in self._states:
+            if state.down_until <= now:
+                return None
         error = self._states[0].error
         assert error is not None, "a host is left alone for a reason"
         return error, min(state.down_until for state in self._states) - now

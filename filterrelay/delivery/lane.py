@@ -83,8 +83,9 @@ class Lane:
     memory: what their bodies may take, so that a next hop that hangs leaves the rest to
     others. parts: how many are held here. spooled: how many of them are of messages from
     the spool, most_spooled at a time; the rest of a long queue waits on disk, in nobody's
-    way. behind: whether there may be such a rest. reached: whether the next hop answered
-    when it was last tried, None when nobody knows.
+    way. last_used: when a part was last done with, by the clock's monotonic time. reached:
+    whether the next hop answered when it was last tried, None when nobody knows. missed:
+    whether mail may wait in the spool that had its turn while it couldn't be reached.
     """
 
     def __init__(self, upstream: UpstreamLike, most_spooled: int, commons: Commons) -> None:
@@ -95,9 +96,10 @@ class Lane:
         self.senders = 0
         self.spooled = 0
         self.parts = 0
-        self.closed = self.behind = False
+        self.closed = False
         self.reached: bool | None = None
-        self._last_used = 0.0
+        self.missed = True
+        self.last_used = 0.0
         self.waiting: deque[Part] = deque()
         self._idle: list[asyncio.Future[None]] = []
 
@@ -138,7 +140,7 @@ class Lane:
         """A part is done with. now: monotonic seconds."""
         self.parts -= 1
         self.spooled -= not part.flight.fresh
-        self._last_used = now
+        self.last_used = now
 
     def is_drained_by(self, flight: Flight) -> bool:
         """Whether more from the spool is wanted now that this one has gone.
@@ -150,7 +152,7 @@ class Lane:
 
     def is_idle_since(self, moment: float) -> bool:
         """Whether nothing has been here from then on. moment: monotonic seconds."""
-        return not self.parts and self._last_used <= moment
+        return not self.parts and self.last_used <= moment
 
     def close(self) -> None:
         """Ends its senders and its connections; nothing more will come."""

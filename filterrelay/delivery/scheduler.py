@@ -34,6 +34,8 @@ from filterrelay.spool.store import (
 )
 
 _ASIDE = timedelta(minutes=1)  # until a part comes again that isn't leased by its lane's room
+_FEW = 100  # next hops with mail at which a look into the spool costs nearly nothing
+_SPACING = 50e-6  # seconds between looks for each hop beyond: ten times what it costs
 _LAST_WORDS = 0.25  # of the time to drain in: for giving back what was not finished
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
@@ -175,21 +177,31 @@ class Scheduler:
                 r for r in message.pending() if r.next_attempt is None or r.next_attempt <= now
             ]
             self._take(message, recipients, until)
-        self._lanes.look_back(rooms, due, await self._take_early(now, until))
+        await self._take_early(now, until)
         return len(due) >= batch
 
-    async def _take_early(self, now: datetime, until: datetime) -> Sequence[StoredMessage]:
+    async def _take_early(self, now: datetime, until: datetime) -> None:
         """Takes what waits for next hops that are back; at the start, one message to try each."""
-        rooms = self._lanes.early_rooms()
-        others, self._first_look = int(self._first_look), False
-        if not (rooms or others):
-            return []
-        early = await self._spool.lease_unreached(self._owner, now, until, rooms, others)
+        lanes = self._lanes.early(self._clock.monotonic())
+        if not (lanes or self._first_look):
+            return
+        rooms = {hop: lane.early_room for hop, lane in lanes.items()}
+        others = int(self._first_look)
+        for lane in lanes.values():
+            lane.missed = False  # what misses its turn from now on says so again
+        try:
+            early = await self._spool.lease_unreached(self._owner, now, until, rooms, others)
+        except FilterRelayError:
+            for lane in lanes.values():
+                lane.missed = True
+            raise
+        self._first_look = False
         for message in early:
             waiting = [r for r in message.pending() if r.unreached]
-            back = [r for r in waiting if r.upstream in rooms]
+            back = [r for r in waiting if r.upstream in lanes]
+            for stored in back:
+                lanes[stored.upstream].missed = True  # there may be more
             self._take(message, back or waiting, until)
-        return early
 
     def _take(
         self, message: StoredMessage, recipients: Sequence[StoredRecipient], until: datetime
@@ -215,7 +227,12 @@ class Scheduler:
                 flight.until = until
 
     async def _nap(self) -> None:
-        """Returns at the next nudge, or when it is time to look again."""
+        """Returns at the next nudge, or when it is time to look again.
+
+        With many next hops not sooner than what looking costs allows, however often nudged.
+        """
+        if (beyond := len(self._lanes) - _FEW) > 0:
+            await asyncio.sleep(min(beyond * _SPACING, 1.0))
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self._pace.poll, self._wake.set)
         await self._wake.wait()
@@ -274,12 +291,17 @@ class Scheduler:
         if self._routes.asks_for(recipients):
             task = asyncio.get_running_loop().create_task(self._ask(flight, recipients))
             self._routing.add(task)
-            task.add_done_callback(self._routing.discard)
+            task.add_done_callback(self._routed)
         else:
             self._place(flight, self._routes.split_by_file(flight.message, recipients))
 
     async def _ask(self, flight: Flight, recipients: Sequence[StoredRecipient]) -> None:
         self._place(flight, await self._routes.split(flight.message, recipients))
+
+    def _routed(self, task: asyncio.Task[None]) -> None:
+        self._routing.discard(task)
+        if len(self._routing) == self._pace.batch - 1:
+            self.nudge()  # looks had to wait for that
 
     def _place(self, flight: Flight, parts: Mapping[Way, Sequence[StoredRecipient]]) -> None:
         """Puts each part into its lane; where that is full, or at the end, it waits on disk."""

@@ -111,6 +111,8 @@ class Sending:
             release=flight.settles(),
             reason=part.reason,
         )
+        if any(each.sent.unreached for each in tried):
+            part.lane.missed = True
 
     def _has_lost(self, flight: Flight) -> bool:
         """Whether the message may be another process's by now."""

@@ -3,8 +3,10 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
+
 from filterrelay.delivery.scheduler import Pace
-from filterrelay.spool.store import StoredRecipient
+from filterrelay.spool.store import SpoolUnavailable, StoredMessage, StoredRecipient
 
 from .hop import (
     LATER,
@@ -167,6 +169,29 @@ async def test_a_hop_that_asks_for_patience_for_hours_stops_no_report_of_a_long_
         assert len(site.reports) == 100
         assert all(b"Action: delayed" in raw for _, raw in site.reports)
         assert hop.asked == []
+
+
+async def test_the_look_at_the_start_is_made_again_when_it_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The spool may be busy when the relay starts."""
+    hop = FakeHop()
+    hop.outages = [an_outage()]
+    async with delivering(hop) as before:
+        await before.submitted()
+    hop.outages = []
+    lease_unreached = before.spool.lease_unreached
+
+    async def fails(*_: object) -> list[StoredMessage]:
+        monkeypatch.setattr(before.spool, "lease_unreached", lease_unreached)
+        raise SpoolUnavailable("busy")
+
+    monkeypatch.setattr(before.spool, "lease_unreached", fails)
+    async with delivering(hop, spool=before.spool) as site:
+        await a_while()
+        site.scheduler.nudge()
+        await a_while()
+        assert await gone(site)
 
 
 async def test_a_long_outage_is_told_once_in_the_trace() -> None:

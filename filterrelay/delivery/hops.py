@@ -13,7 +13,7 @@ from filterrelay.delivery.route import Way
 from filterrelay.delivery.shaped import Shaped, least
 from filterrelay.delivery.site import Site
 from filterrelay.delivery.slots import Slots, most_slots
-from filterrelay.delivery.tls import PROVED, tls_policy
+from filterrelay.delivery.tls import MAY_DANE, PROVED, STS, STS_DANE, tls_policy
 from filterrelay.delivery.tls_session import Note, TlsSession
 from filterrelay.delivery.upstream import Upstream, UpstreamLike
 from filterrelay.errors import FilterRelayError
@@ -110,7 +110,8 @@ class Hops:
             ((rule.upstream, rule.tls) for rule in routes if rule.tls),
         ):
             if self._configured[name].protocol == "mx":
-                self._dialing(name, tls)
+                for policy in _policies(self._configured[name], tls):
+                    self._dialing(name, policy)
             else:
                 self._named(name, tls)
 
@@ -183,6 +184,12 @@ class Hops:
                 tell(session)
 
         return note
+
+
+def _policies(config: settings.Upstream, tls: str) -> Sequence[str]:
+    """Those to make at the start: all that name files, which only root may read, perhaps."""
+    names_files = config.certificate is not None or config.ca_file is not None
+    return (tls, STS, MAY_DANE, STS_DANE) if names_files else (tls,)
 
 
 def _rates(name: str, limited: settings.Upstream | settings.Destination, processes: int) -> Rates:

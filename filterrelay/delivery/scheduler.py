@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from filterrelay.delivery.probes import Probes
 from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.returns import Returns
-from filterrelay.delivery.route import Routes, Way
+from filterrelay.delivery.route import NO_ROUTE, Routes, Way
 from filterrelay.delivery.sending import Sending, SignAgain
 from filterrelay.delivery.settle import Settler
 from filterrelay.delivery.upstream import Sent, UpstreamLike
@@ -305,6 +305,7 @@ class Scheduler:
 
     def _place(self, flight: Flight, parts: Mapping[Way, Sequence[StoredRecipient]]) -> None:
         """Puts each part into its lane; where that is full, or at the end, it waits on disk."""
+        parts = {self._usable(way): recipients for way, recipients in parts.items()}
         flight.parts = flight.unsettled = len(parts)
         if flight.fresh:
             self._bodies.keep(flight, self._lanes.of(next(iter(parts))))
@@ -326,6 +327,15 @@ class Scheduler:
                 task = asyncio.get_running_loop().create_task(self._send(sender))
                 self._senders[task] = sender
                 task.add_done_callback(self._senders.pop)
+
+    def _usable(self, way: Way) -> Way:
+        """The way, with an answer to its mail when its next hop can't be opened."""
+        try:
+            self._lanes.of(way)
+        except Exception:  # noqa: BLE001  # a seam: the mail waits until it is repaired
+            _log.exception("hop_not_usable", upstream=str(way.hop))
+            return replace(way, answer=NO_ROUTE)
+        return way
 
     def _is_full(self, lane: Lane, flight: Flight) -> bool:
         """Whether what comes for the lane now has to wait on disk.

@@ -1,10 +1,13 @@
 """From the ways that mail goes to the connections that it goes over."""
 
+from pathlib import Path
+
 import pytest
 
 from filterrelay.delivery.hops import BadUpstream, Hops, dialing_of, direct_upstreams
 from filterrelay.delivery.route import Way
 from filterrelay.delivery.site import Site
+from filterrelay.delivery.tls import MAY_DANE, STS, STS_DANE
 from filterrelay.delivery.tls_session import TlsSession
 from filterrelay.mail.address import AddressPattern
 from filterrelay.mail.hop import Hop
@@ -12,6 +15,7 @@ from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.testing import FakeResolver
 from filterrelay.settings import Destination, RouteRule, Upstream
 
+from .certificates import make_authority
 from .far_side import LOOPBACK, far_side, send, upstream_settings
 
 PROVIDER = Upstream(name="provider", hosts=("127.0.0.1:1",), tls="none")
@@ -60,6 +64,17 @@ def test_a_policy_that_only_a_route_names_is_tried_at_the_start() -> None:
     hops(bad)
     with pytest.raises(BadUpstream):
         hops(bad, routes=(RouteRule(upstream="provider", tls="required"),))
+
+
+def test_files_are_read_for_all_that_destinations_may_demand(tmp_path: Path) -> None:
+    """Before privileges are dropped: afterwards a key may be unreadable."""
+    authority = make_authority(tmp_path)
+    config = Upstream(name="mx", protocol="mx", ca_file=authority.file)
+    ours = hops(config)
+    authority.file.unlink()
+    site = Site("mx.host.example", (("mx.host.example",),))
+    for tls in ("", STS, MAY_DANE, STS_DANE):
+        ours.open(Way(Hop("mx", tls, site.name), site=site))
 
 
 @pytest.mark.parametrize(("extensions", "lacks"), [(("8BITMIME",), False), ((), True)])

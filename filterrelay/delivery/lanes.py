@@ -9,6 +9,7 @@ from filterrelay.delivery.upstream import Nowhere, UpstreamLike
 from filterrelay.mail.hop import Hop
 
 _LINGER = 120.0  # seconds that a lane without mail is kept, and its connections with it
+_SHARE = 8  # one lane may hold one part in so many of those that may still come
 _ROUND = 60.0  # seconds after which all are asked about, since others leave mail for them, too
 
 
@@ -48,9 +49,17 @@ class Lanes:
             self._lanes[way.hop] = lane
         return lane
 
-    def rooms(self) -> dict[str, int]:
-        """How many more parts from the spool each lane can take, by its hop's text."""
-        return {str(hop): lane.room for hop, lane in self._lanes.items()}
+    def rooms(self, left: int) -> dict[str, int]:
+        """How many more parts from the spool each lane can take, by its hop's text.
+
+        left: how many more all of them may hold; the fewer that are, the fewer one may have,
+        but always one, so that many next hops that hang stop no other.
+        """
+        most = max(1, left // _SHARE)
+        return {
+            str(hop): max(0, min(lane.room, most - lane.spooled))
+            for hop, lane in self._lanes.items()
+        }
 
     def early(self, now: float) -> dict[str, Lane]:
         """Those that can take parts before their time, where some may wait. now: monotonic."""

@@ -48,9 +48,9 @@ class Pace:
     poll: seconds between looks for due mail. lease: how long a message is taken
     for; renewed at half of it. backlog: messages waiting for one next hop, beyond
     which they wait on disk. flights: messages held at all, beyond which fresh ones
-    do, too. batch: due messages taken at one look, a quarter of which, or as many as
-    it has connections, one next hop may have in hand. memory_wait: seconds that a due
-    message waits for memory.
+    do, too, and each next hop has but one of those that are due. batch: due messages
+    taken at one look, a quarter of which, or as many as it has connections, one next
+    hop may have in hand. memory_wait: seconds that a due message waits for memory.
     """
 
     poll: float = 5.0
@@ -170,7 +170,7 @@ class Scheduler:
         if self._stopped or len(self._routing) >= batch:
             return False
         self._probes.begin(self._lanes.to_probe())
-        rooms = self._lanes.rooms()
+        rooms = self._lanes.rooms(self._pace.flights - len(self._flights))
         due = await self._spool.lease(self._owner, now, until, batch, rooms)
         for message in due:
             recipients = [

@@ -26,14 +26,14 @@ async def test_mail_for_one_hop_shares_a_lane() -> None:
     assert all_of_them.of(PROVIDER) is all_of_them.of(Way(Hop("provider"), reason="route 3"))
     others = [Hop("provider", "required"), Hop("provider", shape="slow"), Hop("mx", site="x")]
     assert len({id(all_of_them.of(Way(hop))) for hop in (PROVIDER.hop, *others)}) == 4
-    assert all_of_them.rooms() == dict.fromkeys(["provider", *map(str, others)], 50)
+    assert all_of_them.rooms(1000) == dict.fromkeys(["provider", *map(str, others)], 50)
 
 
 async def test_what_has_its_answer_waits_in_no_lane_of_a_hop() -> None:
     """Nothing is opened for it, and no hop's room is taken."""
     all_of_them = lanes()
     assert all_of_them.of(Way(PROVIDER.hop, NO_ROUTE)) is all_of_them.of(Way(Hop(""), NO_ROUTE))
-    assert not all_of_them.rooms()
+    assert not all_of_them.rooms(1000)
 
 
 async def test_a_direct_lane_is_forgotten_when_it_was_idle() -> None:

@@ -3,7 +3,6 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 
@@ -12,14 +11,12 @@ from filterrelay.delivery.lanes import Lanes
 from filterrelay.delivery.route import NO_ROUTE, Way
 from filterrelay.delivery.scheduler import Pace
 from filterrelay.mail.address import AddressPattern
-from filterrelay.mail.outcome import Route
 from filterrelay.mail.reply import Reply
 from filterrelay.plugin.testing import SOME_TIME
 from filterrelay.settings import RouteRule
 from filterrelay.spool.store import (
     Deposit,
     RecipientState,
-    StoredMessage,
 )
 
 from .hop import (
@@ -305,52 +302,6 @@ async def test_hanging_destinations_keep_no_other_mail_waiting() -> None:
         while not all(len(hop.asked) == 20 for hop in healthy):
             await site.result()
         assert all(len(hop.asked) <= 18 for hop in hops[::10])
-
-
-async def test_looks_that_had_to_wait_for_routing_follow_at_once() -> None:
-    """When DNS is slow, due mail comes as fast as it answers, also what ends without an attempt."""
-    asked = 0
-    answers = asyncio.Event()
-
-    async def route(*_: object) -> Route:
-        nonlocal asked
-        asked += 1
-        await answers.wait()
-        return Route("reject")
-
-    async with delivering(FakeHop(), hook=route, pace=Pace(poll=3600, batch=4)) as site:
-        await asyncio.sleep(0)
-        for number in range(12):
-            deposit = site.deposit(f"ID{number:02}")
-            await site.spool.commit(replace(deposit, message=due(deposit.message)))
-        site.scheduler.nudge()
-        await a_while()
-        assert asked == 4
-        answers.set()
-        for _ in range(10):
-            await a_while()
-        assert asked == 12
-
-
-async def test_looks_keep_a_distance_when_there_are_many_next_hops(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Each costs something for each hop, and mail that goes out may nudge all the time."""
-    monkeypatch.setattr(Lanes, "__len__", lambda _: 4_100)
-    async with delivering(FakeHop()) as site:
-        looks = 0
-        lease = site.spool.lease
-
-        async def counted(*arguments: Any) -> list[StoredMessage]:
-            nonlocal looks
-            looks += 1
-            return await lease(*arguments)
-
-        monkeypatch.setattr(site.spool, "lease", counted)
-        for _ in range(30):
-            site.scheduler.nudge()
-            await asyncio.sleep(0.01)
-        assert 1 <= looks <= 3
 
 
 async def test_mail_for_a_next_hop_that_cant_be_opened_is_deferred(

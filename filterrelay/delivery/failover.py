@@ -34,15 +34,14 @@ class Unreachable(FilterRelayError):
 class HostState:
     """What is known of one host from the attempts so far.
 
-    preference: the place of its group. failed_at, down_until, rung_until: in the loop's
-    time. probe: is done when the one connection is, or isn't, that finds out whether the
-    host is back. talking: what is connected. opening: how many are about to be. rung: the
-    step of the policy's ladder to begin with.
+    preference: the place of its group. down_until, rung_until: in the loop's time. probe: is
+    done when the one connection is, or isn't, that finds out whether the host is back.
+    talking: what is connected. opening: how many are about to be. rung: the step of the
+    policy's ladder to begin with.
     """
 
     endpoint: Endpoint
     preference: int = 0
-    failed_at: float = 0.0
     down_until: float = 0.0
     pause: float = 0.0
     error: HostUnavailable | None = field(default=None, repr=False)
@@ -73,18 +72,15 @@ class Hosts:
         ]
         self._time: Callable[[], float] = lambda: asyncio.get_running_loop().time()
 
-    def outage(self) -> tuple[HostUnavailable, float, float] | None:
-        """Why no host is tried now, or None when one is.
-
-        With the seconds since the last failure, and those until a host is tried again.
-        """
+    def outage(self) -> tuple[HostUnavailable, float] | None:
+        """Why no host is tried now, and the seconds until one is; None when one is now."""
         now = self._time()
-        if any(state.down_until <= now for state in self._states):
-            return None
+        for state in self._states:
+            if state.down_until <= now:
+                return None
         error = self._states[0].error
         assert error is not None, "a host is left alone for a reason"
-        failed = max(state.failed_at for state in self._states)
-        return error, now - failed, min(state.down_until for state in self._states) - now
+        return error, min(state.down_until for state in self._states) - now
 
     def better_than(self, rank: int) -> bool:
         """Whether a host of better preference may be tried again, and nobody does so."""
@@ -195,7 +191,7 @@ class Hosts:
             state.pause = LONGEST_PAUSE  # more tries would lock the account
         else:
             state.pause = min(max(state.pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
-        state.failed_at, state.down_until = now, now + state.pause
+        state.down_until = now + state.pause
         level = _log.error if error.stage is Stage.LOGIN else _log.warning
         level(
             "host_unavailable",

@@ -8,12 +8,12 @@ from datetime import datetime
 
 from filterrelay.delivery.attempt import Tried
 from filterrelay.delivery.memory import Commons, LaneMemory
-from filterrelay.delivery.upstream import Sent, UpstreamLike
+from filterrelay.delivery.upstream import Outage, Sent, UpstreamLike
 from filterrelay.mail.hop import Hop
 from filterrelay.observe.budget import Reservation
 from filterrelay.spool.store import StoredMessage, StoredRecipient
 
-_WHILE_DOWN = 10  # times as much from the spool, while each part only hears that there is no way
+_WHILE_DOWN = 10  # times as much from the spool, while each part only hears of an outage
 SETTLING = 16  # senders beyond the connections, whose message is sent and whose result is written
 
 
@@ -91,8 +91,9 @@ class Lane:
     memory: what their bodies may take, so that a next hop that hangs leaves the rest to
     others. parts: how many are held here. spooled: how many of them are of messages from
     the spool, most_spooled at a time; the rest of a long queue waits on disk, in nobody's
-    way. behind: whether there may be such a rest. reached: whether the next hop answered
-    when it was last tried, None when nobody knows.
+    way. last_used: when a part was last done with, by the clock's monotonic time. reached:
+    whether the next hop answered when it was last tried, None when nobody knows. missed:
+    whether mail may wait in the spool that had its turn while it couldn't be reached.
     """
 
     def __init__(self, upstream: UpstreamLike, most_spooled: int, commons: Commons) -> None:
@@ -103,9 +104,10 @@ class Lane:
         self.senders = 0
         self.spooled = 0
         self.parts = 0
-        self.closed = self.behind = False
+        self.closed = False
         self.reached: bool | None = None
-        self._last_used = 0.0
+        self.missed = True
+        self.last_used = 0.0
         self.waiting: deque[Part] = deque()
         self._idle: list[asyncio.Future[None]] = []
 
@@ -113,9 +115,9 @@ class Lane:
     def room(self) -> int:
         """How many more parts from the spool may come, and be sent before long.
 
-        While the next hop is down, many: each of them only hears that there is no way.
+        In an outage many: each of them only hears of it.
         """
-        if self.reached is False:
+        if self.upstream.outage() is not None:
             return max(0, self.most_spooled * _WHILE_DOWN - self.spooled)
         room = self.most_spooled - self.spooled
         soon = self.upstream.room()
@@ -135,16 +137,18 @@ class Lane:
 
     def learn(self, sent: Sent) -> None:
         """Takes note of what the last attempt tells of the next hop."""
-        if sent.unreached:
-            self.reached = False
-        elif sent.attempted:
-            self.reached = sent.answered or None
+        self.reached = False if sent.unreached else sent.answered or None
+
+    def hear_of(self, outage: Outage) -> None:
+        """Takes note of it: after a rest, one message shows whether it is over."""
+        if outage.why != "rate":
+            self.reached = None if outage.why == "rest" else False
 
     def let_go(self, part: Part, now: float) -> None:
         """A part is done with. now: monotonic seconds."""
         self.parts -= 1
         self.spooled -= not part.flight.fresh
-        self._last_used = now
+        self.last_used = now
 
     def is_drained_by(self, flight: Flight) -> bool:
         """Whether more from the spool is wanted now that this one has gone.
@@ -156,7 +160,7 @@ class Lane:
 
     def is_idle_since(self, moment: float) -> bool:
         """Whether nothing has been here from then on. moment: monotonic seconds."""
-        return not self.parts and self._last_used <= moment
+        return not self.parts and self.last_used <= moment
 
     def close(self) -> None:
         """Ends its senders and its connections; nothing more will come."""

@@ -1,16 +1,16 @@
 """The lanes by next hop, made when the first mail for one comes; direct ones are forgotten."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from filterrelay.delivery.lane import Lane
 from filterrelay.delivery.memory import Commons
 from filterrelay.delivery.route import Way
 from filterrelay.delivery.upstream import Nowhere, UpstreamLike
 from filterrelay.mail.hop import Hop
-from filterrelay.spool.store import StoredMessage
 
 _LINGER = 120.0  # seconds that a lane without mail is kept, and its connections with it
+_SHARE = 8  # one lane may hold one part in so many of those that may still come
+_ROUND = 60.0  # seconds after which all are asked about, since others leave mail for them, too
 
 
 class Lanes:
@@ -28,6 +28,11 @@ class Lanes:
         self._commons = Commons(octets)
         self._answered = Lane(Nowhere(), batch, Commons(0))  # it holds nothing up
         self._lanes: dict[Hop, Lane] = {}
+        self._round_at = 0.0
+
+    def __len__(self) -> int:
+        """How many next hops have one."""
+        return len(self._lanes)
 
     def __iter__(self) -> Iterator[Lane]:
         """All of them."""
@@ -44,30 +49,28 @@ class Lanes:
             self._lanes[way.hop] = lane
         return lane
 
-    def rooms(self) -> dict[str, int]:
-        """How many more parts from the spool each lane can take, by its hop's text."""
-        return {str(hop): lane.room for hop, lane in self._lanes.items()}
+    def rooms(self, left: int) -> dict[str, int]:
+        """How many more parts from the spool each lane can take, by its hop's text.
 
-    def look_back(
-        self,
-        rooms: Mapping[str, int],
-        leased: Iterable[StoredMessage],
-        early: Iterable[StoredMessage],
-    ) -> None:
-        """Has each lane know whether more may wait for it, by what was leased with these rooms.
-
-        early: what was leased before its time, of which there may always be more.
+        left: how many more all of them may hold; the fewer that are, the fewer one may have,
+        but always one, so that many next hops that hang stop no other.
         """
-        taken = Counter(hop for message in leased for hop in message.hops())
-        coming = {hop for message in early for hop in message.hops()}
-        for hop, lane in self._lanes.items():
-            name = str(hop)
-            lane.behind = name in coming or taken[name] >= rooms.get(name, 1)
+        most = max(1, left // _SHARE)
+        return {
+            str(hop): max(0, min(lane.room, most - lane.spooled))
+            for hop, lane in self._lanes.items()
+        }
 
-    def early_rooms(self) -> dict[str, int]:
-        """How many parts each lane can take before their time; without those that take none."""
-        rooms = {str(hop): lane.early_room for hop, lane in self._lanes.items()}
-        return {hop: room for hop, room in rooms.items() if room}
+    def early(self, now: float) -> dict[str, Lane]:
+        """Those that can take parts before their time, where some may wait. now: monotonic."""
+        whole_round = now >= self._round_at
+        if whole_round:
+            self._round_at = now + _ROUND
+        return {
+            str(hop): lane
+            for hop, lane in self._lanes.items()
+            if (lane.missed or whole_round) and lane.early_room
+        }
 
     def to_probe(self) -> list[Lane]:
         """Those of the file's upstreams that couldn't be reached and may be tried again.
@@ -81,8 +84,15 @@ class Lanes:
         ]
 
     def forget_idle(self, now: float) -> None:
-        """Lets go of direct lanes that have had no mail for a while. now: monotonic seconds."""
-        for hop, lane in [*self._lanes.items()]:
-            if hop.site and lane.is_idle_since(now - _LINGER):
-                del self._lanes[hop]
-                lane.close()
+        """Lets go of direct lanes that have had no mail for a while. now: monotonic seconds.
+
+        One in an outage stays for its mail that comes afterwards: it knows how long the next
+        one has to be.
+        """
+        moment = now - _LINGER
+        idle = [h for h, lane in self._lanes.items() if h.site and lane.is_idle_since(moment)]
+        for hop in idle:
+            if self._lanes[hop].upstream.outage() is not None:
+                self._lanes[hop].last_used = now
+            else:
+                self._lanes.pop(hop).close()

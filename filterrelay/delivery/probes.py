@@ -2,8 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
 
 from filterrelay.delivery.lane import Lane
+
+_log: Any = structlog.get_logger("filterrelay.delivery")
 
 
 class Probes:
@@ -22,9 +27,11 @@ class Probes:
 
     async def _probe(self, lane: Lane) -> None:
         try:
-            if await lane.upstream.probe():
+            if await lane.upstream.probe() and lane.reached is False:
                 lane.reached = None  # one message is to show whether it takes mail, too
                 self._on_back()
+        except Exception:  # noqa: BLE001  # a seam: the next look probes again
+            _log.exception("probe_failed")
         finally:
             del self._under_way[lane]
 

@@ -154,11 +154,11 @@ class Routes:
         if self._hook is not None:
             try:
                 route = await self._hook(envelope, recipient, listener)
+                if route is not None:
+                    return self._named(route.upstream, recipient, route.reason or "by a plugin")
             except Exception:  # noqa: BLE001  # the seam to plugins: mail waits until it is repaired
                 _log.exception("routing_failed", recipient=str(recipient))
                 return Way(Hop(""), NO_ROUTE, reason="the plugin that routes failed")
-            if route is not None:
-                return self._named(route.upstream, recipient, route.reason or "by a plugin")
         return self.by_file(envelope.sender, recipient.address, login)
 
     async def located(self, way: Way, recipient: Recipient) -> Way:

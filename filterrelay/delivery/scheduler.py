@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from filterrelay.delivery.probes import Probes
 from filterrelay.delivery.report import Reports
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.returns import Returns
-from filterrelay.delivery.route import Routes, Way
+from filterrelay.delivery.route import NO_ROUTE, Routes, Way
 from filterrelay.delivery.sending import Sending, SignAgain
 from filterrelay.delivery.settle import Settler
 from filterrelay.delivery.upstream import Sent, UpstreamLike
@@ -34,6 +34,8 @@ from filterrelay.spool.store import (
 )
 
 _ASIDE = timedelta(minutes=1)  # until a part comes again that isn't leased by its lane's room
+_FEW = 100  # next hops with mail at which a look into the spool costs nearly nothing
+_SPACING = 50e-6  # seconds between looks for each hop beyond: ten times what it costs
 _LAST_WORDS = 0.25  # of the time to drain in: for giving back what was not finished
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
@@ -46,9 +48,9 @@ class Pace:
     poll: seconds between looks for due mail. lease: how long a message is taken
     for; renewed at half of it. backlog: messages waiting for one next hop, beyond
     which they wait on disk. flights: messages held at all, beyond which fresh ones
-    do, too. batch: due messages taken at one look, a quarter of which, or as many as
-    it has connections, one next hop may have in hand. memory_wait: seconds that a due
-    message waits for memory.
+    do, too, and each next hop has but one of those that are due. batch: due messages
+    taken at one look, a quarter of which, or as many as it has connections, one next
+    hop may have in hand. memory_wait: seconds that a due message waits for memory.
     """
 
     poll: float = 5.0
@@ -168,28 +170,38 @@ class Scheduler:
         if self._stopped or len(self._routing) >= batch:
             return False
         self._probes.begin(self._lanes.to_probe())
-        rooms = self._lanes.rooms()
+        rooms = self._lanes.rooms(self._pace.flights - len(self._flights))
         due = await self._spool.lease(self._owner, now, until, batch, rooms)
         for message in due:
             recipients = [
                 r for r in message.pending() if r.next_attempt is None or r.next_attempt <= now
             ]
             self._take(message, recipients, until)
-        self._lanes.look_back(rooms, due, await self._take_early(now, until))
+        await self._take_early(now, until)
         return len(due) >= batch
 
-    async def _take_early(self, now: datetime, until: datetime) -> Sequence[StoredMessage]:
+    async def _take_early(self, now: datetime, until: datetime) -> None:
         """Takes what waits for next hops that are back; at the start, one message to try each."""
-        rooms = self._lanes.early_rooms()
-        others, self._first_look = int(self._first_look), False
-        if not (rooms or others):
-            return []
-        early = await self._spool.lease_unreached(self._owner, now, until, rooms, others)
+        lanes = self._lanes.early(self._clock.monotonic())
+        if not (lanes or self._first_look):
+            return
+        rooms = {hop: lane.early_room for hop, lane in lanes.items()}
+        others = int(self._first_look)
+        for lane in lanes.values():
+            lane.missed = False  # what misses its turn from now on says so again
+        try:
+            early = await self._spool.lease_unreached(self._owner, now, until, rooms, others)
+        except FilterRelayError:
+            for lane in lanes.values():
+                lane.missed = True
+            raise
+        self._first_look = False
         for message in early:
             waiting = [r for r in message.pending() if r.unreached]
-            back = [r for r in waiting if r.upstream in rooms]
+            back = [r for r in waiting if r.upstream in lanes]
+            for stored in back:
+                lanes[stored.upstream].missed = True  # there may be more
             self._take(message, back or waiting, until)
-        return early
 
     def _take(
         self, message: StoredMessage, recipients: Sequence[StoredRecipient], until: datetime
@@ -215,7 +227,12 @@ class Scheduler:
                 flight.until = until
 
     async def _nap(self) -> None:
-        """Returns at the next nudge, or when it is time to look again."""
+        """Returns at the next nudge, or when it is time to look again.
+
+        With many next hops not sooner than what looking costs allows, however often nudged.
+        """
+        if (beyond := len(self._lanes) - _FEW) > 0:
+            await asyncio.sleep(min(beyond * _SPACING, 1.0))
         loop = asyncio.get_running_loop()
         timer = loop.call_later(self._pace.poll, self._wake.set)
         await self._wake.wait()
@@ -274,15 +291,21 @@ class Scheduler:
         if self._routes.asks_for(recipients):
             task = asyncio.get_running_loop().create_task(self._ask(flight, recipients))
             self._routing.add(task)
-            task.add_done_callback(self._routing.discard)
+            task.add_done_callback(self._routed)
         else:
             self._place(flight, self._routes.split_by_file(flight.message, recipients))
 
     async def _ask(self, flight: Flight, recipients: Sequence[StoredRecipient]) -> None:
         self._place(flight, await self._routes.split(flight.message, recipients))
 
+    def _routed(self, task: asyncio.Task[None]) -> None:
+        self._routing.discard(task)
+        if len(self._routing) == self._pace.batch - 1:
+            self.nudge()  # looks had to wait for that
+
     def _place(self, flight: Flight, parts: Mapping[Way, Sequence[StoredRecipient]]) -> None:
         """Puts each part into its lane; where that is full, or at the end, it waits on disk."""
+        parts = {self._usable(way): recipients for way, recipients in parts.items()}
         flight.parts = flight.unsettled = len(parts)
         if flight.fresh:
             self._bodies.keep(flight, self._lanes.of(next(iter(parts))))
@@ -304,6 +327,15 @@ class Scheduler:
                 task = asyncio.get_running_loop().create_task(self._send(sender))
                 self._senders[task] = sender
                 task.add_done_callback(self._senders.pop)
+
+    def _usable(self, way: Way) -> Way:
+        """The way, with an answer to its mail when its next hop can't be opened."""
+        try:
+            self._lanes.of(way)
+        except Exception:  # noqa: BLE001  # a seam: the mail waits until it is repaired
+            _log.exception("hop_not_usable", upstream=str(way.hop))
+            return replace(way, answer=NO_ROUTE)
+        return way
 
     def _is_full(self, lane: Lane, flight: Flight) -> bool:
         """Whether what comes for the lane now has to wait on disk.

@@ -1,8 +1,6 @@
 """What a sender does with one part: whether it may go now, the attempt, and its result."""
 
 import asyncio
-import contextlib
-import math
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
@@ -13,7 +11,6 @@ import structlog
 from filterrelay.delivery.attempt import Tried, attempt
 from filterrelay.delivery.bodies import Bodies
 from filterrelay.delivery.lane import Flight, Part
-from filterrelay.delivery.rate import PATIENCE
 from filterrelay.delivery.retry import RetrySchedule
 from filterrelay.delivery.returns import Returns
 from filterrelay.delivery.settle import Settler
@@ -73,12 +70,9 @@ class Sending:
         if self._has_lost(flight):
             return
         outage = await upstream.admit(len(part.recipients))
-        while outage is not None and not self._explains(outage, part):
-            long = math.isinf(outage.age) and outage.left > PATIENCE
-            if flight.fresh or long or not await self._outlast(outage):
-                self._sit_out(outage, part)
-                return
-            outage = await upstream.admit(len(part.recipients))
+        if outage is not None and not self._explains(outage, part):
+            self._sit_out(outage, part)
+            return
         if self._has_lost(flight):  # its turn may have come late
             if outage is None:
                 upstream.leave()
@@ -143,6 +137,8 @@ class Sending:
             release=release,
             reason=part.reason,
         )
+        if any(each.sent.unreached for each in tried):
+            part.lane.missed = True
 
     def _has_lost(self, flight: Flight) -> bool:
         """Whether the message may be another process's by now."""
@@ -158,7 +154,7 @@ class Sending:
         known = part.answer
         if outage is not None:
             known = outage.sent(len(part.recipients))
-            part.lane.learn(known)
+            part.lane.hear_of(outage)
         if known is not None:
             await self._ask_whether_queued(part)
             return _all(part, known)
@@ -218,13 +214,13 @@ class Sending:
         return following or now + self._schedule.first
 
     def _explains(self, outage: Outage, part: Part) -> bool:
-        """Whether it counts as the part's attempt that the next hop can't be reached.
+        """Whether it counts as the part's attempt that nothing is tried.
 
-        So notices and bounces come in time however deep the queue is; and once the hop is
-        back, the part comes early. Only a successor may know of another hop. A rest or a rate
+        So notices and bounces come in time however deep the queue is; and once the hop takes
+        mail again, the part comes early. Only a successor may know of another hop. A rate
         doesn't concern the part, unless its sender is to hear of it.
         """
-        if math.isinf(outage.age):
+        if outage.why == "rate":
             return self._is_late(part)
         return not self._leaving.is_set()
 
@@ -235,15 +231,8 @@ class Sending:
             return True
         return self._schedule.warns(now, queued_at) and not all(r.warned for r in part.recipients)
 
-    async def _outlast(self, outage: Outage) -> bool:
-        """Waits until a host may be tried again; whether that came before the end of delivery."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(outage.left):
-                await self._leaving.wait()
-        return not self._leaving.is_set()
-
     def _sit_out(self, outage: Outage, part: Part) -> None:
-        """Lets the part wait on disk, not in memory, until a host may be tried again."""
+        """Lets the part wait on disk, not in memory, until it may be its turn."""
         wait = 0.0 if self._leaving.is_set() else outage.left
         due = self._clock.now() + timedelta(seconds=wait)
         self._returns.untried(part, due, str(outage.reply))

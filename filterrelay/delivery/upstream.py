@@ -1,10 +1,9 @@
 """A next hop: its hosts, its connections, and one transaction after another through them."""
 
 import asyncio
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import structlog
 
@@ -47,7 +46,8 @@ class Sent:
     whether they are the far side's words. dsn: whether it took over the task of
     reporting success (RFC 3461 section 6.2.7). final: whether what it took is delivered
     with that, and not passed on. contact: how it was met. unreached: no host could be had
-    at all. attempted: False when nothing was tried, because the outcome was known.
+    at all, or all mail is to wait. attempted: False when nothing was tried, because the
+    outcome was known.
     """
 
     replies: Sequence[Reply]
@@ -63,16 +63,16 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """A time in which nothing is tried: all hosts have failed, or have asked for patience.
+    """A time in which nothing is tried.
 
-    age: seconds since the last failure, infinite when what waits here is not concerned.
-    left: seconds until there is another try.
+    why: all hosts have failed (down), they have asked for patience (rest), or the limits of
+    our own are reached (rate). left: seconds until there is another try.
     """
 
     reply: Reply
     host: str
     answered: bool
-    age: float
+    why: Literal["down", "rest", "rate"]
     left: float
 
     def sent(self, recipients: int) -> Sent:
@@ -81,7 +81,7 @@ class Outage:
             [self.reply] * recipients,
             self.host,
             answered=self.answered,
-            unreached=not math.isinf(self.age),
+            unreached=self.why != "rate",
             attempted=False,
         )
 
@@ -107,11 +107,11 @@ class UpstreamLike(Protocol):
         ...
 
     def outage(self) -> Outage | None:
-        """Why nothing is tried now; None when it is."""
+        """Why nothing is tried now, but for a rate; None when it is."""
         ...
 
     def room(self) -> int | None:
-        """How many messages it may take within the next seconds; None when any number."""
+        """How many messages the rates let go within the next seconds; None when any number."""
         ...
 
     async def admit(self, recipients: int) -> Outage | None:
@@ -180,22 +180,19 @@ class Upstream:
         )
 
     def outage(self) -> Outage | None:
-        """Why nothing is tried now; None when it is."""
+        """Why nothing is tried now, but for a rate; None when it is."""
         down = self._hosts.outage()
         if down is not None:
-            unavailable, age, left = down
-            return Outage(unavailable.reply, unavailable.host, unavailable.answered, age, left)
+            unavailable, left = down
+            return Outage(unavailable.reply, unavailable.host, unavailable.answered, "down", left)
         resting = self._window.rest()
         if resting is None:
             return None
         rest, left = resting
-        return Outage(rest.reply, rest.host, answered=True, age=math.inf, left=left)
+        return Outage(rest.reply, rest.host, answered=True, why="rest", left=left)
 
     def room(self) -> int | None:
-        """How many messages it may take within the next seconds; None when any number."""
-        resting = self._window.rest()
-        if resting is not None and resting[1] > PATIENCE:
-            return 0
+        """How many messages the rates let go within the next seconds; None when any number."""
         return self._rates.room(_now())
 
     async def admit(self, recipients: int) -> Outage | None:
@@ -327,7 +324,7 @@ async def in_turn(rates: Rates, batch: int, recipients: int) -> Outage | None:
     """
     now = _now()
     if (delay := rates.delay(now)) > PATIENCE:
-        return Outage(_AT_THE_RATE, "", answered=False, age=math.inf, left=delay)
+        return Outage(_AT_THE_RATE, "", answered=False, why="rate", left=delay)
     pause = rates.claim(now, -(-recipients // batch), recipients)
     if pause:
         await asyncio.sleep(pause)

@@ -72,14 +72,11 @@ class EarlyLeasing:
 
     def make(self, connection: Connection) -> tuple[list[Row], list[Row]]:
         """Returns the messages' and the recipients' rows."""
-        rooms = {**self.rooms}
-        if self.others:
-            for (hop,) in connection.execute(SQL["unreached_hops"]).fetchall():
-                rooms.setdefault(hop, self.others)
         ids: list[str] = []
-        for hop, room in rooms.items():
-            found = connection.execute(SQL["unreached"], (hop, self.now, room))
-            ids += [id_ for (id_,) in found]
+        for (hop,) in connection.execute(SQL["unreached_hops"]).fetchall():
+            if room := self.rooms.get(hop, self.others):
+                found = connection.execute(SQL["unreached"], (hop, self.now, room))
+                ids += [id_ for (id_,) in found]
         if not ids:
             return [], []
         connection.execute(SQL["lease"], (self.owner, self.until, json_list(ids)))

@@ -1,7 +1,6 @@
 """A next hop without a network, and a scheduler around it."""
 
 import asyncio
-import math
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -37,6 +36,7 @@ TAKEN = Reply(250, "2.0.0", "Queued")
 LATER = Reply(450, "4.2.0", "Greylisted")
 UNKNOWN = Reply(550, "5.1.1", "No such user")
 BODY = b"Subject: Lunch\r\nMessage-ID: <1@office.example>\r\n\r\nHello.\r\n"
+THROTTLED = Reply(421, "4.7.0", "Too much mail from you")
 REFUSED = Reply(451, "4.4.1", "connect to mx:25: refused")
 TO_PROVIDER = Hop("provider")
 LEASE = timedelta(minutes=10)
@@ -247,14 +247,19 @@ async def delivering(
         await running
 
 
-def an_outage(age: float = 0.0, left: float = 30.0) -> Outage:
-    """All hosts failed so many seconds ago, and will be tried again in so many."""
-    return Outage(REFUSED, "mx:25", answered=False, age=age, left=left)
+def an_outage(left: float = 30.0) -> Outage:
+    """All hosts have failed, and will be tried again in so many seconds."""
+    return Outage(REFUSED, "mx:25", answered=False, why="down", left=left)
 
 
-def a_rest(left: float) -> Outage:
-    """Nothing has failed, but nothing is to be sent for so many seconds."""
-    return an_outage(age=math.inf, left=left)
+def a_rest(left: float = 30.0) -> Outage:
+    """The next hop has asked for patience, for so many seconds."""
+    return Outage(THROTTLED, "mx:25", answered=True, why="rest", left=left)
+
+
+def a_wait(left: float) -> Outage:
+    """The rate lets nothing go for so many seconds."""
+    return Outage(REFUSED, "", answered=False, why="rate", left=left)
 
 
 async def get(site: Site, id_: str = "ID") -> StoredMessage:

@@ -1,7 +1,5 @@
 """The lanes by next hop."""
 
-from dataclasses import replace
-
 from filterrelay.delivery.lane import Flight, Part
 from filterrelay.delivery.lanes import Lanes
 from filterrelay.delivery.route import NO_ROUTE, Way
@@ -10,7 +8,7 @@ from filterrelay.mail.hop import Hop
 from filterrelay.observe.budget import MemoryBudget
 from filterrelay.plugin.testing import SOME_TIME
 
-from .hop import FakeHop, a_stored_message
+from .hop import FakeHop, a_rest, a_stored_message
 
 SITE = Site("mx.host.example", (("mx.host.example",),))
 DIRECT = Way(Hop("mx", site=SITE.name), site=SITE)
@@ -28,14 +26,14 @@ async def test_mail_for_one_hop_shares_a_lane() -> None:
     assert all_of_them.of(PROVIDER) is all_of_them.of(Way(Hop("provider"), reason="route 3"))
     others = [Hop("provider", "required"), Hop("provider", shape="slow"), Hop("mx", site="x")]
     assert len({id(all_of_them.of(Way(hop))) for hop in (PROVIDER.hop, *others)}) == 4
-    assert all_of_them.rooms() == dict.fromkeys(["provider", *map(str, others)], 50)
+    assert all_of_them.rooms(1000) == dict.fromkeys(["provider", *map(str, others)], 50)
 
 
 async def test_what_has_its_answer_waits_in_no_lane_of_a_hop() -> None:
     """Nothing is opened for it, and no hop's room is taken."""
     all_of_them = lanes()
     assert all_of_them.of(Way(PROVIDER.hop, NO_ROUTE)) is all_of_them.of(Way(Hop(""), NO_ROUTE))
-    assert not all_of_them.rooms()
+    assert not all_of_them.rooms(1000)
 
 
 async def test_a_direct_lane_is_forgotten_when_it_was_idle() -> None:
@@ -58,14 +56,26 @@ async def test_a_direct_lane_is_forgotten_when_it_was_idle() -> None:
     assert all_of_them.of(PROVIDER) is fixed
 
 
-async def test_a_lane_knows_whether_more_may_wait_for_it() -> None:
-    """As much was leased for it as it had room for; no other lane looks again for that."""
+async def test_a_direct_lane_outlasts_its_outage() -> None:
+    """Its mail waits on disk then; forgotten, the hop would be taken for one that is new."""
+    hop = FakeHop()
+    all_of_them = Lanes(lambda _: hop, 50, 8000, 200)
+    lane = all_of_them.of(DIRECT)
+    hop.outages = [a_rest()]
+    all_of_them.forget_idle(600.0)
+    hop.outages = []
+    all_of_them.forget_idle(700.0)
+    assert all_of_them.of(DIRECT) is lane
+    all_of_them.forget_idle(720.0)
+    assert lane.closed
+
+
+async def test_only_lanes_that_mail_may_wait_for_are_asked_about() -> None:
+    """But each once a minute, since another process may have left some."""
     all_of_them = lanes()
     direct, provider = all_of_them.of(DIRECT), all_of_them.of(PROVIDER)
-    rooms = {str(DIRECT.hop): 2, "provider": 50}
-    message = a_stored_message()
-    waiting = replace(message.recipients[0], upstream=str(DIRECT.hop))
-    all_of_them.look_back(rooms, [replace(message, recipients=(waiting,))] * 2, [])
-    assert (direct.behind, provider.behind) == (True, False)
-    all_of_them.look_back(rooms, [], [])
-    assert not direct.behind
+    assert all_of_them.early(1000.0) == {str(DIRECT.hop): direct, "provider": provider}
+    direct.missed = False
+    assert all_of_them.early(1059.0) == {"provider": provider}
+    provider.reached = False
+    assert all_of_them.early(1060.0) == {str(DIRECT.hop): direct}

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from structlog.testing import capture_logs
+
 from filterrelay.delivery.lane import Lane
 from filterrelay.delivery.memory import Commons
 from filterrelay.delivery.probes import Probes
@@ -53,6 +55,41 @@ async def test_a_next_hop_is_probed_once_at_a_time() -> None:
     probes.begin([lane])
     await a_while()
     assert hop.probes == 2
+
+
+class BrokenHop(FakeHop):
+    """A next hop that nobody can be probed with."""
+
+    async def probe(self) -> bool:
+        """Fails, by a fault of ours."""
+        await super().probe()
+        raise ValueError("ours")
+
+
+async def test_a_probe_that_fails_is_made_again() -> None:
+    """The log has the reason, and nothing else ends with it."""
+    hop = BrokenHop()
+    lane, probes = a_lane(hop), Probes(lambda: None)
+    for _ in range(2):
+        with capture_logs() as logs:
+            probes.begin([lane])
+            await a_while()
+        assert [line["event"] for line in logs] == ["probe_failed"]
+    assert (hop.probes, lane.reached) == (2, False)
+
+
+async def test_mail_may_be_faster_than_the_probe() -> None:
+    """What has been sent meanwhile says more than that a connection can be made."""
+    hop = SlowHop()
+    hop.there = True
+    hop.gate.clear()
+    lane, probes = a_lane(hop), Probes(lambda: None)
+    probes.begin([lane])
+    await a_while()
+    lane.reached = True
+    hop.gate.set()
+    await a_while()
+    assert lane.reached
 
 
 async def test_no_probe_outlives_delivery() -> None:

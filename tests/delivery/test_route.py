@@ -172,6 +172,15 @@ async def test_a_plugin_that_names_an_unknown_upstream_makes_the_mail_wait() -> 
     assert list(await ask(hook)) == [str(NO_ROUTE)]
 
 
+async def test_a_plugin_that_names_no_upstream_at_all_makes_the_mail_wait() -> None:
+    """A plugin of somebody's may be wrong in any way; no message is forgotten for that."""
+
+    async def hook(_: Envelope, recipient: Recipient, listener: str) -> Route | None:
+        return Route(["provider"])  # type: ignore[arg-type]  # that is its fault
+
+    assert list(await ask(hook)) == [str(NO_ROUTE)]
+
+
 class Dns:
     """Servers of destinations: one site for all, but for those that have none."""
 

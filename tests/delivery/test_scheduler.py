@@ -6,6 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from filterrelay.delivery.lane import Lane
+from filterrelay.delivery.lanes import Lanes
+from filterrelay.delivery.route import NO_ROUTE, Way
 from filterrelay.delivery.scheduler import Pace
 from filterrelay.mail.address import AddressPattern
 from filterrelay.mail.reply import Reply
@@ -299,3 +302,23 @@ async def test_hanging_destinations_keep_no_other_mail_waiting() -> None:
         while not all(len(hop.asked) == 20 for hop in healthy):
             await site.result()
         assert all(len(hop.asked) <= 18 for hop in hops[::10])
+
+
+async def test_mail_for_a_next_hop_that_cant_be_opened_is_deferred(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A certificate that can't be read any more, say: it is tried again, and nobody's forever."""
+    lane_of = Lanes.of
+
+    def of(lanes: Lanes, way: Way) -> Lane:
+        if way.answer is None:
+            raise OSError("no such file")
+        return lane_of(lanes, way)
+
+    monkeypatch.setattr(Lanes, "of", of)
+    async with delivering(FakeHop()) as site:
+        await site.submitted()
+        message = await get(site)
+        (waiting,) = message.recipients
+        assert (waiting.attempts, waiting.last_reply) == (1, str(NO_ROUTE))
+        assert message.lease is None

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from filterrelay.delivery.upstream import Outage
 from filterrelay.mail.envelope import Recipient
 from filterrelay.mail.outcome import Route
 from filterrelay.mail.reply import Reply
@@ -22,27 +23,13 @@ from .hop import (
     QUARTER,
     TAKEN,
     FakeHop,
-    a_rest,
     a_while,
+    an_outage,
     delivering,
     due,
     get,
     gone,
 )
-
-
-async def test_the_end_of_delivery_ends_the_wait_too() -> None:
-    """Mail that waits for an outage to pass is another process's at once."""
-    hop = FakeHop(lambda *_: LATER)
-    async with delivering(hop) as site:
-        await site.submitted()
-        hop.outages = [a_rest(left=3)]
-        await site.spool.retry(["ID"], site.clock.now())
-        site.scheduler.nudge()
-        await a_while()
-        await site.scheduler.drain(5)
-        now = site.clock.now()
-        assert len(await site.spool.lease("worker-2", now, now + LEASE, 10)) == 1
 
 
 async def test_who_retires_leaves_all_mail_to_the_successor() -> None:
@@ -65,19 +52,25 @@ async def test_who_retires_leaves_all_mail_to_the_successor() -> None:
         assert len(hop.asked) == 1
 
 
-async def test_who_retires_waits_for_no_outage() -> None:
-    """The successor may know of another next hop."""
-    hop = FakeHop(lambda *_: LATER)
+async def test_an_outage_is_no_attempt_when_delivery_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The successor may know of another next hop, so the mail is for it at once."""
+    hop = FakeHop()
+    turn = asyncio.Event()
+
+    async def admit(_: int) -> Outage:
+        await turn.wait()
+        return an_outage()
+
+    monkeypatch.setattr(hop, "admit", admit)
     async with delivering(hop) as site:
-        await site.submitted()
-        hop.outages = [a_rest(left=3)]
-        await site.spool.retry(["ID"], site.clock.now())
-        site.scheduler.nudge()
+        await site.submit()
         await a_while()
         site.scheduler.retire()
+        turn.set()
         await a_while()
         now = site.clock.now()
-        assert len(await site.spool.lease("worker-2", now, now + LEASE, 10)) == 1
+        (message,) = await site.spool.lease("worker-2", now, now + LEASE, 10)
+        assert message.recipients[0].attempts == 0
 
 
 async def test_at_the_end_attempts_under_way_finish() -> None:

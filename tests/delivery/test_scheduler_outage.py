@@ -3,8 +3,10 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
+
 from filterrelay.delivery.scheduler import Pace
-from filterrelay.spool.store import StoredRecipient
+from filterrelay.spool.store import SpoolUnavailable, StoredMessage, StoredRecipient
 
 from .hop import (
     LATER,
@@ -13,6 +15,7 @@ from .hop import (
     TAKEN,
     FakeHop,
     Site,
+    a_rest,
     a_while,
     an_outage,
     delivering,
@@ -38,7 +41,7 @@ async def settled(site: Site, count: int) -> None:
 async def test_fresh_mail_in_an_outage_is_deferred_by_the_schedule() -> None:
     """Its notices and its end come in time, though no host is troubled for it."""
     hop = FakeHop()
-    hop.outages = [an_outage(age=30)]
+    hop.outages = [an_outage()]
     async with delivering(hop) as site:
         await site.submitted()
         waiting = await recipient(site)
@@ -130,6 +133,65 @@ async def test_at_the_start_one_message_finds_out_whether_the_next_hop_is_back()
     async with delivering(hop, spool=before.spool, pace=BACK) as site:
         while len(hop.asked) < 20:
             await asyncio.wait_for(site.result(), 1)
+
+
+async def test_mail_of_a_hop_that_asks_for_patience_goes_when_the_time_is_over() -> None:
+    """Though direct delivery, say, probes none: one message first, then all others."""
+    hop = FakeHop()
+    hop.outages = [a_rest()]
+    async with delivering(hop, pace=BACK) as site:
+        for number in range(20):
+            await site.submit(f"ID{number:02}")
+        await settled(site, 20)
+        hop.outages = []
+        hop.gate.clear()
+        site.scheduler.nudge()
+        await a_while()
+        assert (len(hop.asked), hop.probes) == (1, 0)
+        hop.gate.set()
+        while len(hop.asked) < 20:
+            await asyncio.wait_for(site.result(), 1)
+
+
+async def test_a_hop_that_asks_for_patience_for_hours_stops_no_report_of_a_long_queue() -> None:
+    """All of its mail is told of the rest when it is due, not as much as could be sent."""
+    hop = FakeHop()
+    hop.outages = [a_rest()]
+    async with delivering(hop, pace=BACK) as site:
+        for number in range(100):
+            await site.submit(f"ID{number:02}")
+        await settled(site, 100)
+        hop.may = 0
+        for _ in range(20):
+            site.clock.advance(timedelta(minutes=30))
+            site.scheduler.nudge()
+            await asyncio.sleep(0.01)
+        assert len(site.reports) == 100
+        assert all(b"Action: delayed" in raw for _, raw in site.reports)
+        assert hop.asked == []
+
+
+async def test_the_look_at_the_start_is_made_again_when_it_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The spool may be busy when the relay starts."""
+    hop = FakeHop()
+    hop.outages = [an_outage()]
+    async with delivering(hop) as before:
+        await before.submitted()
+    hop.outages = []
+    lease_unreached = before.spool.lease_unreached
+
+    async def fails(*_: object) -> list[StoredMessage]:
+        monkeypatch.setattr(before.spool, "lease_unreached", lease_unreached)
+        raise SpoolUnavailable("busy")
+
+    monkeypatch.setattr(before.spool, "lease_unreached", fails)
+    async with delivering(hop, spool=before.spool) as site:
+        await a_while()
+        site.scheduler.nudge()
+        await a_while()
+        assert await gone(site)
 
 
 async def test_a_long_outage_is_told_once_in_the_trace() -> None:

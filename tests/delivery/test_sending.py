@@ -1,7 +1,6 @@
 """One part: whether it may go now, and what becomes of it when it may not."""
 
 import asyncio
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -25,7 +24,7 @@ from .hop import (
     TAKEN,
     UNKNOWN,
     FakeHop,
-    a_rest,
+    a_wait,
     a_while,
     an_outage,
     delivering,
@@ -34,10 +33,10 @@ from .hop import (
 )
 
 
-async def test_fresh_mail_sits_out_a_rest_on_disk() -> None:
-    """It goes when the next hop may be tried again, not a quarter of an hour later."""
+async def test_fresh_mail_waits_on_disk_for_its_turn() -> None:
+    """It goes when the rate lets it, not a quarter of an hour later."""
     hop = FakeHop()
-    hop.outages = [a_rest(left=30)]
+    hop.outages = [a_wait(left=30)]
     async with delivering(hop) as site:
         reservation = await site.submit()
         await site.result()
@@ -50,25 +49,12 @@ async def test_fresh_mail_sits_out_a_rest_on_disk() -> None:
         assert await gone(site)
 
 
-async def test_due_mail_waits_for_the_end_of_a_rest() -> None:
-    """It goes a moment later."""
-    hop = FakeHop(lambda *_: LATER)
-    async with delivering(hop) as site:
-        await site.submitted()
-        hop.answer = lambda *_: TAKEN
-        hop.outages = [a_rest(left=0.01), None]
-        await site.spool.retry(["ID"], site.clock.now())
-        site.scheduler.nudge()
-        await site.result()
-        assert await gone(site)
-
-
 async def test_an_outage_counts_as_the_attempt_of_all_that_is_due() -> None:
     """A next hop that is down is not tried for each message; each is told the reason."""
     hop = FakeHop(lambda *_: LATER)
     async with delivering(hop) as site:
         await site.submitted()
-        hop.outages = [an_outage(age=3, left=30)]
+        hop.outages = [an_outage()]
         await site.later(QUARTER)
         (waiting,) = (await get(site)).recipients
         assert (waiting.attempts, waiting.last_reply) == (2, str(REFUSED))
@@ -95,12 +81,12 @@ async def test_a_due_message_whose_attempt_cant_be_recorded_isnt_tried(
         assert len(hop.asked) == 2
 
 
-async def test_mail_of_a_hop_that_asks_for_patience_waits_on_disk() -> None:
-    """Fresh or due, it holds neither memory nor a lease, and no attempt is counted."""
+async def test_due_mail_waits_on_disk_for_its_turn() -> None:
+    """It holds neither memory nor a lease, and no attempt is counted."""
     hop = FakeHop(lambda *_: LATER)
     async with delivering(hop) as site:
         await site.submitted()
-        hop.outages = [an_outage(age=math.inf, left=30)]
+        hop.outages = [a_wait(left=30)]
         await site.later(QUARTER)
         (waiting,) = (await get(site)).recipients
         assert (waiting.attempts, waiting.next_attempt) == (
@@ -113,10 +99,10 @@ async def test_mail_of_a_hop_that_asks_for_patience_waits_on_disk() -> None:
         assert await gone(site)
 
 
-async def test_a_hop_that_asks_for_patience_for_days_stops_no_report() -> None:
+async def test_a_rate_that_lets_nothing_go_for_days_stops_no_report() -> None:
     """The sender hears of the delay, once, and gets the mail back in the end."""
     hop = FakeHop()
-    hop.outages = [an_outage(age=math.inf, left=300)]
+    hop.outages = [a_wait(left=300)]
     async with delivering(hop) as site:
         await site.submitted()
         await site.later(timedelta(hours=4))

@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain, islice, takewhile
@@ -109,21 +110,26 @@ def places(selection: Selection, now: datetime, connection: Connection) -> list[
 def backlogs(words: bool, connection: Connection) -> list[Backlog]:
     """What is queued and held by next hop, the most messages first."""
     found = [
-        Backlog(
-            hop,
-            State(state),
-            messages,
-            codec.moment(oldest),
-            _usual_words(hop, state, connection) if words else "",
-        )
+        Backlog(hop, State(state), messages, codec.moment(oldest))
         for hop, state, messages, oldest in connection.execute(SQL["backlogs"]).fetchall()
     ]
+    if words:
+        reasons = {hop: reason for hop, reason, _ in connection.execute(SQL["usual_reasons"])}
+        found = [
+            replace(
+                each,
+                words=reasons.get(each.hop, "")
+                if each.state is State.HELD
+                else _usual_reply(each.hop, connection),
+            )
+            for each in found
+        ]
     return sorted(found, key=lambda backlog: -backlog.messages)
 
 
-def _usual_words(hop: str, state: str, connection: Connection) -> str:
-    asked = "usual_reply" if state == State.QUEUED else "usual_reason"
-    row = connection.execute(SQL[asked], {"hop": hop, "sample": _SAMPLE}).fetchone()
+def _usual_reply(hop: str, connection: Connection) -> str:
+    parameters = {"hop": hop, "sample": _SAMPLE}
+    row = connection.execute(SQL["usual_reply"], parameters).fetchone()
     return row[0] if row else ""
 
 

@@ -130,7 +130,9 @@ class SqliteSpool:
             partial(questions.due_hops, due, self._last_turn, limit, rooms)
         )
         leasing = operations.Leasing(owner, due, codec.microseconds(until), limit, hops, rooms)
-        messages, recipients, self._last_turn = await self._writer.submit(leasing)
+        messages, recipients, last = await self._writer.submit(leasing)
+        if hops:
+            self._last_turn = last
         return await self._readable((messages, recipients), now)
 
     async def lease_unreached(

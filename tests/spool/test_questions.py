@@ -12,7 +12,7 @@ from filterrelay.spool.changes import Insertion, make_all
 from filterrelay.spool.codec import microseconds
 from filterrelay.spool.database import STEPS
 from filterrelay.spool.selection import Selection
-from filterrelay.spool.statements import script
+from filterrelay.spool.statements import SQL, script
 from filterrelay.spool.store import State
 
 from .deposits import HOUR, MINUTE, NOON, deposit, stored
@@ -93,6 +93,48 @@ def test_a_full_lanes_queue_is_not_even_read(connection: Connection) -> None:
     hops, steps = steps_of(connection, {"dead": 0})
     assert hops == "alive"
     assert steps < 1000
+
+
+def test_the_hops_that_are_down_are_found_without_reading_their_queues(
+    connection: Connection,
+) -> None:
+    """One look each: the first thing that every worker asks, while it alone may write."""
+    make_all(connection, [Insertion.of(deposit(stored(f"L{n}")), None) for n in range(2000)])
+    connection.execute("UPDATE message SET unreached = iif(id = 'M2', 'b', 'a')")
+    steps = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+
+    connection.set_progress_handler(count, 1)
+    assert connection.execute(SQL["unreached_hops"]).fetchall() == [("a",), ("b",)]
+    connection.set_progress_handler(None, 1)
+    assert steps < 1000
+
+
+def test_reasons_of_many_hops_are_found_in_one_pass(connection: Connection) -> None:
+    """A summary of held mail takes as many steps more as there is more mail."""
+
+    def steps(hops: int) -> int:
+        connection.execute("DELETE FROM message")
+        for n in range(hops):
+            held = replace(stored(f"H{n}"), state=State.HELD, reason="ask Bob")
+            make_all(connection, [Insertion.of(deposit(held), None)])
+        connection.execute("UPDATE message SET hop = id")
+        count = 0
+
+        def step() -> None:
+            nonlocal count
+            count += 1
+
+        connection.set_progress_handler(step, 1)
+        found = questions.backlogs(True, connection)
+        connection.set_progress_handler(None, 1)
+        assert {each.words for each in found} == {"ask Bob"}
+        return count
+
+    assert steps(400) < 6 * steps(100)
 
 
 def test_hops_have_their_turn_from_the_last_one_on(connection: Connection) -> None:

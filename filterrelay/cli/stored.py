@@ -1,5 +1,6 @@
 """What `queue` and `quarantine` share: choosing stored messages, and showing them."""
 
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -95,7 +96,8 @@ class Choice:
         named = (self.ids, self.sender, self.recipient, self.upstream, self.older_than, self.every)
         if not any(named):
             raise typer.BadParameter(
-                "name messages by ID or by --sender, --recipient or --older-than, or say --all"
+                "name messages by ID or by --sender, --recipient, --upstream or --older-than, "
+                "or say --all"
             )
 
     def must_know_upstream(self, settings: "Settings") -> None:
@@ -134,11 +136,16 @@ async def opened_spool(settings: "Settings") -> "AsyncIterator[tuple[Spool, date
     become_the_relay(settings)
     clock = SystemClock()
     spool = spool_of(settings, None, clock)
-    await spool.open()
+    # Stopped by Ctrl-Z while it is its turn to write, it would hold up all mail.
+    before = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     try:
-        yield spool, clock.now()
+        await spool.open()
+        try:
+            yield spool, clock.now()
+        finally:
+            await spool.close()
     finally:
-        await spool.close()
+        signal.signal(signal.SIGTSTP, before)
 
 
 async def chosen(

@@ -292,7 +292,7 @@ class SqliteSpool:
 
     async def depth(self) -> Depth:
         """How much lies here, and how old it is."""
-        return await self._listings.ask(questions.depth)
+        return await self._lookups.ask(questions.depth)
 
     async def backlogs(self, *, words: bool = False) -> list[Backlog]:
         """What is queued and held by next hop, the most messages first."""

@@ -2,12 +2,14 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from sqlite3 import Connection
 
 import pytest
 
-from filterrelay.spool import questions
+from filterrelay.spool import database, questions
 from filterrelay.spool.changes import Insertion, make_all
 from filterrelay.spool.codec import microseconds
 from filterrelay.spool.database import STEPS
@@ -42,6 +44,24 @@ def test_pages_join_without_gap_or_double(connection: Connection) -> None:
     """Messages of one moment don't get lost between two pages of a long listing."""
     assert listed(Selection(), connection) == "0123456789"
     assert listed(Selection(states=(State.HELD,)), connection) == "13579"
+
+
+def test_a_message_that_goes_meanwhile_is_whole_or_not_there(tmp_path: Path) -> None:
+    """Never one without recipients, which would look as if nobody waited for it."""
+    database.create(tmp_path / "spool.sqlite", STEPS)
+    with (
+        closing(database.connect(tmp_path / "spool.sqlite")) as writer,
+        closing(database.connect(tmp_path / "spool.sqlite", read_only=True)) as reader,
+    ):
+        make_all(writer, [Insertion.of(deposit(stored()), None)])
+
+        def deliver_before_the_recipients(sql: str) -> None:
+            if "FROM recipient" in sql:
+                writer.execute("DELETE FROM message")
+
+        reader.set_trace_callback(deliver_before_the_recipients)
+        assert len(questions.get("M1", reader).recipients) == 1
+        assert questions.select(Selection(), NOON, reader) == []
 
 
 def test_a_limit_counts_what_is_shown(connection: Connection) -> None:

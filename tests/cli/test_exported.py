@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from filterrelay.cli.exported import BadFile, exported, imported, is_known, plain_import
+from filterrelay.cli.exported import exported, imported, is_known, plain_import
+from filterrelay.cli.mail_files import BadFile
 from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.plugin.testing import SOME_TIME, a_session

@@ -1,11 +1,13 @@
 """Listings over many messages; the selections themselves are in the contract suite."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
+from typing import TypeVar
 
 import pytest
 
@@ -18,6 +20,8 @@ from filterrelay.spool.statements import SQL, script
 from filterrelay.spool.store import State
 
 from .deposits import HOUR, MINUTE, NOON, deposit, stored
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -92,8 +96,8 @@ def test_patterns_are_narrowed_by_the_database(pattern: str, like: str) -> None:
     assert questions._like(pattern) == like
 
 
-def steps_of(connection: Connection, rooms: dict[str, int], after: str = "") -> tuple[str, int]:
-    """The hops whose mail is due, and how many steps it takes the database to say so."""
+def counted(connection: Connection, question: Callable[[Connection], T]) -> tuple[T, int]:
+    """The answer, and how many steps it takes the database."""
     steps = 0
 
     def count() -> None:
@@ -101,8 +105,15 @@ def steps_of(connection: Connection, rooms: dict[str, int], after: str = "") -> 
         steps += 1
 
     connection.set_progress_handler(count, 1)
-    hops = questions.due_hops(microseconds(NOON + HOUR), after, 10, rooms, connection)
+    answer = question(connection)
     connection.set_progress_handler(None, 1)
+    return answer, steps
+
+
+def steps_of(connection: Connection, rooms: dict[str, int], after: str = "") -> tuple[str, int]:
+    """The hops whose mail is due, and how many steps it takes the database to say so."""
+    at = microseconds(NOON + HOUR)
+    hops, steps = counted(connection, partial(questions.due_hops, at, after, 10, rooms))
     return " ".join(hops), steps
 
 
@@ -121,40 +132,25 @@ def test_the_hops_that_are_down_are_found_without_reading_their_queues(
     """One look each: the first thing that every worker asks, while it alone may write."""
     make_all(connection, [Insertion.of(deposit(stored(f"L{n}")), None) for n in range(2000)])
     connection.execute("UPDATE message SET unreached = iif(id = 'M2', 'b', 'a')")
-    steps = 0
-
-    def count() -> None:
-        nonlocal steps
-        steps += 1
-
-    connection.set_progress_handler(count, 1)
-    assert connection.execute(SQL["unreached_hops"]).fetchall() == [("a",), ("b",)]
-    connection.set_progress_handler(None, 1)
+    hops, steps = counted(connection, lambda c: c.execute(SQL["unreached_hops"]).fetchall())
+    assert hops == [("a",), ("b",)]
     assert steps < 1000
 
 
 def test_reasons_of_many_hops_are_found_in_one_pass(connection: Connection) -> None:
     """A summary of held mail takes as many steps more as there is more mail."""
 
-    def steps(hops: int) -> int:
+    def steps_for(hops: int) -> int:
         connection.execute("DELETE FROM message")
         for n in range(hops):
             held = replace(stored(f"H{n}"), state=State.HELD, reason="ask Bob")
             make_all(connection, [Insertion.of(deposit(held), None)])
         connection.execute("UPDATE message SET hop = id")
-        count = 0
-
-        def step() -> None:
-            nonlocal count
-            count += 1
-
-        connection.set_progress_handler(step, 1)
-        found = questions.backlogs(True, connection)
-        connection.set_progress_handler(None, 1)
+        found, steps = counted(connection, partial(questions.backlogs, True))
         assert {each.words for each in found} == {"ask Bob"}
-        return count
+        return steps
 
-    assert steps(400) < 6 * steps(100)
+    assert steps_for(400) < 6 * steps_for(100)
 
 
 def test_hops_have_their_turn_from_the_last_one_on(connection: Connection) -> None:

@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from filterrelay.errors import FilterRelayError
+from filterrelay.cli.mail_files import BadFile
 from filterrelay.intake.record import received_event
 from filterrelay.mail.address import Address, BadAddress, parse_mailbox
 from filterrelay.mail.envelope import Envelope, Recipient
@@ -22,11 +22,8 @@ from filterrelay.spool.store import Deposit, Event, State, StoredMessage, recipi
 # It becomes part of SMTP commands: nothing that could end one, or begin another parameter.
 Parameter = Annotated[str, Field(pattern=r"^[^\x00-\x20\x7f]*$", max_length=500)]
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IMPORTED = Reply(250, "2.0.0", "Imported")
-
-
-class BadFile(FilterRelayError):
-    """The file holds nothing that could be spooled."""
 
 
 class ExportedRecipient(BaseModel):
@@ -45,7 +42,7 @@ class Exported(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str = Field(pattern=r"^[0-9A-HJKMNP-TV-Z]{17}$")
-    received: AwareDatetime
+    received: AwareDatetime = Field(ge=_EPOCH)
     state: Literal["queued", "held"] = "queued"
     reason: str = Field("", max_length=1000)
     sender: str
@@ -115,7 +112,7 @@ def imported(text: bytes, content: bytes, file: str, now: datetime) -> Deposit:
     )
     message = StoredMessage(
         id=document.id,
-        received=document.received,
+        received=min(document.received, now),
         envelope=envelope,
         session=session.facts(),
         size=0,

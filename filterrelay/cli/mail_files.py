@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 
 import typer
 
+from filterrelay.errors import FilterRelayError
 from filterrelay.mail.message import Message
 
 MAX_MESSAGE = 64 * 1024 * 1024  # octets kept of one message in an mbox
@@ -20,6 +21,10 @@ _FROM_LINE = re.compile(rb"From .*\d\d:\d\d.*\d{4}\s*\Z")
 
 STANDARD_INPUT = Path("-")
 _USUAL = ("from", "date", "subject", "to", "message-id", "received")  # of one, a message has some
+
+
+class BadFile(FilterRelayError):
+    """The file isn't what it should be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ def hold(
     as_json: JsonOption = False,
 ) -> None:
     """Set queued messages aside until they are released."""
+    _must_be_short(reason)
 
     async def work(spool: Spool, ids: Sequence[str], now: datetime) -> int:
         return await spool.hold(ids, reason, now)
@@ -94,9 +95,7 @@ def bounce(
     """Give queued or held messages up: the running relay tells their senders."""
     from filterrelay.settings.routes import REJECT
 
-    if not reason.isprintable() or len(reason) > _MOST_REASON:
-        why = f"one line of at most {_MOST_REASON} characters is meant"
-        raise typer.BadParameter(why, param_hint="--reason")
+    _must_be_short(reason)
 
     async def work(spool: Spool, ids: Sequence[str], now: datetime) -> int:
         count = await spool.redirect(ids, f"{REJECT}:{reason}", now)
@@ -129,11 +128,18 @@ def _apply(
     report_change(done, count, as_json=as_json)
 
 
+def _must_be_short(reason: str) -> None:
+    """Wrong usage when it is more than a line: it stands in tables, reports and exports."""
+    if not reason.isprintable() or len(reason) > _MOST_REASON:
+        why = f"one line of at most {_MOST_REASON} characters is meant"
+        raise typer.BadParameter(why, param_hint="--reason")
+
+
 def _must_be_upstream(name: str, settings: "Settings") -> None:
     """Wrong usage when mail can't be redirected there: it would wait for ever."""
     from filterrelay.settings.complaints import no_such
     from filterrelay.settings.routes import DIRECT
 
     known = {*(upstream.name for upstream in settings.upstream), DIRECT}
-    if name and name not in known:
+    if name not in known:
         raise typer.BadParameter(no_such("upstream", name, known), param_hint="UPSTREAM")

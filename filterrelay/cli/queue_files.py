@@ -3,9 +3,11 @@
 import asyncio
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +24,7 @@ from filterrelay.cli.common import (
     safe,
     told,
 )
-from filterrelay.cli.mail_files import must_exist
+from filterrelay.cli.mail_files import BadFile, must_exist
 from filterrelay.cli.stored import Choice, named, opened_spool
 from filterrelay.errors import FilterRelayError
 from filterrelay.spool.store import Deposit, NoSuchMessage, Spool, State, StoredMessage
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 _LOT = 200  # messages that are made durable together
 _LOT_OCTETS = 16 * 1024 * 1024
+_MOST_ABOUT = 4 * 1024 * 1024  # octets of an ID.json: 10,000 recipients, their parameters too
 _STATES = (State.QUEUED, State.HELD)
 
 DirectoryOption = Annotated[
@@ -65,16 +68,19 @@ def export(
 ) -> None:
     """Write messages into a folder: each ID.eml as it is stored, with its envelope in ID.json.
 
-    They stay in the queue. No file is ever overwritten.
+    They stay in the queue. No file is ever overwritten; ends with 1 when there is another one
+    in the place of a message's.
     """
     choice.must_name_something()
     settings = load_spool_settings(config)
     _make(directory, settings)
-    written, there = run(_export(settings, choice, directory, quiet=as_json))
+    done = run(_export(settings, choice, directory, quiet=as_json))
     if as_json:
-        print_json({"exported": written, "there_already": there})
+        print_json({"exported": done.taken, "there_already": done.known, "refused": done.refused})
     else:
-        print(f"exported: {counted(written)}{_beside(there, 'there already')}")
+        _tell("exported", done, "there already")
+    if done.refused:
+        raise typer.Exit(Exit.BAD)
 
 
 def import_(
@@ -95,11 +101,7 @@ def import_(
     if as_json:
         print_json({"imported": done.taken, "known": done.known, "refused": done.refused})
     else:
-        for file, why in done.refused.items():
-            typer.echo(safe(f"{file}: {why}"), err=True)
-        known = _beside(done.known, "known already")
-        refused = _beside(len(done.refused), "refused")
-        print(f"imported: {counted(done.taken)}{known}{refused}")
+        _tell("imported", done, "known already")
     if done.refused:
         raise typer.Exit(Exit.BAD)
 
@@ -114,15 +116,29 @@ def _make(directory: Path, settings: "Settings") -> None:
         os.chown(directory, owner.st_uid, owner.st_gid)
 
 
+@dataclass(slots=True)
+class Done:
+    """What an export or an import has done. refused: why, by file."""
+
+    taken: int = 0
+    known: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def _tell(verb: str, done: Done, known: str) -> None:
+    """Says what has been done; known: what is said of those left out."""
+    for file, why in done.refused.items():
+        typer.echo(safe(f"{file}: {why}"), err=True)
+    left_out = _beside(done.known, known) + _beside(len(done.refused), "refused")
+    print(f"{verb}: {counted(done.taken)}{left_out}")
+
+
 def _beside(count: int, what: str) -> str:
     return f", {count} {what}" if count else ""
 
 
-async def _export(
-    settings: "Settings", choice: Choice, directory: Path, *, quiet: bool
-) -> tuple[int, int]:
-    """How many were written, and how many were there already."""
-    counts = {True: 0, False: 0}
+async def _export(settings: "Settings", choice: Choice, directory: Path, *, quiet: bool) -> Done:
+    done = Done()
     async with opened_spool(settings) as (spool, now):
         for typed in choice.ids or ():
             await named(spool, typed, *_STATES)
@@ -130,18 +146,23 @@ async def _export(
             async for page in paged(spool.select, choice.selection(*_STATES), now):
                 for message in page:
                     try:
-                        counts[_written(directory, message, await spool.body(message.id))] += 1
+                        if _written(directory, message, await spool.body(message.id)):
+                            done.taken += 1
+                        else:
+                            done.known += 1
                     except NoSuchMessage:
                         continue  # delivered or deleted meanwhile
+                    except BadFile as why:
+                        done.refused[message.id] = str(why)
                     advance(1)
     os.sync()
-    if not any(counts.values()):
+    if done == Done():
         choice.must_know_upstream(settings)
-    return counts[True], counts[False]
+    return done
 
 
 def _written(directory: Path, message: StoredMessage, body: bytes) -> bool:
-    """Writes the message's files; whether one of them was missing."""
+    """Writes the message's files; whether one of them was missing. Raises BadFile."""
     from filterrelay.cli.exported import exported
 
     about = _placed(directory / f"{message.id}.json", exported(message))
@@ -149,20 +170,21 @@ def _written(directory: Path, message: StoredMessage, body: bytes) -> bool:
 
 
 def _placed(path: Path, content: bytes) -> bool:
-    """Puts the whole content there at once, unless there is a file already; whether it did."""
-    if path.exists():
-        return False
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        with open(file, "wb") as opened:  # noqa: PTH123  # of a descriptor
-            opened.write(content)
-        os.link(draft, path)
-    except FileExistsError:
-        return False
-    finally:
-        draft.unlink()
-    return True
+    """Puts the whole content there at once, unless it is there already; whether it did.
+
+    Raises BadFile when something else is there: left by a crash, or from when more
+    recipients waited for the message.
+    """
+    if not path.exists():
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.") as draft:
+            draft.write(content)
+            draft.flush()
+            with suppress(FileExistsError):
+                os.link(draft.name, path)
+                return True
+    if not path.is_file() or path.read_bytes() != content:
+        raise BadFile(f"{path} is there already and is another; export to a new folder")
+    return False
 
 
 Given = tuple["Address | None", "tuple[Address, ...]"]
@@ -189,15 +211,6 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             yield from sorted(path.glob("*.eml"))
         else:
             yield path
-
-
-@dataclass(slots=True)
-class Done:
-    """What an import has done. refused: why, by file."""
-
-    taken: int = 0
-    known: int = 0
-    refused: dict[str, str] = field(default_factory=dict)
 
 
 async def _import(
@@ -246,12 +259,16 @@ async def _is_known(spool: Spool, id_: str) -> bool:
 
 def _read(file: Path, envelope: Given | None, most: int, now: datetime) -> Deposit:
     """The file's message. Raises BadFile or OSError."""
-    from filterrelay.cli.exported import BadFile, imported, plain_import
+    from filterrelay.cli.exported import imported, plain_import
 
+    if not file.is_file():
+        raise BadFile("it is no file")
     if file.stat().st_size > most:
         raise BadFile(f"it is larger than limits.message_size, {most} bytes")
     content, about = file.read_bytes(), file.with_suffix(".json")
-    if about.exists():
+    if about.is_file():
+        if about.stat().st_size > _MOST_ABOUT:
+            raise BadFile(f"its .json is larger than {_MOST_ABOUT} bytes")
         if envelope is not None:
             raise BadFile(f"{about.name} says its envelope; leave --sender and --recipient out")
         return imported(about.read_bytes(), content, file.name, now)

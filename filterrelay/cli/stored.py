@@ -1,5 +1,6 @@
 """What `queue` and `quarantine` share: choosing stored messages, and showing them."""
 
+import signal
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -134,11 +135,16 @@ async def opened_spool(settings: "Settings") -> "AsyncIterator[tuple[Spool, date
     become_the_relay(settings)
     clock = SystemClock()
     spool = spool_of(settings, None, clock)
-    await spool.open()
+    # Stopped by Ctrl-Z while it is its turn to write, it would hold up all mail.
+    before = signal.signal(signal.SIGTSTP, signal.SIG_IGN)
     try:
-        yield spool, clock.now()
+        await spool.open()
+        try:
+            yield spool, clock.now()
+        finally:
+            await spool.close()
     finally:
-        await spool.close()
+        signal.signal(signal.SIGTSTP, before)
 
 
 async def chosen(

@@ -166,7 +166,7 @@ class MemorySpool:
                 return stored
             result = replace(result, recipient=stored.recipient, redirect=stored.redirect)
             if stored.redirect != was[stored.index]:  # during the attempt
-                return replace(result, next_attempt=None, upstream=stored.upstream)
+                return replace(result, next_attempt=None, upstream=stored.upstream, unreached=False)
             return result
 
         message = _each_pending(message, settled)

@@ -1,8 +1,9 @@
 """What the readers look up: listings, bodies, traces and the depth."""
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain, islice, takewhile
@@ -23,9 +24,18 @@ _in_order = attrgetter("received", "id")
 
 def get(message_id: str, connection: Connection) -> StoredMessage:
     """One message. Raises NoSuchMessage."""
-    for message in codec.stored_messages(*read_messages(connection, [message_id])):
+    for message in _read(connection, [message_id]):
         return message
     raise NoSuchMessage(message_id)
+
+
+def _read(connection: Connection, ids: Sequence[str]) -> list[StoredMessage]:
+    """These messages, each with the recipients that it had at one moment."""
+    connection.execute("BEGIN")
+    try:
+        return codec.stored_messages(*read_messages(connection, ids))
+    finally:
+        connection.execute("COMMIT")
 
 
 def state(message_id: str, connection: Connection) -> State:
@@ -88,7 +98,7 @@ def depth(connection: Connection) -> Depth:
 def select(selection: Selection, now: datetime, connection: Connection) -> list[StoredMessage]:
     """The messages meant, oldest first."""
     if selection.ids:
-        named = codec.stored_messages(*read_messages(connection, list(set(selection.ids))))
+        named = _read(connection, list(set(selection.ids)))
         candidates: Iterator[StoredMessage] = iter(sorted(named, key=_in_order))
     else:
         scan = partial(_scan, connection, selection, now)
@@ -109,21 +119,26 @@ def places(selection: Selection, now: datetime, connection: Connection) -> list[
 def backlogs(words: bool, connection: Connection) -> list[Backlog]:
     """What is queued and held by next hop, the most messages first."""
     found = [
-        Backlog(
-            hop,
-            State(state),
-            messages,
-            codec.moment(oldest),
-            _usual_words(hop, state, connection) if words else "",
-        )
+        Backlog(hop, State(state), messages, codec.moment(oldest))
         for hop, state, messages, oldest in connection.execute(SQL["backlogs"]).fetchall()
     ]
+    if words:
+        reasons = {hop: reason for hop, reason, _ in connection.execute(SQL["usual_reasons"])}
+        found = [
+            replace(
+                each,
+                words=reasons.get(each.hop, "")
+                if each.state is State.HELD
+                else _usual_reply(each.hop, connection),
+            )
+            for each in found
+        ]
     return sorted(found, key=lambda backlog: -backlog.messages)
 
 
-def _usual_words(hop: str, state: str, connection: Connection) -> str:
-    asked = "usual_reply" if state == State.QUEUED else "usual_reason"
-    row = connection.execute(SQL[asked], {"hop": hop, "sample": _SAMPLE}).fetchone()
+def _usual_reply(hop: str, connection: Connection) -> str:
+    parameters = {"hop": hop, "sample": _SAMPLE}
+    row = connection.execute(SQL["usual_reply"], parameters).fetchone()
     return row[0] if row else ""
 
 
@@ -132,7 +147,7 @@ def _scan(
 ) -> Iterator[StoredMessage]:
     """One state's messages by age, narrowed by what SQL can tell."""
     for page in _pages(connection, selection, now, state):
-        yield from codec.stored_messages(*read_messages(connection, [id_ for _, id_ in page]))
+        yield from _read(connection, [id_ for _, id_ in page])
 
 
 def _pages(

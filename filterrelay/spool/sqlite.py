@@ -130,7 +130,9 @@ class SqliteSpool:
             partial(questions.due_hops, due, self._last_turn, limit, rooms)
         )
         leasing = operations.Leasing(owner, due, codec.microseconds(until), limit, hops, rooms)
-        messages, recipients, self._last_turn = await self._writer.submit(leasing)
+        messages, recipients, last = await self._writer.submit(leasing)
+        if hops:
+            self._last_turn = last
         return await self._readable((messages, recipients), now)
 
     async def lease_unreached(
@@ -290,7 +292,7 @@ class SqliteSpool:
 
     async def depth(self) -> Depth:
         """How much lies here, and how old it is."""
-        return await self._listings.ask(questions.depth)
+        return await self._lookups.ask(questions.depth)
 
     async def backlogs(self, *, words: bool = False) -> list[Backlog]:
         """What is queued and held by next hop, the most messages first."""

@@ -76,9 +76,12 @@ class Control:
         await self._spool.open()
         try:
             async with asyncio.TaskGroup() as tasks:
-                cleaning = tasks.create_task(self._keep_clean())
+                # Neither holds up the watch; a long clean-up goes on at the next start.
+                work = (self._keep_clean(), self._keep_count())
+                beside = [tasks.create_task(each) for each in work]
                 await self._keep_watch(stop)
-                cleaning.cancel()  # a long one goes on at the next start
+                for task in beside:
+                    task.cancel()
         finally:
             await self._spool.close()
             if server is not None:
@@ -89,7 +92,6 @@ class Control:
             try:
                 async with asyncio.timeout(LOOK_WITHIN):
                     await self._look()
-                    await self._queues.look()
                 self.health.spool_trouble = ""
             except SpoolFull as error:
                 self._ail("the disk of the spool is nearly full", error)
@@ -117,6 +119,15 @@ class Control:
             self._metrics.spool_messages.labels(state.value).set(count)
             self._metrics.spool_oldest.labels(state.value).set(max(age, 0.0))
         await self._spool.probe()
+
+    async def _keep_count(self) -> None:
+        """Counts the queue by upstream, as long as that takes."""
+        while True:
+            try:
+                await self._queues.look()
+            except (FilterRelayError, OSError) as error:
+                log.error("queue_not_counted", reason=str(error))
+            await asyncio.sleep(LOOK_EVERY)
 
     async def _keep_clean(self) -> None:
         """Cleans up now and then, and as long as it takes: after a flood that is minutes."""

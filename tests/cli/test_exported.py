@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from filterrelay.cli.exported import BadFile, exported, imported, is_known, plain_import
+from filterrelay.cli.exported import exported, imported, is_known, plain_import
+from filterrelay.cli.mail_files import BadFile
 from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.plugin.testing import SOME_TIME, a_session
@@ -67,6 +68,7 @@ def test_a_message_comes_back_as_it_was() -> None:
         {"auth": "x\r\n"},
         {"session": {}},
         {"received": "2026-03-01T00:00:00"},
+        {"received": "1969-12-31T23:59:59Z"},
         {"state": "quarantined"},
         {"frobnicate": 1},
     ],
@@ -75,6 +77,12 @@ def test_what_was_tampered_with_is_refused(changes: Mapping[str, Any]) -> None:
     """What is in the file becomes part of SMTP commands and of the trace."""
     with pytest.raises(BadFile):
         imported(changed(**changes), RAW, "x.eml", NOW)
+
+
+def test_no_message_comes_from_the_future() -> None:
+    """Two machines' clocks differ, and a listing goes by age."""
+    found = imported(changed(received="9999-12-31T23:59:59Z"), RAW, "x.eml", NOW)
+    assert found.message.received == NOW
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b"\xff", b"{"])

@@ -186,6 +186,9 @@ def test_deleted_mail_is_gone_and_quarantined_mail_is_not(filterrelay: Run, fill
         ("redirect", "nowhere", "--all"),
         ("redirect", "provider"),
         ("redirect", "--all"),
+        ("redirect", "", "--all"),
+        ("hold", "--all", "--reason", "two\nlines"),
+        ("hold", "--all", "--reason", "x" * 201),
         ("bounce", "--all", "--reason", "two\nlines"),
     ],
 )

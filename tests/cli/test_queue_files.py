@@ -1,6 +1,7 @@
 """Queued mail as files, and back again."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +40,34 @@ def test_a_message_is_written_byte_for_byte_with_its_envelope(exported: Path) ->
 
 
 def test_no_file_is_overwritten(filterrelay: Run, exported: Path) -> None:
-    """What is missing is written."""
+    """What is missing is written; what is another is said."""
     (exported / f"{ALICE}.eml").write_text("mine")
     (exported / f"{BOB}.eml").unlink()
     done = filterrelay("queue", "export", "--all", "--to", "out", "--json")
-    assert done.json == {"exported": 1, "there_already": 1}
+    assert (done.code, done.json["exported"], [*done.json["refused"]]) == (1, 1, [ALICE])
     assert (exported / f"{ALICE}.eml").read_text() == "mine"
     assert (exported / f"{BOB}.eml").read_bytes() == BODY + GTUBE
+
+
+def test_a_file_that_is_another_is_no_export(filterrelay: Run, exported: Path) -> None:
+    """Cut short by a crash, or of an earlier day: who deletes the queue after it loses mail."""
+    (exported / f"{ALICE}.eml").write_bytes(b"")
+    (exported / f"{BOB}.json").unlink()
+    (exported / f"{BOB}.json").symlink_to("/etc/hostname")
+    ran = filterrelay("queue", "export", "--all", "--to", "out")
+    assert (ran.code, ran.out) == (1, "exported: 0 messages, 2 refused\n")
+    assert f"{ALICE}.eml is there already and is another" in ran.err
+    assert f"{BOB}.json is there already and is another" in ran.err
+    assert len([*exported.iterdir()]) == 4
+
+
+def test_what_is_no_file_is_not_read(filterrelay: Run, exported: Path) -> None:
+    """A pipe would be waited for, a device read for ever."""
+    (exported / f"{ALICE}.eml").unlink()
+    os.mkfifo(exported / f"{ALICE}.eml")
+    ran = filterrelay("queue", "import", "out")
+    assert ran.code == 1
+    assert f"{ALICE}.eml: it is no file" in ran.err
 
 
 def test_what_is_still_here_is_imported_no_second_time(filterrelay: Run, exported: Path) -> None:

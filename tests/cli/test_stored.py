@@ -1,11 +1,14 @@
 """Choosing stored messages, and showing them."""
 
+import signal
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import typer
 
-from filterrelay.cli.stored import Choice, header_of, report_change
+from filterrelay.cli.stored import Choice, header_of, opened_spool, report_change
+from filterrelay.settings.file import load
 from filterrelay.spool.store import State
 
 
@@ -41,6 +44,14 @@ def test_changing_everything_must_be_said(choice: Choice) -> None:
 def test_what_is_named_is_enough(choice: Choice) -> None:
     """An ID, a filter, or --all."""
     choice.must_name_something()
+
+
+async def test_a_command_cannot_be_stopped_while_it_holds_the_spool(configuration: Path) -> None:
+    """Ctrl-Z in its turn to write would hold up all mail; it works again afterwards."""
+    before = signal.getsignal(signal.SIGTSTP)
+    async with opened_spool(load(configuration, {})):
+        assert signal.getsignal(signal.SIGTSTP) is signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTSTP) is before
 
 
 def test_the_header_ends_at_the_empty_line() -> None:

@@ -223,6 +223,20 @@ async def test_however_many_hops_there_are_no_more_is_leased_than_asked_for(spoo
     assert len({message.id for turn in turns for message in turn}) == 36
 
 
+async def test_a_look_in_vain_is_no_turn(spool: Spool) -> None:
+    """Who was last stays last when nothing is due for a while."""
+    for n, hop in enumerate("aabc"):
+        message = stored(f"M{n}")
+        await spool.commit(deposit(message))
+        waiting = deferred(message, NOON)
+        recipients = tuple(replace(r, upstream=hop) for r in waiting.recipients)
+        await spool.settle(replace(waiting, recipients=recipients))
+    (first,) = await spool.lease("A", LATER, LATER + HOUR, 1)
+    assert await spool.lease("A", NOON - HOUR, LATER, 1) == []
+    (second,) = await spool.lease("A", LATER, LATER + HOUR, 1)
+    assert (first.id, second.id) == ("M0", "M2")
+
+
 async def test_hops_without_room_take_no_turn(spool: Spool) -> None:
     """Behind many that are full the others' mail is found at the first look."""
     rooms = {f"mx:full{hop:02}": 0 for hop in range(20)}

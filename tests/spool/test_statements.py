@@ -54,6 +54,9 @@ def test_each_statement_fits_the_schema(connection: Connection, name: str) -> No
         ("overdue_quarantined", "message_by_age (state=? AND received<?)"),
         ("events", "event_by_message (message_id=?)"),
         ("scan", "message_by_age (state=? AND (received,id)>(?,?) AND received<?)"),
+        ("unreached", "SEARCH message USING INDEX message_unreached (unreached=?)"),
+        ("unreached_hops", "SEARCH message USING INDEX message_unreached (unreached>?)"),
+        ("due_hops", "SEARCH message USING COVERING INDEX message_by_wake (hop>?)"),
     ],
 )
 def test_a_million_messages_are_searched_by_index(
@@ -63,6 +66,27 @@ def test_a_million_messages_are_searched_by_index(
     plan = [row[3] for row in explained(connection, "EXPLAIN QUERY PLAN", name)]
     assert any(index in step for step in plan), plan
     assert not any("TEMP B-TREE FOR ORDER BY" in step for step in plan if name == "due")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("settle_recipient", "settle_message", "delete_ended", "delete_if_ended", "living"),
+        *("state", "begin_attempt", "due", "unreached", "lease", "renew", "messages"),
+        *("recipients", "body", "file", "hasten_untried", "end_leases", "in_states", "hold"),
+        *("release", "hasten", "hasten_recipients", "redirect", "redirect_recipients", "delete"),
+    ],
+)
+def test_what_is_done_to_a_message_costs_the_same_in_any_queue(
+    connection: Connection, name: str
+) -> None:
+    """No table is read through for it, and nothing sorted."""
+    plan = [row[3] for row in explained(connection, "EXPLAIN QUERY PLAN", name)]
+    assert any(step.startswith("SEARCH ") for step in plan), plan
+    for step in plan:
+        assert not step.startswith(("SCAN message", "SCAN recipient", "SCAN content")), plan
+        assert "TEMP B-TREE" not in step, plan
+        assert "message_by_age" not in step, plan  # all in one state can be the whole queue
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 63, 64, 65, 200])

@@ -13,7 +13,7 @@ from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.settings import Listener, Settings
 from filterrelay.spool.memory import MemorySpool
-from filterrelay.spool.store import SpoolFull, SpoolUnavailable
+from filterrelay.spool.store import Backlog, SpoolFull, SpoolUnavailable
 from filterrelay.supervisor import control
 from filterrelay.supervisor.board import Board, Standing
 from filterrelay.supervisor.control import Control, Health
@@ -159,6 +159,27 @@ async def test_a_long_clean_up_holds_up_nothing(
         await until(lambda: not health.troubles())
         spool.trouble = SpoolFull(0)
         await until(lambda: "nearly full" in "".join(health.troubles()))
+
+
+async def test_a_queue_that_is_long_to_count_is_no_trouble(
+    tmp_path: Path, spool: AilingSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mail can be stored meanwhile, and so the relay is ready."""
+    counting = asyncio.Event()
+
+    async def endless(**_: object) -> list[Backlog]:
+        counting.set()
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(spool, "backlogs", endless)
+    monkeypatch.setattr(control, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(control, "LOOK_WITHIN", 0.05)
+    async with asyncio.timeout(5), looked_after(spool, tmp_path) as health:
+        await counting.wait()
+        await until(lambda: not health.troubles())
+        await asyncio.sleep(0.2)
+        assert not health.troubles()
 
 
 async def test_a_clean_up_that_fails_is_tried_again(

@@ -82,17 +82,17 @@ WHERE state = 'queued' AND hop = ? AND wake <= ? ORDER BY wake LIMIT ?
 -- Each hop that mail waits for because it couldn't be reached, by one look for each.
 WITH RECURSIVE found(hop) AS (
     SELECT (SELECT unreached FROM message INDEXED BY message_unreached
-            WHERE state = 'queued' AND unreached > '' ORDER BY unreached LIMIT 1)
+            WHERE state = 'queued' AND unreached <> '' ORDER BY unreached LIMIT 1)
     UNION ALL
     SELECT (SELECT unreached FROM message INDEXED BY message_unreached
-            WHERE state = 'queued' AND unreached > '' AND unreached > found.hop
+            WHERE state = 'queued' AND unreached <> '' AND unreached > found.hop
             ORDER BY unreached LIMIT 1)
     FROM found WHERE found.hop IS NOT NULL)
 SELECT hop FROM found WHERE hop IS NOT NULL
 
 -- :name unreached
 SELECT id FROM message INDEXED BY message_unreached
-WHERE state = 'queued' AND unreached = ? AND unreached > '' AND until <= ?
+WHERE state = 'queued' AND unreached = ? AND unreached <> '' AND until <= ?
 ORDER BY id LIMIT ?
 
 -- :name lease
@@ -169,7 +169,8 @@ UPDATE content SET body = :body, envelope = :envelope
 WHERE seq = (SELECT content FROM message WHERE id = :id)
 
 -- :name replace_message
-UPDATE message SET sender = :sender, size = :size, file = :file WHERE id = :id
+UPDATE message SET sender = :sender, size = :size, file = :file, hop = '', unreached = ''
+WHERE id = :id
 
 -- :name delete_recipients
 DELETE FROM recipient WHERE message_id = :id
@@ -223,9 +224,9 @@ WHERE kind = 'received' AND at >= :since AND (at, seq) < (:before, :before_seq)
 ORDER BY at DESC, seq DESC LIMIT :limit
 
 -- :name backlogs
--- The table is narrow, and no index has the times.
-SELECT hop, state, count(*), min(received) FROM message NOT INDEXED
-WHERE state IN ('queued', 'held') GROUP BY hop, state
+-- The + keeps it to the table, which is narrow: by an index it would look up each row.
+SELECT hop, state, count(*), min(received) FROM message
+WHERE +state IN ('queued', 'held') GROUP BY hop, +state
 
 -- :name usual_reply
 SELECT last_reply FROM recipient
@@ -235,9 +236,12 @@ WHERE message_id IN (
   AND state = 'queued' AND last_reply <> ''
 GROUP BY last_reply ORDER BY count(*) DESC LIMIT 1
 
--- :name usual_reason
-SELECT reason FROM message WHERE state = 'held' AND hop = :hop AND reason <> ''
-GROUP BY reason ORDER BY count(*) DESC LIMIT 1
+-- :name usual_reasons
+-- Of each hop with held mail; max() has the row be the one that has it.
+SELECT hop, reason, max(messages)
+FROM (SELECT hop, reason, count(*) AS messages FROM message
+      WHERE state = 'held' AND reason <> '' GROUP BY hop, reason)
+GROUP BY hop
 
 -- :name depth
 -- Counting a whole table is many times as fast as counting by group; most mail is queued.

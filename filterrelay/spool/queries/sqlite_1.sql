@@ -27,7 +27,7 @@ CREATE TABLE message (
 -- owner and state make it answer alone which leases there are, without a row a message.
 CREATE INDEX message_by_wake ON message (hop, wake, owner, state) WHERE state = 'queued';
 -- Its rows lie in the order of the IDs, which is that of acceptance.
-CREATE INDEX message_unreached ON message (unreached) WHERE state = 'queued' AND unreached > '';
+CREATE INDEX message_unreached ON message (unreached) WHERE state = 'queued' AND unreached <> '';
 CREATE INDEX message_by_age ON message (state, received);
 
 -- Wide, and hardly ever rewritten. body is NULL when the bytes are in message.file.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from filterrelay.mail.address import AddressPattern
 from filterrelay.mail.hop import is_of
-from filterrelay.spool.store import Event, State, StoredMessage, address_of
+from filterrelay.spool.values import Event, State, StoredMessage, address_of
 
 
 class Place(NamedTuple):

@@ -1,27 +1,32 @@
-"""The values of the spool's protocol, as far as they decide anything themselves."""
+"""The face of the spool."""
 
-from dataclasses import replace
+import inspect
 
-from filterrelay.spool.store import NoSuchMessage, RecipientState, SpoolFull
+import pytest
 
-from .deposits import stored
+from filterrelay.spool import store, values
+from filterrelay.spool.memory import MemorySpool
+from filterrelay.spool.sqlite import SqliteSpool
 
-
-def test_ended_recipients_are_not_pending() -> None:
-    """Only who has neither got the message nor a bounce is still to be tried."""
-    message = stored(to=("a@x.example", "b@x.example", "c@x.example"))
-    a, b, c = message.recipients
-    ended = (
-        replace(a, state=RecipientState.DELIVERED),
-        b,
-        replace(c, state=RecipientState.BOUNCED),
-    )
-    assert replace(message, recipients=ended).pending() == (b,)
+QUESTIONS = [name for name in vars(store.Spool) if not name.startswith("_")]
 
 
-def test_errors_say_what_is_the_case() -> None:
-    """An operator reads the reason and its figure, not a class's name."""
-    assert str(SpoolFull(4096)) == (
-        "The spool refuses new messages until space is freed (free=4096)"
-    )
-    assert "M1" in str(NoSuchMessage("M1"))
+def test_it_offers_every_value() -> None:
+    """Others import from there alone."""
+    made = {name for name, each in vars(values).items() if _is_its_own(each)}
+    assert made | {"Spool"} == set(store.__all__)
+
+
+def _is_its_own(thing: object) -> bool:
+    return getattr(thing, "__module__", "") == values.__name__
+
+
+@pytest.mark.parametrize("kind", [MemorySpool, SqliteSpool])
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_every_store_is_asked_in_the_same_words(kind: type, name: str) -> None:
+    """By name and by default alike."""
+    wanted = inspect.signature(getattr(store.Spool, name)).parameters.values()
+    found = inspect.signature(getattr(kind, name)).parameters.values()
+    assert [(p.name, p.kind, p.default) for p in found] == [
+        (p.name, p.kind, p.default) for p in wanted
+    ]

@@ -135,6 +135,24 @@ def wrong_imports(root: Path) -> Iterator[str]:
             yield f"{place} (floor {FLOORS[here]}) imports {name} (floor {FLOORS[there]})"
 
 
+def possessive_groups(root: Path) -> Iterator[str]:
+    """Expressions with a group that gives nothing back.
+
+    Before 3.11.5, which Debian 12 hasn't, Python gets them wrong where the group holds
+    anything that backtracks (python/cpython#106052).
+    """
+    group = re.compile(r"\)(?:[*+?]|\{[\d,]+\})\+|\(\?>")
+    for folder in PACKAGES.values():
+        for file in modules(root / folder):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+                    text = (
+                        node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+                    )
+                    if group.search(text):
+                        yield f"{file.relative_to(root)}:{node.lineno}"
+
+
 def implementations_in_delivery(root: Path) -> Iterator[str]:
     """Where delivery knows more of the spool than its protocol."""
     for file in modules(root / "filterrelay" / "delivery"):

@@ -103,6 +103,26 @@ def test_a_store_in_delivery_is_noticed(tmp_path: Path, line: str, wrong: bool) 
     assert bool(list(house.implementations_in_delivery(root))) is wrong
 
 
+def test_no_expression_has_a_possessive_group() -> None:
+    """The Python of Debian 12 reads mail as the newest one does."""
+    assert list(house.possessive_groups(ROOT)) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ('x = re.compile(rb"(?:a|b)*+")', True),
+        ('x = re.compile(r"(?>a)")', True),
+        ('x = re.compile(rf"(?:a{y}){{2,3}}+")', True),
+        ('x = re.compile(r"[ab]*+c++")', False),
+    ],
+)
+def test_a_possessive_group_is_noticed(tmp_path: Path, line: str, wrong: bool) -> None:
+    """One of single characters is none."""
+    root = tree(tmp_path, {"filterrelay/mail/x.py": line})
+    assert bool(list(house.possessive_groups(root))) is wrong
+
+
 def test_the_core_names_no_plugin() -> None:
     """The core finds plugins by entry point, as it would a stranger's."""
     assert list(house.named_plugins(ROOT, PLUGINS)) == []

@@ -16,9 +16,8 @@ from filterrelay.mail.parameters import (
 )
 from filterrelay.mail.transfer import KNOWN
 
-_LINE = rb"[^\r]*+(?:\r(?!\n)[^\r]*+)*+(?:\r\n|\Z)"
-_FIELD = rb"(?!--)[!-9;-~]++[ \t]*+:" + _LINE + rb"(?:[ \t]" + _LINE + rb")*+"
-_FIELDS = re.compile(rb"(?:>?From " + _LINE + rb")?(?:" + _FIELD + rb")*+")
+_NAME = re.compile(rb"(?!--)[!-9;-~]++[ \t]*+:")
+_ENVELOPE = re.compile(rb">?From ")  # the line that an mbox file begins a message with
 _UNFOLD = re.compile(rb"\r\n(?=[ \t])")
 _CONTENT_FIELD = re.compile(rb"\r\ncontent-[a-z-]+[ \t]*:", re.IGNORECASE)
 _DAMAGE = 4096  # octets behind a damaged line in which a part's header may go on
@@ -116,9 +115,7 @@ def read_entity(raw: bytes, start: int) -> Entity:
     """
     if raw.startswith(b"\r\n", start):
         return Entity("text/plain", "", (), (), (), start + 2, "")
-    fields = _FIELDS.match(raw, start)
-    assert fields is not None  # it matches no field at all, too
-    end = fields.end()
+    end = _end_of_fields(raw, start)
     if raw.startswith(b"\r\n", end):
         return _entity(raw[start:end], end + 2, "")
     if end == len(raw) or raw.startswith(b"--", end):
@@ -126,6 +123,24 @@ def read_entity(raw: bytes, start: int) -> Entity:
     if (empty := _end_behind_damage(raw, start, end)) >= 0:
         return _entity(raw[start : empty + 2], empty + 4, NO_FIELD)
     return _entity(raw[start:end], end, "" if _is_harmless(raw, start, end) else NO_EMPTY_LINE)
+
+
+def _end_of_fields(raw: bytes, start: int) -> int:
+    """Where the first line begins that is no field and goes on with none.
+
+    Line by line: one expression for all of them would need a possessive group, which
+    Python 3.11 gets wrong in its early versions.
+    """
+    at = _end_of_line(raw, start) if _ENVELOPE.match(raw, start) else start
+    first = at
+    while _NAME.match(raw, at) or (at > first and raw.startswith((b" ", b"\t"), at)):
+        at = _end_of_line(raw, at)
+    return at
+
+
+def _end_of_line(raw: bytes, at: int) -> int:
+    end = raw.find(b"\r\n", at)
+    return len(raw) if end < 0 else end + 2
 
 
 def _end_behind_damage(raw: bytes, start: int, end: int) -> int:

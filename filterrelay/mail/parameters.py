@@ -15,9 +15,9 @@ from filterrelay.mail.words import as_text, decode_words
 MAX_VALUE = 16 * 1024  # characters of a value that are read
 MAX_PARAMETERS = 64  # of one value
 
-_GAP = r"(?:\s|\([^()]*+\))*+"  # blanks and comments
+_GAP = r"\s*+(?:\([^()]*+\)\s*+)*"  # blanks and comments
 _NAME = re.compile(rf'(?<![^\s;,()"])([^\s;,()"=]++){_GAP}=')
-_QUOTED = re.compile(rf'{_GAP}"([^"\\]*+(?:\\.[^"\\]*+)*+)("?)', re.DOTALL)
+_QUOTED = re.compile(rf'{_GAP}"([^"\\]*+(?:\\.[^"\\]*+)*)("?)', re.DOTALL)
 _TOKEN = re.compile(rf"{_GAP}([^\s;()]*+)")
 _BEHIND_QUOTED = re.compile(r'[^\s;"=]+')
 _TYPE = re.compile(r"(?<![\w.+-])([\w.+-]++)\s*+/\s*+([\w.+*-]++)")

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import Protocol
 
 from filterrelay.doors.admission import WorkerAdmission
+from filterrelay.intake.transaction import Onward
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.reply import Reply
 from filterrelay.mail.session import Credentials, Identity, Session
@@ -40,9 +41,17 @@ class Intake(Protocol):
         """Judges one recipient."""
 
     async def receive(
-        self, session: Session, envelope: Envelope, raw: bytes, reservation: Reservation
+        self,
+        session: Session,
+        envelope: Envelope,
+        raw: bytes,
+        reservation: Reservation,
+        onward: Onward | None = None,
     ) -> Reply:
-        """Takes a complete message, and its part of the memory budget."""
+        """Takes a complete message, and its part of the memory budget.
+
+        onward: how the door passes it on itself.
+        """
         ...
 
     def refuse_content(
@@ -88,6 +97,11 @@ class DoorPolicy:
             return False
         address = ip_address(client_ip or LOOPBACK)
         return any(address in network for network in self.listener.trusted_networks)
+
+    def speaks_for_clients(self, peer_ip: str) -> bool:
+        """Whether a mail server there may say who its client is; a local one counts as loopback."""
+        address = ip_address(peer_ip or LOOPBACK)
+        return any(address in network for network in self.listener.xclient_from)
 
     def believes(self, proxy_ip: str) -> bool:
         """Whether a PROXY header from there may name the client; a local one counts as loopback."""

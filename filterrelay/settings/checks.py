@@ -172,16 +172,20 @@ def _listener_kind(
             if not (settings.upstream or settings.route):
                 yield "kind", "smtp needs an [[upstream]] or a [[route]]: where accepted mail goes"
             if listener.upstream:
-                yield "upstream", "only a proxy listener has one; use a [[route]] instead"
+                yield "upstream", "an smtp listener has none; use a [[route]] instead"
         case "proxy":
             if not listener.upstream:
                 yield "upstream", "a proxy listener needs the name of its upstream"
             elif listener.upstream not in upstreams:
                 yield "upstream", no_such("upstream", listener.upstream, upstreams)
         case "milter":
-            for key in ("tls", "auth", "upstream"):
-                if key in listener.model_fields_set and getattr(listener, key) not in ("", "none"):
+            for key in ("tls", "auth", "relay_domains"):
+                if getattr(listener, key) not in ((), "none"):
                     yield key, "a milter listener has none: that is the mail server's part"
+            if listener.upstream and listener.upstream not in upstreams:
+                yield "upstream", no_such("upstream", listener.upstream, upstreams)
+            if listener.quarantine == "own" and not (settings.upstream or settings.route):
+                yield "quarantine", "own needs an [[upstream]]: where mail goes that is released"
 
 
 def _filters(settings: Settings) -> Iterator[Complaint]:
@@ -262,8 +266,7 @@ def warnings(settings: Settings) -> list[str]:
     if "console" in settings.model_fields_set and settings.console.address:
         found.append("[console]: there is no console yet; nothing answers there")
     for listener in settings.listener:
-        if listener.kind == "smtp":
-            found += [f"listener {listener.name}: OPEN RELAY: {why}" for why in _openings(listener)]
+        found += [f"listener {listener.name}: OPEN RELAY: {why}" for why in _openings(listener)]
     for upstream in settings.upstream:
         if upstream.username and upstream.tls == "none":
             found.append(
@@ -284,6 +287,9 @@ def _openings(listener: Listener) -> Iterator[str]:
     for network in listener.proxy_from if listener.trusted_networks else ():
         if _is_broad(network):
             yield f"anybody in {network} may pose as a trusted client (proxy_from)"
+    for network in listener.xclient_from:
+        if _is_broad(network):
+            yield f"anybody in {network} may pose as any client (xclient_from)"
     if any(pattern.means_everybody for pattern in listener.relay_domains):
         yield "anybody may send to anybody (relay_domains)"
 

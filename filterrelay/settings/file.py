@@ -4,6 +4,7 @@ import re
 import socket
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = ["Problem", "SettingsError", "load", "warnings"]
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _TOML_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)\Z")
 _SQLITE = "sqlite:///"
+_OWN = (ip_network("127.0.0.0/8"), ip_network("::1/128"))  # a machine's addresses for itself
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
@@ -168,8 +170,17 @@ def _listeners(listeners: tuple[Listener, ...], base: Path) -> tuple[Listener, .
             name = f"{listener.kind}-{number}"
         taken.add(name)
         address = _absolute_socket(listener.address, base)
-        complete.append(listener.model_copy(update={"name": name, "address": address}))
+        update = {"name": name, "address": address, **_behind_a_server(listener)}
+        complete.append(listener.model_copy(update=update))
     return tuple(complete)
+
+
+def _behind_a_server(listener: Listener) -> dict[str, Any]:
+    """What isn't said of a listener that a mail server stands in front of."""
+    defaults = {"senders": "any", "trusted_networks": _OWN, "xclient_from": _OWN}
+    if listener.kind == "smtp":
+        return {}
+    return {key: value for key, value in defaults.items() if key not in listener.model_fields_set}
 
 
 def _absolute_socket(address: str, base: Path) -> str:

@@ -104,9 +104,16 @@ class Listener(Section):
     """One address to listen on."""
 
     kind: Literal["smtp", "proxy", "milter"]
-    """What is spoken there; this version serves smtp."""
+    """What is spoken there. smtp: mail is accepted, filtered, signed, spooled and delivered.
+    proxy: Postfix's before-queue or content filter; it is filtered, signed and passed on while
+    the client waits. milter: Postfix's or Sendmail's; the mail server makes the changes."""
     address: str
     """`host:port`, `[v6]:port` or `unix:/path`."""
+    mode: str = Field("0660", pattern="^0?[0-7]{3}$")
+    """The Unix socket's permissions, in octal."""
+    group: str = ""
+    """The Unix socket's group, by name, so that the mail server may connect; the relay's own
+    when not said."""
     name: str = ""
     """What filters' applies_to, the logs and the metrics call it; its kind when not said."""
     tls: Literal["none", "starttls", "implicit"] = "none"
@@ -114,11 +121,13 @@ class Listener(Section):
     auth: Literal["required", "optional", "none"] = "none"
     """Whether clients must, may or can't log in; always over TLS."""
     trusted_networks: tuple[Network, ...] = ()
-    """Clients that may relay without AUTH."""
+    """Clients that may relay without AUTH. Behind a mail server, whose mail is signed and
+    completed as one's own; there the machine's own addresses when not said."""
     relay_domains: tuple[Pattern, ...] = ()
     """Recipients that everybody may send to, without AUTH."""
     senders: Literal["own", "any"] = "own"
-    """Whether a login sends as itself and its listed senders only."""
+    """Whether a login sends as itself and its listed senders only. A proxy and a milter know
+    only the login's name: there it is any when not said."""
     from_header: Literal["own", "any"] = "any"
     """own: with senders = own, From and Sender must name the login or its listed senders, too."""
     proxy_protocol: bool = False
@@ -127,9 +136,15 @@ class Listener(Section):
     """Networks that may send PROXY headers; from elsewhere no connection is taken. Required
     with proxy_protocol, unless the address is one that only this machine can reach."""
     xclient_from: tuple[Network, ...] = ()
-    """Networks that may say XCLIENT and XFORWARD."""
+    """Networks of the mail servers that may say who their client is, with XCLIENT, XFORWARD or
+    as a milter's. Only they may use a proxy and a milter, which take the machine's own
+    addresses when it isn't said."""
     upstream: str = ""
-    """proxy only: the next hop's name."""
+    """The next hop's name. proxy: where mail is passed on. milter: where mail goes that is
+    released from our own quarantine; the routes' way when not said."""
+    quarantine: Literal["hold", "own"] = "hold"
+    """milter only. Where mail goes that a filter sets aside. hold: the mail server's hold
+    queue; own: ours, and the mail server is told that it is done."""
     client_in_received: bool = False
     """Whether Received shows a logged-in client's address and HELO name."""
     requiretls: bool = True
@@ -205,7 +220,10 @@ class Upstream(Section):
     ignore_extensions: tuple[IgnorableExtension, ...] = ()
     """What the servers offer and don't master, such as `chunking`; it isn't used."""
     xforward: bool = False
-    """Whether the client's particulars are passed on with XFORWARD."""
+    """Whether the client's particulars are passed on with XFORWARD, by a proxy listener."""
+    xclient: bool = False
+    """Whether we pose as the client with XCLIENT, by a proxy listener; so the next hop's rules
+    for clients hold. It must list our address in its smtpd_authorized_xclient_hosts."""
     ca_file: Path | None = None
     """Authorities to trust instead of the system's."""
     certificate: Path | None = None

@@ -31,10 +31,12 @@ def _complaints(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
 def _listener(listener: Listener) -> Iterator[tuple[str, str]]:
     if listener.kind != "smtp":
         yield "kind", f"{listener.kind} is not there yet; smtp is"
-    if listener.xclient_from:
+    elif listener.xclient_from:
         yield "xclient_from", "XCLIENT and XFORWARD are not there yet"
 
 
 def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
     if upstream.xforward:
         yield "xforward", "XFORWARD is not there yet"
+    if upstream.xclient:
+        yield "xclient", "XCLIENT is not there yet"

@@ -19,7 +19,7 @@ import uvloop
 
 from filterrelay.app import Core, open_doors, running_core, spool_of
 from filterrelay.doors.admission import Admission
-from filterrelay.doors.server import SmtpDoor
+from filterrelay.doors.server import Door
 from filterrelay.errors import FilterRelayError
 from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.log import configure
@@ -159,7 +159,7 @@ async def work(child: Child) -> None:
             await drain(core, doors, orders.grace)
 
 
-async def retire(core: Core, doors: Sequence[SmtpDoor], orders: Orders) -> None:
+async def retire(core: Core, doors: Sequence[Door], orders: Orders) -> None:
     """Once told to, takes no more clients, and stops when the last one has left.
 
     Their mail is the successor's to deliver: its file may name other next hops.
@@ -188,7 +188,7 @@ async def watch_spool(spool: Spool, board: Board, slot: int) -> None:
             board.mark(slot, Standing.READY)
 
 
-async def drain(core: Core, doors: Sequence[SmtpDoor], grace: float) -> None:
+async def drain(core: Core, doors: Sequence[Door], grace: float) -> None:
     """Ends sessions and then deliveries, all within grace seconds."""
     loop = asyncio.get_running_loop()
     end = loop.time() + grace

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import socket
 import stat
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import Endpoint, parse_endpoint
 
+UNIX_MODE = 0o660
 BACKLOG = 1024  # connections the kernel keeps while no worker accepts
 RETRY_FOR = 5.0  # seconds; a predecessor that was killed may still hold the address
 
@@ -27,13 +29,24 @@ class CantListen(FilterRelayError):
         return f"can't listen on {self.address}: {self.reason}"
 
 
-def listen(address: str, pause: Callable[[float], None] = time.sleep) -> socket.socket:
-    """A listening socket, not blocking. Raises CantListen."""
+def listen(
+    address: str,
+    pause: Callable[[float], None] = time.sleep,
+    *,
+    mode: int = UNIX_MODE,
+    group: str = "",
+) -> socket.socket:
+    """A listening socket, not blocking. Raises CantListen.
+
+    mode, group: a Unix socket's permissions, and its group if it shall have one of its own.
+    """
     endpoint = parse_endpoint(address)
     tries = int(RETRY_FOR / 0.1)
     for attempt in range(tries):
         try:
-            return _unix(endpoint) if endpoint.is_unix else _tcp(endpoint)
+            return _unix(endpoint, mode, group) if endpoint.is_unix else _tcp(endpoint)
+        except LookupError as error:
+            raise CantListen(address, str(error)) from None
         except OSError as error:
             if attempt == tries - 1 or not _is_in_use(error):
                 raise CantListen(address, error.strerror or str(error)) from None
@@ -62,16 +75,18 @@ def _tcp(endpoint: Endpoint) -> socket.socket:
         raise
 
 
-def _unix(endpoint: Endpoint) -> socket.socket:
+def _unix(endpoint: Endpoint, mode: int, group: str) -> socket.socket:
     path = Path(endpoint.path)
     if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(endpoint.path)
-        path.chmod(0o660)
+        if group:
+            shutil.chown(path, group=group)
+        path.chmod(mode)
         return _listening(sock)
-    except OSError:
+    except (OSError, LookupError):
         sock.close()
         raise
 

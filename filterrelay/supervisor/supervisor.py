@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import FrameType
+from typing import Any
 
 import structlog
 
@@ -28,7 +29,7 @@ from filterrelay.settings import Settings
 from filterrelay.supervisor.board import Board
 from filterrelay.supervisor.generation import CONTROL, PAUSE, Generation
 from filterrelay.supervisor.lock import state_lock
-from filterrelay.supervisor.parent import Parent, listeners
+from filterrelay.supervisor.parent import Parent
 from filterrelay.supervisor.privileges import NoSuchUser, account_of, hand_over
 from filterrelay.supervisor.sockets import listen
 
@@ -137,9 +138,9 @@ class Supervisor:
         )
         self._begun += 1
         self._coming = generation
-        for address in sorted({*listeners(settings), settings.metrics.address} - {""}):
+        for address, options in _listened_on(settings).items():
             known = before.sockets.get(address) if before else None
-            generation.sockets[address] = known.dup() if known else listen(address)
+            generation.sockets[address] = known.dup() if known else listen(address, **options)
         for slot in generation.slots():
             generation.wants(slot, 0.0)
         gc.collect()
@@ -287,6 +288,16 @@ class Supervisor:
             for generation in self._living():
                 generation.end_overdue()
             signal.sigtimedwait({signal.SIGCHLD}, 0.2)
+
+
+def _listened_on(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Each address that is listened on, with what a Unix socket there is given."""
+    addresses: dict[str, dict[str, Any]] = {
+        one.address: {"mode": int(one.mode, 8), "group": one.group} for one in settings.listener
+    }
+    if settings.metrics.address:
+        addresses.setdefault(settings.metrics.address, {})
+    return dict(sorted(addresses.items()))
 
 
 def _require_same(new: Settings, old: Settings) -> None:

@@ -50,6 +50,22 @@ def test_a_proxy_is_believed_from_its_networks(
     assert policy(proxy_protocol=True, proxy_from=networks).believes(proxy) is believed
 
 
+@pytest.mark.parametrize(
+    ("networks", "peer", "may"),
+    [
+        (["10.0.0.0/8"], "10.0.0.1", True),
+        (["10.0.0.0/8"], "192.0.2.1", False),
+        (["127.0.0.0/8"], "", True),
+        ([], "127.0.0.1", False),
+    ],
+)
+def test_only_listed_mail_servers_may_say_who_their_client_is(
+    networks: list[str], peer: str, may: bool
+) -> None:
+    """Whoever may could pose as anybody."""
+    assert policy(xclient_from=networks).speaks_for_clients(peer) is may
+
+
 def test_starttls_needs_a_certificate() -> None:
     """Without a TLS context nothing is offered that can't be kept."""
     assert not policy(tls="starttls").offers_starttls

@@ -1,6 +1,9 @@
 """Listening sockets."""
 
+import grp
+import os
 import socket
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,21 @@ def test_a_unix_socket_replaces_one_left_by_a_crash(tmp_path: Path) -> None:
     listen(f"unix:{path}").close()
     with listen(f"unix:{path}"):
         connected(str(path), socket.AF_UNIX)
+
+
+def test_a_unix_socket_gets_its_mode_and_its_group(tmp_path: Path) -> None:
+    """The mail server's user may connect, and nobody else."""
+    path = tmp_path / "milter.sock"
+    group = grp.getgrgid(os.getgid()).gr_name
+    with listen(f"unix:{path}", mode=0o606, group=group):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o606
+        assert path.stat().st_gid == os.getgid()
+
+
+def test_a_group_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    """A typing error in the configuration stops the start, and says what it is."""
+    with pytest.raises(CantListen, match="nobodys-group"):
+        listen(f"unix:{tmp_path}/milter.sock", group="nobodys-group")
 
 
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:

@@ -29,7 +29,8 @@ from filterrelay.delivery.scheduler import Scheduler
 from filterrelay.delivery.tls_report import Send
 from filterrelay.doors.admission import WorkerAdmission
 from filterrelay.doors.policy import DoorPolicy
-from filterrelay.doors.server import SmtpDoor
+from filterrelay.doors.server import Door, OpenSession
+from filterrelay.doors.smtp import SmtpSession
 from filterrelay.intake.conversion import signed_again
 from filterrelay.intake.relaying import IntakeRules, RelayRules
 from filterrelay.intake.transaction import Intake
@@ -46,6 +47,8 @@ from filterrelay.spool.opening import open_spool
 from filterrelay.spool.store import Spool
 
 log = structlog.get_logger(__name__)
+
+SESSIONS: Mapping[str, OpenSession] = {"smtp": SmtpSession}  # what each kind of door speaks
 
 
 class Background:
@@ -288,7 +291,7 @@ async def open_doors(
     sockets: Mapping[str, socket.socket],
     admission: WorkerAdmission,
     tls: ssl.SSLContext | None,
-) -> list[SmtpDoor]:
+) -> list[Door]:
     """Every listener's door, taking connections. sockets: by the listeners' addresses."""
     settings = core.settings
     kept = keeps_requiretls(settings)
@@ -301,7 +304,15 @@ async def open_doors(
             tls=None if listener.tls == "none" else tls,
             offer_requiretls=listener.requiretls and kept,
         )
-        door = SmtpDoor(policy, core.intake, core.budget, admission, core.metrics, core.clock)
+        door = Door(
+            policy,
+            SESSIONS[listener.kind],
+            core.intake,
+            core.budget,
+            admission,
+            core.metrics,
+            core.clock,
+        )
         await door.start(sockets[listener.address])
         doors.append(door)
     return doors

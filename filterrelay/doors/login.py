@@ -10,7 +10,7 @@ from aiosmtpd.smtp import syntax
 from filterrelay.doors import replies
 from filterrelay.doors.connection import LineTooLong
 from filterrelay.doors.conversation import Conversation
-from filterrelay.intake.transaction import AuthUnavailable
+from filterrelay.intake.stages import AuthUnavailable
 from filterrelay.mail.reply import TRY_LATER, Reply
 from filterrelay.mail.session import Credentials
 

@@ -1,9 +1,10 @@
-"""The door itself: takes connections from a listening socket, and drains."""
+"""A door itself, of any kind: takes connections from a listening socket, and drains."""
 
 import asyncio
 import errno
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
 
 import structlog
 
@@ -12,8 +13,8 @@ from filterrelay.doors.admission import Refusal, WorkerAdmission
 from filterrelay.doors.conversation import HANDSHAKE_TIMEOUT
 from filterrelay.doors.policy import Counters, DoorPolicy, Intake, Reception
 from filterrelay.doors.proxy_protocol import BadProxyHeader, plain_address, read_proxy_header
-from filterrelay.doors.smtp import SmtpSession
 from filterrelay.mail.identifier import new_id
+from filterrelay.mail.reply import Reply
 from filterrelay.mail.session import Session
 from filterrelay.observe.budget import MemoryBudget
 from filterrelay.observe.clock import Clock
@@ -33,12 +34,37 @@ SAID = {
 log = structlog.get_logger(__name__)
 
 
-class SmtpDoor:
-    """One listener of kind smtp, in one worker."""
+class DoorSession(Protocol):
+    """One connection, as a door speaks with it; the event loop gives it the stream as well.
+
+    log: tells this session from others.
+    """
+
+    @property
+    def log(self) -> structlog.typing.FilteringBoundLogger:
+        """The log, with what tells this session from others."""
+        ...
+
+    async def converse(self) -> None:
+        """All of it, until the stream is closed."""
+
+    def drain(self) -> None:
+        """Ends as soon as nothing is under way."""
+
+    def hang_up(self, reply: Reply | None) -> None:
+        """Ends at its next wait, with a last word if the protocol has one."""
+
+
+OpenSession = Callable[[Reception, Session], DoorSession]  # an asyncio.Protocol, too
+
+
+class Door:
+    """One listener in one worker. open_session: makes what speaks with a client."""
 
     def __init__(
         self,
         policy: DoorPolicy,
+        open_session: OpenSession,
         intake: Intake,
         budget: MemoryBudget,
         admission: WorkerAdmission,
@@ -46,12 +72,13 @@ class SmtpDoor:
         clock: Clock,
     ) -> None:
         self._policy = policy
+        self._open_session = open_session
         self._intake = intake
         self._budget = budget
         self._admission = admission
         self._counters = Counters(metrics, policy.listener.name or policy.listener.kind)
         self._clock = clock
-        self._sessions: dict[asyncio.Task[None], SmtpSession | None] = {}
+        self._sessions: dict[asyncio.Task[None], DoorSession | None] = {}
         self._draining = False
         self._closed = True
 
@@ -195,8 +222,17 @@ class SmtpDoor:
             raise
 
     async def _admit(self, client: socket.socket, client_ip: str, port: int) -> None:
-        """Converses, if there may be another connection from there."""
-        refusal = self._admission.enter(client_ip, self._policy.limits)
+        """Converses, if there may be another connection from there.
+
+        A mail server in front of us comes with all its clients' connections: its own
+        address doesn't count.
+        """
+        stands_in_front = self._policy.listener.kind != "smtp"
+        if stands_in_front and not self._policy.speaks_for_clients(client_ip):
+            self._refuse(client, client_ip, "no mail server of ours (xclient_from)")
+            return
+        counted = "" if stands_in_front else client_ip
+        refusal = self._admission.enter(counted, self._policy.limits)
         if refusal is not None:
             self._turn_away(client, client_ip, refusal)
             return
@@ -205,7 +241,7 @@ class SmtpDoor:
             await self._converse(client, client_ip, port)
         finally:
             self._counters.sessions.dec()
-            self._admission.leave(client_ip)
+            self._admission.leave(counted)
 
     async def _converse(self, client: socket.socket, client_ip: str, port: int) -> None:
         policy = self._policy
@@ -218,10 +254,10 @@ class SmtpDoor:
             client_port=port,
             trusted=policy.trusts(client_ip),
         )
-        session = SmtpSession(self._reception, about)
+        session = self._open_session(self._reception, about)
         try:
             await self._loop.connect_accepted_socket(
-                lambda: session,
+                lambda: cast("asyncio.BaseProtocol", session),
                 client,
                 ssl=implicit,
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT if implicit else None,
@@ -254,7 +290,7 @@ class SmtpDoor:
         self._counters.connections["too_many"].inc()
         log.info("connection_refused", client=client_ip, reason=refusal.value)
         with client:
-            if self._policy.listener.tls != "implicit":
+            if self._policy.listener.tls != "implicit" and self._policy.listener.kind != "milter":
                 try:
                     client.send(SAID[refusal].encode())
                 except OSError as error:

@@ -38,13 +38,18 @@ class Finish:
         if session.may_relay:
             edits.extend(completed(message, hostname, now))
         edits.extend(authentication_results(hostname, judged.findings.values()))
-        client = not session.may_relay or (rules is not None and rules.listener.client_in_received)
-        edits.append(received(session, judged.envelope, hostname, message.id, now, client=client))
+        if session.door != "milter":  # the mail server writes its own
+            shown = rules is not None and rules.listener.client_in_received
+            client = not session.may_relay or shown
+            edits.append(
+                received(session, judged.envelope, hostname, message.id, now, client=client)
+            )
         message = edit_message(message, edits)
         if self._needs_conversion(session, judged.envelope, message):
             message = await in_seven_bits(message)  # now, so that it is signed only once
-        message, _, records = await self.chain.sign(session, judged.envelope, message)
-        return replace(judged, message=message, steps=(*judged.steps, *records))
+        message, signed, records = await self.chain.sign(session, judged.envelope, message)
+        made = (*judged.edits, *edits, *signed)
+        return replace(judged, message=message, edits=made, steps=(*judged.steps, *records))
 
     def _needs_conversion(self, session: Session, envelope: Envelope, message: Message) -> bool:
         if self.lacks_eight_bit is None or message.raw.isascii():

@@ -21,11 +21,13 @@ def deposit_of(
     *,
     reason: str = "",
     about: str = "",
+    redirect: str = "",
 ) -> Deposit:
     """The message for the spool: queued, or set aside for a reason.
 
     message: as it shall leave. lease: whose it is now; its recipients are then
     due when that ends, and at once without. about: the message that it reports on.
+    redirect: the upstream that it goes to whatever the routes say.
     """
     quarantined = isinstance(outcome.verdict, Quarantine)
     stored = StoredMessage(
@@ -34,7 +36,7 @@ def deposit_of(
         envelope=outcome.envelope,
         session=outcome.session.facts(),
         size=len(message),
-        recipients=recipients_due(outcome.envelope, lease.until if lease else outcome.at),
+        recipients=recipients_due(outcome.envelope, lease.until if lease else outcome.at, redirect),
         state=State.QUARANTINED if quarantined else State.QUEUED,
         reason=reason,
         by=outcome.by,

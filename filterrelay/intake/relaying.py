@@ -71,7 +71,12 @@ class RelayRules:
         return None
 
     def recipient(self, session: Session, envelope: Envelope, recipient: Recipient) -> Reply | None:
-        """Why that recipient is refused, or None. envelope: as far as it has been said."""
+        """Why that recipient is refused, or None. envelope: as far as it has been said.
+
+        Where a mail server stands in front, relaying and routes are its part.
+        """
+        if self.listener.kind != "smtp":
+            return None
         refused = None if session.may_relay else self._stranger(recipient.address)
         return refused or self.closed(envelope.sender, recipient.address, session.login)
 

@@ -1,31 +1,30 @@
-"""The one way in: a transaction goes through policy and filters, is signed, and made safe.
+"""The one way in: a message goes through policy and filters, is signed, and made safe.
 
-Every door calls the same methods, so a message gets the same verdict through
-each. A reply of None means: go on.
+Every door calls the same methods, so a message gets the same verdict through each.
 """
 
 from collections.abc import Callable, Sequence
 from contextvars import Context
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any, assert_never
+from typing import Any, Protocol, assert_never
 
 import structlog
 from structlog.contextvars import bind_contextvars, bound_contextvars, reset_contextvars
 
 from filterrelay.chain.chain import Chain, NotAnswered
 from filterrelay.chain.run import Judgement
-from filterrelay.errors import FilterRelayError
-from filterrelay.intake.early import NOTHING_SAID, EarlyVerdicts
+from filterrelay.intake.early import NOTHING_SAID
 from filterrelay.intake.finish import Finish, LacksEightBit
 from filterrelay.intake.record import deposit_of, logged, received_event, steps_facts
 from filterrelay.intake.relaying import IntakeRules
-from filterrelay.mail.envelope import Envelope, Recipient
+from filterrelay.intake.stages import Stages
+from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.identifier import new_id
 from filterrelay.mail.message import Message
 from filterrelay.mail.outcome import Outcome
 from filterrelay.mail.reply import NO_SPACE, TRY_LATER, Reply
-from filterrelay.mail.session import Credentials, Identity, Session
+from filterrelay.mail.session import Session
 from filterrelay.mail.verdict import Defer, Discard, Pass, Quarantine, Reject, Verdict, name_of
 from filterrelay.observe.budget import Reservation
 from filterrelay.observe.clock import Clock
@@ -47,15 +46,20 @@ FIRST_LEASE = timedelta(seconds=60)  # how soon another process takes over after
 log = structlog.get_logger(__name__)
 
 
-@dataclass
-class AuthUnavailable(FilterRelayError):
-    """Nobody can say now whether the password is right."""
+class Onward(Protocol):
+    """How a door passes a message on itself, so that the spool need not keep it.
 
-    plugin: str
-    reason: str
+    holds: what shall be set aside can be held where it goes, and is passed on, too.
+    """
+
+    holds: bool
+
+    async def pass_on(self, judged: Judgement) -> Reply:
+        """Passes it on as it shall leave; what is answered is what its client is told."""
+        ...
 
 
-class Intake:
+class Intake(Stages):
     """Where all doors meet.
 
     owner: the name that fresh mail is leased to. deliver: takes a durable
@@ -75,120 +79,32 @@ class Intake:
         lacks_eight_bit: LacksEightBit | None = None,
     ) -> None:
         """Takes the parts. background: owns a coroutine that nobody waits for."""
-        self._rules = rules
-        self._chain = chain
+        super().__init__(rules, chain, metrics)
         self._spool = spool
         self._owner = owner
         self._deliver = deliver
         self._clock = clock
-        self._metrics = metrics
         self._background = background
         self._finish = Finish(rules, chain, clock, lacks_eight_bit)
-        self._early = EarlyVerdicts()
-
-    async def on_connect(self, session: Session) -> Reply | None:
-        """Judges a client before the greeting; the session's log lines name it from now on."""
-        bind_contextvars(session=session.id)
-        return await self._ask_early("on_connect", session)
-
-    async def on_helo(self, session: Session) -> Reply | None:
-        """Judges the name that the client gives itself."""
-        return await self._ask_early("on_helo", session)
-
-    async def authenticate(self, session: Session, credentials: Credentials) -> Identity | None:
-        """Who that is, or None when the password is wrong. Raises AuthUnavailable."""
-        try:
-            return await self._chain.authenticate(session, credentials)
-        except NotAnswered as error:
-            raise AuthUnavailable(error.plugin, error.reason) from error
-
-    async def on_sender(self, session: Session, envelope: Envelope) -> Reply | None:
-        """Judges the sender by the relay's own rules, then by the plugins."""
-        self._early.end_transaction(session.id)
-        refused = self._rules.listeners[session.listener].sender(session, envelope)
-        if refused is not None:
-            self._tell_refusal("on_sender", session, refused, envelope=envelope)
-            return refused
-        return await self._ask_early("on_sender", session, envelope=envelope)
-
-    async def on_recipient(
-        self, session: Session, envelope: Envelope, recipient: Recipient
-    ) -> Reply | None:
-        """Judges one recipient by the relay's own rules, then by the plugins."""
-        refused = self._rules.listeners[session.listener].recipient(session, envelope, recipient)
-        if refused is not None:
-            self._tell_refusal(
-                "on_recipient", session, refused, envelope=envelope, recipient=recipient
-            )
-            return refused
-        return await self._ask_early(
-            "on_recipient", session, envelope=envelope, recipient=recipient
-        )
-
-    def on_close(self, session: Session) -> None:
-        """The session has ended."""
-        self._early.forget(session.id)
-
-    async def _ask_early(self, hook: str, session: Session, **arguments: Any) -> Reply | None:
-        if not self._chain.has_early(hook, session.listener):
-            return None
-        verdict, by, records = await self._chain.early(hook, session, **arguments)
-        match verdict:
-            case Reject(reply) | Defer(reply):
-                self._early.note_refusal(session.id, records)
-                self._tell_refusal(hook, session, reply, by=by, plugin=True, **arguments)
-                return reply
-            case Quarantine() | Discard():
-                self._early.note(session.id, hook, records, (verdict, by))
-                return None
-            case Pass():
-                self._early.note(session.id, hook, records, None)
-                return None
-            case _:
-                assert_never(verdict)
-
-    def _tell_refusal(
-        self,
-        hook: str,
-        session: Session,
-        reply: Reply,
-        *,
-        by: str = "",
-        plugin: bool = False,
-        envelope: Envelope | None = None,
-        recipient: Recipient | None = None,
-    ) -> None:
-        """Counts and logs that a command was refused, by a plugin or by our own rules."""
-        self._metrics.refusals.labels(
-            session.listener, hook, "plugin" if plugin else "policy"
-        ).inc()
-        concerned = {} if envelope is None else {"sender": envelope.return_path}
-        if recipient is not None:
-            concerned["recipient"] = str(recipient)
-        log.info(
-            "refused",
-            hook=hook,
-            by=by,
-            reply=str(reply),
-            session=session.id,
-            client=session.client_ip,
-            login=session.login,
-            **concerned,
-        )
 
     async def receive(
-        self, session: Session, envelope: Envelope, raw: bytes, reservation: Reservation
+        self,
+        session: Session,
+        envelope: Envelope,
+        raw: bytes,
+        reservation: Reservation,
+        onward: Onward | None = None,
     ) -> Reply:
         """Takes a message whose bytes are complete: the reply says what became of it.
 
-        raw: CRLF line ends throughout. A 250 is given when the message is durable,
-        and then whatever else may fail.
+        raw: CRLF line ends throughout. A 250 is given when the message is durable, or
+        when `onward` gives it, and then whatever else may fail.
         """
         message = Message(new_id(self._clock.now()), raw)
         named = bind_contextvars(message_id=message.id)
         handed_over = False
         try:
-            outcome, deposit = await self._accept(session, envelope, message)
+            outcome, deposit = await self._accept(session, envelope, message, onward)
             if deposit is not None and deposit.message.state is State.QUEUED:
                 handed_over = self._hand_over(deposit, reservation)
             self._report(outcome, message, durable=deposit is not None)
@@ -200,14 +116,19 @@ class Intake:
         return outcome.reply
 
     async def _accept(
-        self, session: Session, envelope: Envelope, message: Message
+        self, session: Session, envelope: Envelope, message: Message, onward: Onward | None
     ) -> tuple[Outcome, Deposit | None]:
         """What becomes of the message, and what lies in the spool now if anything does."""
         judged = Judgement(Pass(), "", envelope, message, {}, (), ())
         try:
             judged = await self._judge(session, envelope, message)
-            if isinstance(judged.verdict, Pass):
+            leaves = isinstance(judged.verdict, Pass)
+            held = onward is not None and onward.holds and isinstance(judged.verdict, Quarantine)
+            if leaves or held:
                 judged = await self._finish(session, judged)
+                if onward is not None:
+                    reply = await onward.pass_on(judged)
+                    return self._outcome(session, message, judged, reply), None
             outcome, deposit = self._settle(session, message, judged)
             if deposit is not None:
                 await self._spool.commit(deposit)
@@ -264,7 +185,10 @@ class Intake:
                 return self._outcome(session, message, judged, queued), None
             case Quarantine(reason):
                 outcome = self._outcome(session, message, judged, queued)
-                return outcome, deposit_of(outcome, message, reason=reason)
+                listener = self._rules.listeners[session.listener].listener
+                return outcome, deposit_of(
+                    outcome, message, reason=reason, redirect=listener.upstream
+                )
             case Pass():
                 outcome = self._outcome(session, message, judged, queued)
                 lease = Lease(self._owner, outcome.at + FIRST_LEASE)
@@ -296,7 +220,12 @@ class Intake:
             if isinstance(judged.verdict, Pass):
                 judged = await self._finish(session, judged)
                 await self._spool.release_as(
-                    stored.id, judged.envelope, judged.message.raw, now, passed=stored.by
+                    stored.id,
+                    judged.envelope,
+                    judged.message.raw,
+                    now,
+                    passed=stored.by,
+                    redirect=next((each.redirect for each in stored.recipients), ""),
                 )
         data = {
             "verdict": name_of(judged.verdict),

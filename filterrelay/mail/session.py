@@ -52,8 +52,10 @@ class Session:
 
     id: unique for a connection. listener: the listener's name in the file; door:
     its kind, `smtp`, `proxy` or `milter`. client_ip: IPv4 or IPv6 text, or empty
-    for a local (unix socket) client. trusted: the client is in the listener's
-    trusted_networks.
+    for a local (unix socket) client. client_name: its host name, verified both ways by
+    the mail server that told of it. queue_id: what that server calls the message. server_ip,
+    server_port: where the client connected to. trusted: the client is in the listener's
+    trusted_networks. Where another mail server stands in front, all this is of its client.
     """
 
     id: str
@@ -61,6 +63,10 @@ class Session:
     door: str
     client_ip: str
     client_port: int = 0
+    client_name: str = ""
+    queue_id: str = ""
+    server_ip: str = ""
+    server_port: int = 0
     helo: str = ""
     esmtp: bool = False
     tls: Tls | None = None
@@ -85,6 +91,10 @@ class Session:
             "door": self.door,
             "client_ip": self.client_ip,
             "client_port": self.client_port,
+            "client_name": self.client_name,
+            "queue_id": self.queue_id,
+            "server_ip": self.server_ip,
+            "server_port": self.server_port,
             "helo": self.helo,
             "esmtp": self.esmtp,
             "trusted": self.trusted,

@@ -215,7 +215,14 @@ class MemorySpool:
         return len(messages)
 
     async def release_as(
-        self, message_id: str, envelope: Envelope, body: bytes, at: datetime, *, passed: str = ""
+        self,
+        message_id: str,
+        envelope: Envelope,
+        body: bytes,
+        at: datetime,
+        *,
+        passed: str = "",
+        redirect: str = "",
     ) -> None:
         """Makes a quarantined message due now, to leave with this envelope and these bytes."""
         if not self._those([message_id], State.QUARANTINED):
@@ -224,7 +231,7 @@ class MemorySpool:
         self._messages[message_id] = replace(
             self._messages[message_id],
             envelope=envelope,
-            recipients=recipients_due(envelope, at),
+            recipients=recipients_due(envelope, at, redirect),
             size=len(body),
         )
         self._bodies[message_id] = body

@@ -231,7 +231,14 @@ class SqliteSpool:
         return await self._in_steps(ids, lambda some: operations.Releasing(some, when, passed))
 
     async def release_as(
-        self, message_id: str, envelope: Envelope, body: bytes, at: datetime, *, passed: str = ""
+        self,
+        message_id: str,
+        envelope: Envelope,
+        body: bytes,
+        at: datetime,
+        *,
+        passed: str = "",
+        redirect: str = "",
     ) -> None:
         """Makes a quarantined message due now, to leave with this envelope and these bytes."""
         small = len(body) < self._large
@@ -240,7 +247,7 @@ class SqliteSpool:
             release=operations.Releasing([message_id], codec.microseconds(at), passed),
             sender=codec.sender_text(envelope),
             envelope=codec.envelope_text(envelope),
-            recipients=codec.recipient_rows(message_id, recipients_due(envelope, at)),
+            recipients=codec.recipient_rows(message_id, recipients_due(envelope, at, redirect)),
             size=len(body),
             body=body if small else None,
             file=file,

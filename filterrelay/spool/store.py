@@ -180,12 +180,20 @@ class Spool(Protocol):
         ...
 
     async def release_as(
-        self, message_id: str, envelope: Envelope, body: bytes, at: datetime, *, passed: str = ""
+        self,
+        message_id: str,
+        envelope: Envelope,
+        body: bytes,
+        at: datetime,
+        *,
+        passed: str = "",
+        redirect: str = "",
     ) -> None:
         """Makes a quarantined message due now, to leave with this envelope and these bytes.
 
         All in one change: a crash leaves it as it was, or on its way. Raises
-        NoSuchMessage when it isn't in quarantine any more. passed: as in release.
+        NoSuchMessage when it isn't in quarantine any more. passed: as in release. redirect: the
+        upstream that it goes to whatever the routes say.
         """
         ...
 

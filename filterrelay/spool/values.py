@@ -156,11 +156,13 @@ class StoredMessage:
         return frozenset(stored.upstream for stored in self.pending())
 
 
-def recipients_due(envelope: Envelope, at: datetime) -> tuple[StoredRecipient, ...]:
-    """The envelope's recipients, none of them tried, to be tried then."""
+def recipients_due(
+    envelope: Envelope, at: datetime, redirect: str = ""
+) -> tuple[StoredRecipient, ...]:
+    """The envelope's recipients, none of them tried, to be tried then. redirect: of each."""
     return tuple(
         [
-            StoredRecipient(i, recipient, next_attempt=at)
+            StoredRecipient(i, recipient, next_attempt=at, redirect=redirect)
             for i, recipient in enumerate(envelope.recipients)
         ]
     )

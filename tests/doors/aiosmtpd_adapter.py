@@ -23,6 +23,7 @@ import pytest
 from filterrelay.doors.admission import Admission
 from filterrelay.doors.policy import Counters, DoorPolicy, Reception
 from filterrelay.doors.smtp import SmtpSession
+from filterrelay.intake.transaction import Onward
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.reply import OK, Reply
 from filterrelay.mail.session import Credentials, Identity, Session, Tls
@@ -105,7 +106,12 @@ class HandlerIntake:
         return refused
 
     async def receive(
-        self, session: Session, envelope: Envelope, raw: bytes, reservation: Reservation
+        self,
+        session: Session,
+        envelope: Envelope,
+        raw: bytes,
+        reservation: Reservation,
+        onward: Onward | None = None,
     ) -> Reply:
         """handle_DATA."""
         reservation.release()

@@ -20,8 +20,9 @@ from structlog.testing import capture_logs
 
 from filterrelay.doors.admission import Admission
 from filterrelay.doors.policy import DoorPolicy
-from filterrelay.doors.server import SmtpDoor
+from filterrelay.doors.server import Door
 from filterrelay.doors.smtp import SmtpSession
+from filterrelay.intake.transaction import Onward
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.reply import Reply
 from filterrelay.mail.session import Credentials, Identity, Session
@@ -95,7 +96,12 @@ class RememberingIntake:
         return await self._answer("on_recipient")
 
     async def receive(
-        self, session: Session, envelope: Envelope, raw: bytes, reservation: Reservation
+        self,
+        session: Session,
+        envelope: Envelope,
+        raw: bytes,
+        reservation: Reservation,
+        onward: Onward | None = None,
     ) -> Reply:
         answer = await self._answer("receive")
         self.messages.append(Received(session, envelope, raw, reservation.octets))
@@ -177,7 +183,7 @@ class RawClient:
 class RunningDoor:
     """A door that serves, and what it works with."""
 
-    door: SmtpDoor
+    door: Door
     intake: RememberingIntake
     budget: MemoryBudget
     metrics: Metrics
@@ -195,7 +201,7 @@ class RunningDoor:
 
     def sessions(self) -> list[SmtpSession]:
         """The sessions that are open."""
-        return [session for session in self.door._sessions.values() if session is not None]
+        return [s for s in self.door._sessions.values() if isinstance(s, SmtpSession)]
 
     def read_ahead(self) -> int:
         """Octets that have come and were not yet looked at."""
@@ -283,8 +289,9 @@ async def open_door(server_tls: ssl.SSLContext) -> AsyncIterator[OpenDoor]:
         rules = Listener(kind="smtp", address="127.0.0.1:0", name="submission", **listener)
         tls = server_tls if rules.tls != "none" else None
         more = {"tarpit": 0.0, **(policy or {})}
-        door = SmtpDoor(
+        door = Door(
             DoorPolicy(rules, Limits(**limits or {}), "relay.example", tls, **more),
+            SmtpSession,
             intake,
             budget,
             Admission(1).for_worker(0),

@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from filterrelay.doors.login import MOST_TARPIT
-from filterrelay.intake.transaction import AuthUnavailable
+from filterrelay.intake.stages import AuthUnavailable
 from filterrelay.mail.session import Identity
 from tests.doors.conftest import OpenDoor, RawClient, RunningDoor
 

@@ -11,20 +11,27 @@ from structlog.testing import capture_logs
 
 from filterrelay.chain.chain import Chain
 from filterrelay.chain.loader import PluginSet
+from filterrelay.chain.run import Judgement
 from filterrelay.chain.step import Policy, Step
-from filterrelay.intake.relaying import NO_RELAYING, IntakeRules, RelayRules
-from filterrelay.intake.transaction import AuthUnavailable, Intake
+from filterrelay.intake.relaying import IntakeRules, RelayRules
+from filterrelay.intake.transaction import Intake, Onward
 from filterrelay.mail.address import Address
-from filterrelay.mail.edits import AddHeader, AddRecipient, ChangeSender, RemoveRecipient
+from filterrelay.mail.edits import (
+    AddHeader,
+    AddRecipient,
+    ChangeSender,
+    RemoveRecipient,
+    edit_message,
+)
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.finding import AuthResult, Finding
 from filterrelay.mail.message import Message
 from filterrelay.mail.reply import NO_SPACE, TRY_LATER, Reply
-from filterrelay.mail.session import Credentials, Session
+from filterrelay.mail.session import Session
 from filterrelay.mail.verdict import Discard, Pass, Quarantine, Reject, Verdict
 from filterrelay.observe.budget import MemoryBudget, Reservation
 from filterrelay.observe.metrics import Metrics
-from filterrelay.plugin import Defer, Options, hook
+from filterrelay.plugin import Options, hook
 from filterrelay.plugin.discovery import check
 from filterrelay.plugin.testing import FakeClock, a_message, a_session, an_envelope
 from filterrelay.settings import Listener
@@ -47,7 +54,9 @@ def _own_context() -> Iterator[None]:
 class Bench:
     """An intake over a spool in memory, with plugins that do as they are told."""
 
-    def __init__(self, *filters: type[Any], signers: tuple[type[Any], ...] = ()) -> None:
+    def __init__(
+        self, *filters: type[Any], signers: tuple[type[Any], ...] = (), **listener: Any
+    ) -> None:
         self.clock, self.metrics = FakeClock(), Metrics(CollectorRegistry())
         self.spool = MemorySpool(self.clock)
         self.delivered: list[Deposit] = []
@@ -57,8 +66,8 @@ class Bench:
             filters=tuple(self._step(f) for f in filters),
             signers=tuple(self._step(s) for s in signers),
         )
-        listener = Listener(kind="smtp", address="127.0.0.1:25", name="smtp", from_header="own")
-        rules = {"smtp": RelayRules(listener, "relay.office.example")}
+        said = {"kind": "smtp", "address": "127.0.0.1:25", "from_header": "own", **listener}
+        rules = {"smtp": RelayRules(Listener(name="smtp", **said), "relay.office.example")}
         self.intake = Intake(
             IntakeRules("relay.office.example", rules, received_headers=10),
             Chain(plugins, 10),
@@ -79,12 +88,18 @@ class Bench:
         reservation.release()
 
     async def send(
-        self, raw: bytes = RAW, session: Session = USER, envelope: Envelope | None = None
+        self,
+        raw: bytes = RAW,
+        session: Session = USER,
+        envelope: Envelope | None = None,
+        onward: Onward | None = None,
     ) -> Reply:
         """One message in, and what nobody waits for done."""
         reservation = self.budget.reservation()
         await reservation.grow(len(raw), timeout=0)
-        reply = await self.intake.receive(session, envelope or an_envelope(), raw, reservation)
+        reply = await self.intake.receive(
+            session, envelope or an_envelope(), raw, reservation, onward
+        )
         for work in self.work:
             await work
         self.work.clear()
@@ -157,25 +172,6 @@ async def test_discarded_mail_is_acknowledged_and_gone() -> None:
     assert await bench.spool.events(reply.text.split()[-1])
 
 
-async def test_a_verdict_on_the_client_counts_for_its_messages() -> None:
-    """A plugin may quarantine before it has seen a message."""
-    bench = Bench(says(Quarantine("odd client"), "on_connect"))
-    assert await bench.intake.on_connect(USER) is None
-    await bench.send()
-    (stored,) = await bench.stored(State.QUARANTINED)
-    assert stored.reason == "odd client"
-    bench.intake.on_close(USER)
-    await bench.send()
-    assert len(bench.delivered) == 1
-
-
-@pytest.mark.parametrize("name", ["on_connect", "on_helo"])
-async def test_plugins_may_refuse_a_client(name: str) -> None:
-    """The plugin's own reply is given."""
-    bench = Bench(says(Defer(Reply(450, "4.7.1", "Later")), name))
-    assert await getattr(bench.intake, name)(USER) == Reply(450, "4.7.1", "Later")
-
-
 async def test_a_message_that_goes_in_circles_is_refused() -> None:
     """RFC 5321 section 6.3."""
     looping = b"Received: by a\r\n" * 11 + RAW
@@ -224,48 +220,6 @@ async def accepted(bench: Bench, *recipients: str) -> Reply:
     for recipient in to.recipients:
         assert await bench.intake.on_recipient(USER, to, recipient) is None
     return await bench.send(envelope=to)
-
-
-async def test_a_verdict_on_a_recipient_is_none_on_the_next_message() -> None:
-    """Mail to a trap is thrown away; innocent mail of the same connection is delivered."""
-    bench = Bench(DiscardsFor)
-    for _ in range(2):
-        await accepted(bench, "trap@office.example")
-    assert not bench.delivered
-    await accepted(bench, "bob@partner.example")
-    (deposit,) = bench.delivered
-    assert len(deposit.events[0].data["steps"]) == 1
-
-
-async def test_a_transaction_that_was_given_up_leaves_nothing_behind() -> None:
-    """After RSET the next MAIL begins anew, also when no plugin asks to see senders."""
-    bench = Bench(DiscardsFor)
-    to = an_envelope("alice@office.example", "trap@office.example")
-    await bench.intake.on_recipient(USER, to, to.recipients[0])
-    await accepted(bench, "bob@partner.example")
-    assert len(bench.delivered) == 1
-
-
-async def test_what_was_found_before_the_message_stands_in_its_header() -> None:
-    """A finding at RCPT goes into Authentication-Results as one at the end of data does."""
-    bench = Bench(DiscardsFor)
-    await accepted(bench, "bob@partner.example")
-    results = Message("ID", bench.delivered[0].body).get("authentication-results")
-    assert "x-list=pass" in results
-
-
-async def test_a_refusal_by_our_own_rules_is_logged_and_counted() -> None:
-    """The postmaster sees who was refused what, without a debug log."""
-    bench = Bench()
-    stranger, to = a_session(), an_envelope()
-    with capture_logs() as logs:
-        assert await bench.intake.on_recipient(stranger, to, to.recipients[0]) == NO_RELAYING
-    (line,) = logs
-    assert (line["event"], line["session"], line["client"]) == ("refused", "SESSION", "192.0.2.1")
-    assert (line["sender"], line["recipient"]) == ("alice@office.example", "bob@partner.example")
-    labels = {"listener": "smtp", "hook": "on_recipient", "by": "policy"}
-    counted = bench.metrics.registry.get_sample_value("filterrelay_refusals_total", labels)
-    assert counted == 1
 
 
 async def test_a_plugins_log_lines_name_message_and_session() -> None:
@@ -380,15 +334,6 @@ async def test_a_fault_of_our_own_is_told_with_the_id() -> None:
     assert f"[{failed['message_id']}]" in reply.text
 
 
-async def test_a_login_that_nobody_can_check_is_said_to_be_so() -> None:
-    """The door then answers 454 rather than 535."""
-    bench = Bench()
-    step = bench._step(says(OSError("down"), "authenticate"))
-    bench.intake._chain = Chain(PluginSet(authenticators=(step,)), 10)
-    with pytest.raises(AuthUnavailable):
-        await bench.intake.authenticate(a_session(), Credentials("PLAIN", "a", "b"))
-
-
 async def test_a_report_of_our_own_is_signed_and_due_at_once() -> None:
     """Bounces pass no filter."""
     bench = Bench(REJECTS, signers=(Signs,))
@@ -491,3 +436,57 @@ async def test_what_the_door_can_not_take_is_known_by_its_id(reply: Reply, verdi
     labels = {"listener": "smtp", "verdict": verdict}
     count = bench.metrics.registry.get_sample_value
     assert count("filterrelay_messages_total", labels) == 1
+
+
+class Hands:
+    """A door that passes mail on itself, and says that it has."""
+
+    def __init__(self, *, holds: bool = False) -> None:
+        self.holds = holds
+        self.passed: list[Judgement] = []
+
+    async def pass_on(self, judged: Judgement) -> Reply:
+        """Notes it."""
+        self.passed.append(judged)
+        return Reply(250, "2.0.0", "taken by the next hop as 4711")
+
+
+async def test_a_door_may_pass_mail_on_itself_and_its_reply_is_the_reply() -> None:
+    """Nothing is kept but the trace; the edits tell all that became of the message."""
+    bench, onward = Bench(signers=(Signs,)), Hands()
+    reply = await bench.send(onward=onward)
+    assert reply.text == "taken by the next hop as 4711"
+    (judged,) = onward.passed
+    assert judged.message.raw == edit_message(Message("ID", RAW), judged.edits).raw
+    assert judged.message.raw.startswith(b"X-Signature: ")
+    assert not bench.delivered
+    assert await bench.spool.events(judged.message.id)
+
+
+async def test_a_door_is_not_asked_to_pass_on_what_is_refused() -> None:
+    """A refusal is the intake's own reply."""
+    onward = Hands(holds=True)
+    assert (await Bench(REJECTS).send(onward=onward)).code == 550
+    assert not onward.passed
+
+
+@pytest.mark.parametrize("holds", [False, True])
+async def test_what_is_set_aside_is_ours_to_keep_unless_it_is_held_where_it_goes(
+    holds: bool,
+) -> None:
+    """Held mail leaves as it is when it is let go, so it is signed already."""
+    bench, onward = Bench(says(Quarantine("looks odd")), signers=(Signs,)), Hands(holds=holds)
+    assert (await bench.send(onward=onward)).code == 250
+    assert len(onward.passed) == holds
+    assert len(await bench.stored(State.QUARANTINED)) == (not holds)
+    assert all(judged.message.all("x-signature") for judged in onward.passed)
+
+
+async def test_released_mail_goes_where_its_listener_passes_mail_on() -> None:
+    """Not the routes' way: the door that it came through had a next hop of its own."""
+    bench = Bench(says(Quarantine("looks odd")), upstream="reinject", kind="proxy")
+    await bench.send()
+    (stored,) = await bench.stored(State.QUARANTINED)
+    await bench.intake.release(stored, RAW)
+    (queued,) = await bench.stored(State.QUEUED)
+    assert [each.redirect for each in (*stored.recipients, *queued.recipients)] == ["reinject"] * 2

@@ -1,0 +1,127 @@
+"""What a client is told as it speaks: the relay's own rules first, then the plugins."""
+
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+import structlog
+from structlog.contextvars import bind_contextvars
+
+from filterrelay.chain.chain import Chain, NotAnswered
+from filterrelay.errors import FilterRelayError
+from filterrelay.intake.early import EarlyVerdicts
+from filterrelay.intake.relaying import IntakeRules
+from filterrelay.mail.envelope import Envelope, Recipient
+from filterrelay.mail.reply import Reply
+from filterrelay.mail.session import Credentials, Identity, Session
+from filterrelay.mail.verdict import Defer, Discard, Pass, Quarantine, Reject
+from filterrelay.observe.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class AuthUnavailable(FilterRelayError):
+    """Nobody can say now whether the password is right."""
+
+    plugin: str
+    reason: str
+
+
+class Stages:
+    """The stages before the message. A reply of None means: go on."""
+
+    def __init__(self, rules: IntakeRules, chain: Chain, metrics: Metrics) -> None:
+        self._rules = rules
+        self._chain = chain
+        self._metrics = metrics
+        self._early = EarlyVerdicts()
+
+    async def on_connect(self, session: Session) -> Reply | None:
+        """Judges a client before the greeting; the session's log lines name it from now on."""
+        bind_contextvars(session=session.id)
+        return await self._ask_early("on_connect", session)
+
+    async def on_helo(self, session: Session) -> Reply | None:
+        """Judges the name that the client gives itself."""
+        return await self._ask_early("on_helo", session)
+
+    async def authenticate(self, session: Session, credentials: Credentials) -> Identity | None:
+        """Who that is, or None when the password is wrong. Raises AuthUnavailable."""
+        try:
+            return await self._chain.authenticate(session, credentials)
+        except NotAnswered as error:
+            raise AuthUnavailable(error.plugin, error.reason) from error
+
+    async def on_sender(self, session: Session, envelope: Envelope) -> Reply | None:
+        """Judges the sender by the relay's own rules, then by the plugins."""
+        self._early.end_transaction(session.id)
+        refused = self._rules.listeners[session.listener].sender(session, envelope)
+        if refused is not None:
+            self._tell_refusal("on_sender", session, refused, envelope=envelope)
+            return refused
+        return await self._ask_early("on_sender", session, envelope=envelope)
+
+    async def on_recipient(
+        self, session: Session, envelope: Envelope, recipient: Recipient
+    ) -> Reply | None:
+        """Judges one recipient by the relay's own rules, then by the plugins."""
+        refused = self._rules.listeners[session.listener].recipient(session, envelope, recipient)
+        if refused is not None:
+            self._tell_refusal(
+                "on_recipient", session, refused, envelope=envelope, recipient=recipient
+            )
+            return refused
+        return await self._ask_early(
+            "on_recipient", session, envelope=envelope, recipient=recipient
+        )
+
+    def on_close(self, session: Session) -> None:
+        """The session has ended."""
+        self._early.forget(session.id)
+
+    async def _ask_early(self, hook: str, session: Session, **arguments: Any) -> Reply | None:
+        if not self._chain.has_early(hook, session.listener):
+            return None
+        verdict, by, records = await self._chain.early(hook, session, **arguments)
+        match verdict:
+            case Reject(reply) | Defer(reply):
+                self._early.note_refusal(session.id, records)
+                self._tell_refusal(hook, session, reply, by=by, plugin=True, **arguments)
+                return reply
+            case Quarantine() | Discard():
+                self._early.note(session.id, hook, records, (verdict, by))
+                return None
+            case Pass():
+                self._early.note(session.id, hook, records, None)
+                return None
+            case _:
+                assert_never(verdict)
+
+    def _tell_refusal(
+        self,
+        hook: str,
+        session: Session,
+        reply: Reply,
+        *,
+        by: str = "",
+        plugin: bool = False,
+        envelope: Envelope | None = None,
+        recipient: Recipient | None = None,
+    ) -> None:
+        """Counts and logs that a command was refused, by a plugin or by our own rules."""
+        self._metrics.refusals.labels(
+            session.listener, hook, "plugin" if plugin else "policy"
+        ).inc()
+        concerned = {} if envelope is None else {"sender": envelope.return_path}
+        if recipient is not None:
+            concerned["recipient"] = str(recipient)
+        log.info(
+            "refused",
+            hook=hook,
+            by=by,
+            reply=str(reply),
+            session=session.id,
+            client=session.client_ip,
+            login=session.login,
+            **concerned,
+        )

@@ -1,0 +1,93 @@
+"""What a client is told as it speaks, and what that means for its messages."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from filterrelay.chain.chain import Chain
+from filterrelay.chain.loader import PluginSet
+from filterrelay.intake.relaying import NO_RELAYING
+from filterrelay.intake.stages import AuthUnavailable
+from filterrelay.mail.message import Message
+from filterrelay.mail.reply import Reply
+from filterrelay.mail.session import Credentials
+from filterrelay.mail.verdict import Defer, Quarantine
+from filterrelay.plugin.testing import a_session, an_envelope
+from filterrelay.spool.store import State
+
+from .test_transaction import (
+    USER,
+    Bench,
+    DiscardsFor,
+    accepted,
+    says,
+)
+
+
+@pytest.mark.parametrize("name", ["on_connect", "on_helo"])
+async def test_plugins_may_refuse_a_client(name: str) -> None:
+    """The plugin's own reply is given."""
+    bench = Bench(says(Defer(Reply(450, "4.7.1", "Later")), name))
+    assert await getattr(bench.intake, name)(USER) == Reply(450, "4.7.1", "Later")
+
+
+async def test_a_refusal_by_our_own_rules_is_logged_and_counted() -> None:
+    """The postmaster sees who was refused what, without a debug log."""
+    bench = Bench()
+    stranger, to = a_session(), an_envelope()
+    with capture_logs() as logs:
+        assert await bench.intake.on_recipient(stranger, to, to.recipients[0]) == NO_RELAYING
+    (line,) = logs
+    assert (line["event"], line["session"], line["client"]) == ("refused", "SESSION", "192.0.2.1")
+    assert (line["sender"], line["recipient"]) == ("alice@office.example", "bob@partner.example")
+    labels = {"listener": "smtp", "hook": "on_recipient", "by": "policy"}
+    counted = bench.metrics.registry.get_sample_value("filterrelay_refusals_total", labels)
+    assert counted == 1
+
+
+async def test_a_login_that_nobody_can_check_is_said_to_be_so() -> None:
+    """The door then answers 454 rather than 535."""
+    bench = Bench()
+    step = bench._step(says(OSError("down"), "authenticate"))
+    bench.intake._chain = Chain(PluginSet(authenticators=(step,)), 10)
+    with pytest.raises(AuthUnavailable):
+        await bench.intake.authenticate(a_session(), Credentials("PLAIN", "a", "b"))
+
+
+async def test_a_verdict_on_the_client_counts_for_its_messages() -> None:
+    """A plugin may quarantine before it has seen a message."""
+    bench = Bench(says(Quarantine("odd client"), "on_connect"))
+    assert await bench.intake.on_connect(USER) is None
+    await bench.send()
+    (stored,) = await bench.stored(State.QUARANTINED)
+    assert stored.reason == "odd client"
+    bench.intake.on_close(USER)
+    await bench.send()
+    assert len(bench.delivered) == 1
+
+
+async def test_a_verdict_on_a_recipient_is_none_on_the_next_message() -> None:
+    """Mail to a trap is thrown away; innocent mail of the same connection is delivered."""
+    bench = Bench(DiscardsFor)
+    for _ in range(2):
+        await accepted(bench, "trap@office.example")
+    assert not bench.delivered
+    await accepted(bench, "bob@partner.example")
+    (deposit,) = bench.delivered
+    assert len(deposit.events[0].data["steps"]) == 1
+
+
+async def test_a_transaction_that_was_given_up_leaves_nothing_behind() -> None:
+    """After RSET the next MAIL begins anew, also when no plugin asks to see senders."""
+    bench = Bench(DiscardsFor)
+    to = an_envelope("alice@office.example", "trap@office.example")
+    await bench.intake.on_recipient(USER, to, to.recipients[0])
+    await accepted(bench, "bob@partner.example")
+    assert len(bench.delivered) == 1
+
+
+async def test_what_was_found_before_the_message_stands_in_its_header() -> None:
+    """A finding at RCPT goes into Authentication-Results as one at the end of data does."""
+    bench = Bench(DiscardsFor)
+    await accepted(bench, "bob@partner.example")
+    results = Message("ID", bench.delivered[0].body).get("authentication-results")
+    assert "x-list=pass" in results

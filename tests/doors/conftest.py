@@ -29,6 +29,7 @@ from filterrelay.mail.session import Credentials, Identity, Session
 from filterrelay.observe.budget import MemoryBudget, Reservation
 from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.metrics import Metrics
+from filterrelay.plugin.hooks import Reads
 from filterrelay.settings import Limits, Listener
 
 
@@ -63,6 +64,8 @@ class RememberingIntake:
     closed: list[Session] = field(default_factory=list)
     refused: list[tuple[Reply, int]] = field(default_factory=list)
     answers: dict[str, Any] = field(default_factory=dict)
+    stages: frozenset[str] = frozenset()
+    wants: Reads | None = "body"
 
     async def _answer(self, hook: str) -> Any:
         self.asked.append(hook)
@@ -72,6 +75,12 @@ class RememberingIntake:
         if isinstance(answer, asyncio.Future):
             return await answer
         return answer
+
+    def judged(self, listener: str) -> frozenset[str]:
+        return self.stages
+
+    def reads(self, listener: str) -> Reads | None:
+        return self.wants
 
     async def on_connect(self, session: Session) -> Any:
         return await self._answer("on_connect")

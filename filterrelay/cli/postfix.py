@@ -99,7 +99,7 @@ class Postfix:
             if key.endswith("/smtpd_milters") and value and self.milter not in value:
                 service = key.removesuffix("/smtpd_milters")
                 change = shlex.quote(f"{key}={_joined(value, self.milter)}")
-                yield f"{service} has milters of its own; give it ours with\n   postconf -P {change}"
+                yield f"{service} has milters of its own; give it ours:\n   postconf -P {change}"
         if self.settings.get("smtpd_milter_maps"):
             yield "smtpd_milter_maps comes before smtpd_milters for the clients that it knows"
         if self.settings.get("milter_default_action") == "accept":
@@ -134,7 +134,7 @@ def _ask(*arguments: str) -> str:
     if postconf is None:
         raise NoPostfix("there is no postconf here; is Postfix installed?")
     try:
-        done = subprocess.run(  # noqa: S603: the machine's own postconf, without a shell
+        done = subprocess.run(  # noqa: S603  # the machine's own postconf
             [postconf, *arguments], capture_output=True, text=True, timeout=_PATIENCE, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -14,7 +14,7 @@ Result = Literal["delivered", "deferred", "bounced"]
 
 # The far side wants a login or TLS from us: our configuration's fault, so no
 # reason to return anybody's mail (RFC 4954 section 6, RFC 3207 section 4).
-_OUR_FAULT = frozenset({530, 534, 535, 538})
+OUR_FAULT = frozenset({530, 534, 535, 538})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def result_of(reply: Reply) -> Result:
     kind = reply.code // 100
     if kind == 2:
         return "delivered"
-    return "bounced" if kind == 5 and reply.code not in _OUR_FAULT else "deferred"
+    return "bounced" if kind == 5 and reply.code not in OUR_FAULT else "deferred"
 
 
 async def attempt(

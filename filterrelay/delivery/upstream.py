@@ -20,7 +20,7 @@ from filterrelay.delivery.connect import Dialing, HostUnavailable
 from filterrelay.delivery.contact import NONE, Contact, Stage
 from filterrelay.delivery.conversation import Conversation, Peer
 from filterrelay.delivery.failover import Hosts, Unreachable
-from filterrelay.delivery.pool import Pool, Wear
+from filterrelay.delivery.pool import Pool, Suits, Wear
 from filterrelay.delivery.rate import PATIENCE, Rates
 from filterrelay.delivery.slots import Slots
 from filterrelay.delivery.watch import Watch
@@ -255,16 +255,36 @@ class Upstream:
                 return self._noted(sent, began, watch.seen(conversation, failed))
             except ConversationLost as lost:
                 reused = conversation.transactions > 1
-                if not reused:
-                    hosts_left -= 1
-                    if not lost.heard:
-                        self._hosts.failed(conversation.peer.rank, _no_service(conversation, lost))
+                hosts_left -= not reused
+                self.note_lost(conversation, lost)
                 if lost.after_dot or (lost.heard and not reused) or not hosts_left:
                     sent = _lost(conversation.peer, lost, len(recipients))
                     return self._noted(sent, began, watch.seen(conversation, lost.stage))
                 fresh, kept = True, False
             finally:
                 self._pool.release(conversation)
+
+    async def acquire(self, *, fresh: bool, suits: Suits) -> Conversation:
+        """A connection for who speaks with the next hop step by step; `release` takes it back.
+
+        fresh, suits: as for a pool. Raises Unreachable.
+        """
+        conversation = await self._pool.acquire(fresh=fresh, suits=suits)
+        self.offered = conversation.peer.capabilities
+        return conversation
+
+    def release(self, conversation: Conversation) -> None:
+        """Takes a connection back."""
+        self._pool.release(conversation)
+
+    def note_lost(self, conversation: Conversation, lost: ConversationLost) -> None:
+        """A host that took a new connection, but then said nothing more, is left alone."""
+        if conversation.transactions <= 1 and not lost.heard:
+            self._hosts.failed(conversation.peer.rank, _no_service(conversation, lost))
+
+    async def turn(self) -> Outage | None:
+        """Waits for a message's turn by the rates; an outage when that isn't soon."""
+        return await in_turn(self._rates, self.recipients, 1)
 
     def _noted(self, sent: Sent, began: float, contact: Contact) -> Sent:
         """The same with its contact; the window learns from what was answered, if it was."""

@@ -174,10 +174,7 @@ def _listener_kind(
             if listener.upstream:
                 yield "upstream", "an smtp listener has none; use a [[route]] instead"
         case "proxy":
-            if not listener.upstream:
-                yield "upstream", "a proxy listener needs the name of its upstream"
-            elif listener.upstream not in upstreams:
-                yield "upstream", no_such("upstream", listener.upstream, upstreams)
+            yield from _passage(listener, settings, upstreams)
         case "milter":
             for key in ("tls", "auth", "relay_domains"):
                 if getattr(listener, key) not in ((), "none"):
@@ -186,6 +183,19 @@ def _listener_kind(
                 yield "upstream", no_such("upstream", listener.upstream, upstreams)
             if listener.quarantine == "own" and not (settings.upstream or settings.route):
                 yield "quarantine", "own needs an [[upstream]]: where mail goes that is released"
+
+
+def _passage(
+    listener: Listener, settings: Settings, upstreams: Iterable[str]
+) -> Iterator[tuple[str, str]]:
+    """A proxy listener's way on."""
+    protocols = {each.name: each.protocol for each in settings.upstream}
+    if not listener.upstream:
+        yield "upstream", "a proxy listener needs the name of its upstream"
+    elif listener.upstream not in protocols:
+        yield "upstream", no_such("upstream", listener.upstream, upstreams)
+    elif protocols[listener.upstream] != "smtp":
+        yield "upstream", "a proxy passes mail on by smtp, and to nothing else"
 
 
 def _filters(settings: Settings) -> Iterator[Complaint]:

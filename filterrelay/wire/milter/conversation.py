@@ -106,6 +106,7 @@ class Conversation:
 
     most: octets of one packet that carries a field or body, above CHUNK; others have CHUNK
     at most. What is held between two calls is one packet and the macros, CHUNK octets a stage.
+    How many fields and how much body a message has is for the caller to bound.
     edits: what may be sent at EndOfMessage, once Negotiated has come.
     """
 

@@ -2,9 +2,20 @@
 
 import struct
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
-from filterrelay.wire.milter import Action, Conversation, Event, Step, Wishes
+from filterrelay.wire.milter import (
+    MOST,
+    Action,
+    Broken,
+    Conversation,
+    Event,
+    Quit,
+    State,
+    Step,
+    Wishes,
+)
 
 RECORDED = Path(__file__).parent / "recorded"
 """What Debian 12's Postfix 3.7.11, Sendmail 8.17.1.9 and miltertest said to a filter."""
@@ -45,6 +56,18 @@ def in_pieces(conversation: Conversation, pieces: Iterable[bytes]) -> list[Event
 def every(octets: bytes, size: int) -> Iterator[bytes]:
     """The octets in pieces of that size."""
     return (octets[start : start + size] for start in range(0, len(octets), size))
+
+
+def told(octets: bytes, cuts: Iterable[int], wishes: Wishes, most: int = MOST) -> list[Event]:
+    """The events, of octets cut at these places; an end is the last one, and little is held."""
+    places = [0, *sorted(cuts), len(octets)]
+    conversation = Conversation(wishes, most)
+    events = in_pieces(conversation, (octets[a:b] for a, b in pairwise(places)))
+    ended = [event for event in events if isinstance(event, Broken | Quit)]
+    assert ended in ([], events[-1:])
+    assert (conversation.state is State.CLOSED) is bool(ended)
+    assert len(conversation._held) <= most + 4
+    return events
 
 
 def packets(octets: bytes) -> list[tuple[str, bytes]]:

@@ -1,16 +1,14 @@
 """Whatever an MTA sends becomes events or a clean end, and no cut changes them."""
 
 import struct
-from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from filterrelay.wire.milter import Broken, Conversation, Event, Quit, State, Step, Wishes
+from filterrelay.wire.milter import Step, Wishes
 
-from .mta import CONNECT, MAIL, RCPT, RECORDED, in_pieces, offer, packet
+from .mta import CONNECT, MAIL, RCPT, RECORDED, offer, packet, told
 
-LIMIT = 70_000
 RECORDINGS = [file.read_bytes() for file in sorted(RECORDED.glob("*.bin"))]
 
 letters = st.sampled_from("ABCDEHKLMNOQRTUx")
@@ -23,18 +21,6 @@ streams = st.lists(st.one_of(commands, commands, commands, lengths, st.binary(ma
 )
 steps = st.integers(0, 0x1FFFFF).map(Step)
 cuts = st.lists(st.integers(0, 400), max_size=8)
-
-
-def told(octets: bytes, cuts: list[int], wishes: Wishes) -> list[Event]:
-    """The events, of octets cut at these places; nothing is held beyond one packet."""
-    places = [0, *sorted(cuts), len(octets)]
-    conversation = Conversation(wishes, LIMIT)
-    events = in_pieces(conversation, (octets[a:b] for a, b in pairwise(places)))
-    ended = [event for event in events if isinstance(event, Broken | Quit)]
-    assert ended in ([], events[-1:])
-    assert (conversation.state is State.CLOSED) is bool(ended)
-    assert len(conversation._held) <= LIMIT + 4
-    return events
 
 
 @given(st.binary(max_size=300), cuts)

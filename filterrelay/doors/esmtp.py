@@ -121,8 +121,8 @@ def taken_address(path: str) -> Address:
     """
     if path.startswith("@"):
         path = path.partition(":")[2] or path
-    local, _, domain = path.rpartition("@")
-    return Address(local, domain) if domain else Address(path, "")
+    local, at, domain = path.rpartition("@")
+    return Address(local, domain) if at else Address(path, "")
 
 
 def _readable(

@@ -148,20 +148,20 @@ class _Section:
                 yield edits.delete_header(each.name.encode("latin-1"), each.number)
             elif (each.name, each.value) != each.came:
                 yield edits.change_header(each.name.encode(), each.number, each.value)
+        present = {each.name.lower() for each in self._old}
         for each in self._top:
             if not each.gone:
                 yield edits.insert_header(TOP, each.name.encode(), each.value)
-        taken = set()
+                present.add(each.name.lower())
         for each in self._bottom:
             if each.gone:
                 continue
-            # Sendmail puts an added field above those of the same name.
-            name = each.name.lower()
-            if len(self._fields[name]) > 1 or name in taken:
+            # Sendmail would put an added field above those of the same name.
+            if each.name.lower() in present:
                 yield edits.insert_header(BOTTOM, each.name.encode(), each.value)
             else:
                 yield edits.add_header(each.name.encode(), each.value)
-            taken.add(name)
+                present.add(each.name.lower())
 
 
 def _octets(value: str) -> bytes:

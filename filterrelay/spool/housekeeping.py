@@ -18,7 +18,7 @@ from filterrelay.spool.statements import SQL
 TURN = 0.02  # seconds of steps in one transaction, for which a commit may have to wait
 KEEP_FREE = 4096  # pages that stay with the file for the next messages: 16 MiB
 
-_BREATH = 0.01  # seconds between two transactions, at least, in which others write
+_BREATH = 0.005  # seconds between two transactions, at least, in which others write
 _MESSAGES = 20  # a step; each may have as many pages as the largest body in the database
 _EVENTS = 500  # a step: about a millisecond
 _FEW = 2048  # pages, 8 MiB, that are written anew in some ten milliseconds

@@ -51,8 +51,8 @@ LARGE = 256 * 1024  # octets from which a file costs less CPU than pages of the 
 
 _FILE_THREADS = 4
 _LEFT_OVER = timedelta(hours=1)  # a file that no row names by then never gets one
-_SHORTENINGS = 5  # tries, so many seconds apart: another copy may be under way
-_SHORTEN_AGAIN = 0.01
+_SHORTENINGS = 30  # tries: another copy may be under way, and gigabytes take it a second
+_SHORTEN_AGAIN = 0.1  # seconds between two of them
 
 
 class SqliteSpool:

@@ -1,12 +1,12 @@
 """Cleaning up: what is old is dropped and the disk gets its space back, beside mail that flows."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from filterrelay.observe.clock import Clock
 from filterrelay.spool.changes import Change
@@ -16,12 +16,13 @@ from filterrelay.spool.operations import drop_expired
 from filterrelay.spool.statements import SQL
 
 TURN = 0.02  # seconds of steps in one transaction, for which a commit may have to wait
-KEEP_FREE = 4096  # pages that stay with the file for the next messages: 16 MiB
+KEEP_FREE = 2048  # pages that stay with the file for the next messages: 16 MiB
 
 _BREATH = 0.005  # seconds between two transactions, at least, in which others write
+_SPELLS = 50  # until the log is copied: some ten MiB
 _MESSAGES = 20  # a step; each may have as many pages as the largest body in the database
 _EVENTS = 500  # a step: about a millisecond
-_FEW = 2048  # pages, 8 MiB, that are written anew in some ten milliseconds
+_FEW = 1024  # pages, 8 MiB, that are written anew in some ten milliseconds
 
 
 class Task(Protocol):
@@ -44,8 +45,6 @@ T = TypeVar("T", bound=Task)
 class Spell:
     """As many steps as fit into a turn: a slow disk has it do fewer, and commits wait no longer."""
 
-    octets: ClassVar[int] = 1024 * 1024  # about how much it adds to the log, at most
-
     task: Task
     clock: Clock
 
@@ -59,15 +58,25 @@ class Spell:
         return task
 
 
-async def work_off(task: T, submit: Callable[[Change], "asyncio.Future[Any]"], clock: Clock) -> T:
+async def work_off(
+    task: T,
+    submit: Callable[[Change], "asyncio.Future[Any]"],
+    shorten: Callable[[], Awaitable[object]],
+    clock: Clock,
+) -> T:
     """Does all of it; between two spells others write, for as long as they kept the last waiting.
 
-    submit: has a change made, as the writer does.
+    submit: has a change made, as the writer does. shorten: copies the log, which would else
+    grow faster than it can be copied.
     """
+    spells = 0
     while not task.done:
         asked = clock.monotonic()
         task = await submit(Spell(task, clock))
         await asyncio.sleep(max(_BREATH, clock.monotonic() - asked - TURN))
+        spells += 1
+        if spells % _SPELLS == 0:
+            await shorten()
     return task
 
 
@@ -111,7 +120,7 @@ class Shrinking:
     """Gives free pages back to the disk, but keeps some for the next messages.
 
     A page costs the more the longer the list of free ones is, which SQLite searches each
-    time: 2 microseconds for each 4 MiB of them.
+    time: up to 2 microseconds for each 16 MiB of them.
     """
 
     keep: int

@@ -323,7 +323,8 @@ class SqliteSpool:
         return dropped
 
     async def _work_off(self, task: T) -> T:
-        return await work_off(task, self._writer.submit, self._clock)
+        copy = partial(self._files.run, shorten, self._path)
+        return await work_off(task, self._writer.submit, copy, self._clock)
 
     async def _shorten(self) -> None:
         """Lets the disk have what the file doesn't need; while mail flows, the next copy does."""

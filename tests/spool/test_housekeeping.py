@@ -98,38 +98,65 @@ def test_free_pages_are_given_back_in_turns(connection: Connection) -> None:
     assert connection.execute("PRAGMA freelist_count").fetchone() == (10,)
 
 
-@pytest.mark.parametrize(("waited", "pause"), [(0.0, 0.005), (0.3, 0.3)])
-async def test_who_writes_is_left_as_much_time_as_he_took(
-    monkeypatch: pytest.MonkeyPatch, waited: float, pause: float
-) -> None:
-    """On a busy machine the housekeeping makes way; on a quiet one it goes on."""
+@dataclass(frozen=True)
+class Counted:
+    """A task of so many steps."""
 
-    @dataclass(frozen=True)
-    class Twice:
-        left: int = 2
+    left: int
 
-        @property
-        def done(self) -> bool:
-            return not self.left
+    @property
+    def done(self) -> bool:
+        """Whether none is left."""
+        return not self.left
 
-        def step(self, connection: Connection) -> Self:
-            return replace(self, left=self.left - 1)
+    def step(self, connection: Connection) -> Self:
+        """One of them."""
+        return replace(self, left=self.left - 1)
 
-    clock, pauses = StandingClock(), list[float]()
 
-    def submit(change: Change) -> "asyncio.Future[Twice]":
+class Machine:
+    """A writer that waits for its turn for so long, then does one step in it; and a log."""
+
+    def __init__(self, waits: float) -> None:
+        self.clock = StandingClock()
+        self.copies = 0
+        self._waits = waits
+
+    def submit(self, change: Change) -> "asyncio.Future[Task]":
+        """The task after a step."""
         assert isinstance(change, Spell)
-        clock.seconds += waited + TURN
+        self.clock.seconds += self._waits + TURN
         made = asyncio.get_running_loop().create_future()
         made.set_result(change.task.step(sqlite3.Connection(":memory:")))
         return made
+
+    async def shorten(self) -> None:
+        """Counts."""
+        self.copies += 1
+
+
+@pytest.mark.parametrize(("waits", "pause"), [(0.0, 0.005), (0.3, 0.3)])
+async def test_who_writes_is_left_as_much_time_as_he_took(
+    monkeypatch: pytest.MonkeyPatch, waits: float, pause: float
+) -> None:
+    """On a busy machine the housekeeping makes way; on a quiet one it goes on."""
+    pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
     monkeypatch.setattr("filterrelay.spool.housekeeping.asyncio.sleep", sleep)
-    assert (await work_off(Twice(), submit, clock)).done
+    machine = Machine(waits)
+    assert (await work_off(Counted(2), machine.submit, machine.shorten, machine.clock)).done
     assert pauses == pytest.approx([pause] * 2)
+
+
+async def test_a_long_clean_up_waits_for_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Giving back gigabytes doesn't take gigabytes for the log first."""
+    monkeypatch.setattr(housekeeping, "_SPELLS", 3)
+    machine = Machine(0.0)
+    await work_off(Counted(10), machine.submit, machine.shorten, machine.clock)
+    assert machine.copies == 3
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def state(message_id: str, connection: Connection) -> State:
 
 
 def orphaned(alive: str, connection: Connection) -> list[str]:
-    """The messages leased by others than the owners alive: 0.2 seconds for 1,000,000 queued."""
+    """The messages leased by others than the owners alive; looks at all queued and held ones."""
     return [id_ for (id_,) in connection.execute(SQL["orphaned"], {"alive": alive})]
 
 

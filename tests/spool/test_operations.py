@@ -42,3 +42,14 @@ def test_a_lease_that_began_later_doesnt_shorten_an_earlier_one(connection: Conn
     assert taken.make(connection) == ([], [], "")
     late = operations.Leasing("w2", until, until + 1, 1, [""])
     assert [row[9] for row in late.make(connection)[0]] == ["w2"]
+
+
+def test_a_lease_given_after_the_look_for_orphans_stays(connection: Connection) -> None:
+    """What a living owner took meanwhile is his."""
+    make_all(connection, [Insertion.of(deposit(stored(id_)), None) for id_ in "AB"])
+    now, until = microseconds(NOON), microseconds(NOON + HOUR)
+    for owner in ("dead", "alive"):
+        operations.Leasing(owner, now, until, 1, [""]).make(connection)
+    assert operations.Recovery(now, ["A", "B"], '["alive"]').make(connection) == 1
+    owners = connection.execute("SELECT owner FROM message ORDER BY owner").fetchall()
+    assert owners == [(None,), ("alive",)]

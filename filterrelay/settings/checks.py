@@ -276,7 +276,7 @@ def warnings(settings: Settings) -> list[str]:
     if "console" in settings.model_fields_set and settings.console.address:
         found.append("[console]: there is no console yet; nothing answers there")
     for listener in settings.listener:
-        found += [f"listener {listener.name}: OPEN RELAY: {why}" for why in _openings(listener)]
+        found += [f"listener {listener.name}: {why}" for why in _openings(listener)]
     for upstream in settings.upstream:
         if upstream.username and upstream.tls == "none":
             found.append(
@@ -291,17 +291,20 @@ def warnings(settings: Settings) -> list[str]:
 
 
 def _openings(listener: Listener) -> Iterator[str]:
+    """Whom it trusts that it may not want to; relaying is a mail server's part, if it has one."""
+    relay = "OPEN RELAY: " if listener.kind == "smtp" else ""
+    trusted = "may send to anybody" if relay else "counts as your own, whose mail is signed"
     for network in listener.trusted_networks:
         if _is_broad(network):
-            yield f"anybody in {network} may send to anybody (trusted_networks)"
+            yield f"{relay}anybody in {network} {trusted} (trusted_networks)"
     for network in listener.proxy_from if listener.trusted_networks else ():
         if _is_broad(network):
-            yield f"anybody in {network} may pose as a trusted client (proxy_from)"
+            yield f"{relay}anybody in {network} may pose as a trusted client (proxy_from)"
     for network in listener.xclient_from:
         if _is_broad(network):
-            yield f"anybody in {network} may pose as any client (xclient_from)"
-    if any(pattern.means_everybody for pattern in listener.relay_domains):
-        yield "anybody may send to anybody (relay_domains)"
+            yield f"{relay}anybody in {network} may pose as any client (xclient_from)"
+    if relay and any(pattern.means_everybody for pattern in listener.relay_domains):
+        yield f"{relay}anybody may send to anybody (relay_domains)"
 
 
 def _is_broad(network: Network) -> bool:

@@ -264,6 +264,15 @@ def test_an_open_relay_is_warned_of_in_capitals(tmp_path: Path, key: str, why: s
     assert found.startswith(f"listener smtp: OPEN RELAY: {why}")
 
 
+def test_behind_a_mail_server_that_relays_the_danger_is_another(tmp_path: Path) -> None:
+    """A milter lets nobody relay, but what it takes for one's own mail is signed."""
+    milter = '[[listener]]\nkind = "milter"\naddress = "unix:m"\ntrusted_networks = ["::/0"]\n'
+    (found,) = risks(tmp_path, milter)
+    assert found.startswith(
+        "listener milter: anybody in ::/0 counts as your own, whose mail is sig"
+    )
+
+
 @pytest.mark.parametrize(
     "key",
     [

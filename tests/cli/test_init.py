@@ -263,9 +263,12 @@ def test_the_postfix_may_be_another_than_the_machines(
 ) -> None:
     """--postfix-config says where it is, and means --postfix."""
     asked = list[Path | None]()
-    monkeypatch.setattr(
-        command, "read_postfix", lambda directory: asked.append(directory) or POSTFIX
-    )
+
+    def read_postfix(directory: Path | None) -> Postfix:
+        asked.append(directory)
+        return POSTFIX
+
+    monkeypatch.setattr(command, "read_postfix", read_postfix)
     assert init(tmp_path / "a", "--postfix").exit_code == 0
     assert init(tmp_path / "b", "--postfix-config", "/etc/postfix-in").exit_code == 0
     assert asked == [None, Path("/etc/postfix-in")]

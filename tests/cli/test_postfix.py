@@ -46,12 +46,12 @@ def test_milters_that_are_there_stay_and_come_first() -> None:
 
 def test_what_is_there_already_is_not_said_again() -> None:
     """A second run prints nothing to add."""
-    there = {
-        "smtpd_milters": f"unix:/x, {OURS}",
-        "non_smtpd_milters": "$smtpd_milters",
-        "milter_default_action": "accept",
-    }
-    assert list(postfix(**there).lines()) == []
+    there = postfix(
+        smtpd_milters=f"unix:/x, {OURS}",
+        non_smtpd_milters="$smtpd_milters",
+        milter_default_action="accept",
+    )
+    assert list(there.lines()) == []
 
 
 def test_an_old_protocol_is_lifted() -> None:

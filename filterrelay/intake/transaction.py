@@ -127,8 +127,9 @@ class Intake(Stages):
             if leaves or held:
                 judged = await self._finish(session, judged)
                 if onward is not None:
+                    at = self._clock.now()  # the trace has it before what pass_on does
                     reply = await onward.pass_on(judged)
-                    return self._outcome(session, message, judged, reply), None
+                    return replace(self._outcome(session, message, judged, reply), at=at), None
             outcome, deposit = self._settle(session, message, judged)
             if deposit is not None:
                 await self._spool.commit(deposit)

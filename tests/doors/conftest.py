@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from filterrelay.doors.admission import Admission
 from filterrelay.doors.policy import DoorPolicy
-from filterrelay.doors.server import Door
+from filterrelay.doors.server import Door, OpenSession
 from filterrelay.doors.smtp import SmtpSession
 from filterrelay.intake.transaction import Onward
 from filterrelay.mail.envelope import Envelope, Recipient
@@ -274,7 +274,10 @@ def listening_socket() -> socket.socket:
 
 @pytest.fixture
 async def open_door(server_tls: ssl.SSLContext) -> AsyncIterator[OpenDoor]:
-    """Opens doors: open_door(limits={…}, memory=…, tls="starttls", …)."""
+    """Opens doors: open_door(limits={…}, memory=…, tls="starttls", …).
+
+    speaks: another door's session. intake: another one.
+    """
     opened: list[RunningDoor] = []
 
     async def opening(
@@ -283,15 +286,18 @@ async def open_door(server_tls: ssl.SSLContext) -> AsyncIterator[OpenDoor]:
         memory: int = 1 << 28,
         policy: dict[str, Any] | None = None,
         sock: socket.socket | None = None,
+        speaks: OpenSession = SmtpSession,
+        intake: RememberingIntake | None = None,
         **listener: Any,
     ) -> RunningDoor:
-        intake, metrics, budget = RememberingIntake(), Metrics(), MemoryBudget(memory)
-        rules = Listener(kind="smtp", address="127.0.0.1:0", name="submission", **listener)
+        intake, metrics, budget = intake or RememberingIntake(), Metrics(), MemoryBudget(memory)
+        values = {"kind": "smtp", "address": "127.0.0.1:0", "name": "submission"} | listener
+        rules = Listener.model_validate(values)
         tls = server_tls if rules.tls != "none" else None
         more = {"tarpit": 0.0, **(policy or {})}
         door = Door(
             DoorPolicy(rules, Limits(**limits or {}), "relay.example", tls, **more),
-            SmtpSession,
+            speaks,
             intake,
             budget,
             Admission(1).for_worker(0),

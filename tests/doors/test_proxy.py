@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from filterrelay.delivery.passages import Passages
 from filterrelay.delivery.record import Recorder
 from filterrelay.doors.proxy import ProxySession
 from filterrelay.intake.transaction import Onward
+from filterrelay.mail.address import parse_mailbox
 from filterrelay.mail.edits import AddRecipient, ChangeSender, Edit, edit_envelope
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.message import Message
@@ -22,7 +23,7 @@ from filterrelay.mail.session import Session
 from filterrelay.mail.verdict import Pass
 from filterrelay.observe.budget import Reservation
 from filterrelay.observe.metrics import Metrics
-from filterrelay.plugin.testing import FakeClock, an_address
+from filterrelay.plugin.testing import FakeClock
 from filterrelay.spool.memory import MemorySpool
 from tests.delivery.far_side import Act, FarSide, upstream_settings
 from tests.doors.conftest import OpenDoor, RawClient, Received, RememberingIntake, RunningDoor, held
@@ -57,9 +58,6 @@ class PassingIntake(RememberingIntake):
     async def on_helo(self, session: Session) -> Any:
         self.judged.append(("on_helo", session))
         return await super().on_helo(session)
-
-    async def on_recipient(self, session: Session, envelope: Envelope, recipient: Recipient) -> Any:
-        return await super().on_recipient(session, envelope, recipient)
 
     async def receive(
         self,
@@ -147,12 +145,12 @@ async def proxy(open_door: OpenDoor) -> AsyncIterator[OpenProxy]:
 
 async def test_the_next_hops_replies_are_the_replies(proxy: OpenProxy) -> None:
     """Word for word, to the sender, to each recipient, and to the message."""
+    two_lines = "250-2.1.5 Fine\r\n250 2.1.5 indeed"
     told = {
         "MAIL": "250 2.1.0 I know you",
-        "RCPT": ["250-2.1.5 Fine", "550 5.1.1 Gone", "251 2.1.5 Elsewhere"],
+        "RCPT": [two_lines, "550 5.1.1 Gone", "251 2.1.5 Elsewhere"],
         ".": "250 2.0.0 Ok: queued as 4F2A",
     }
-    told["RCPT"][0] = "250-2.1.5 Fine\r\n250 2.1.5 indeed"  # type: ignore[index]  # a list
     running = await proxy(answers=told)
     client = await running.connect()
     assert await client.say(MAIL) == "250 2.1.0 I know you"
@@ -163,7 +161,7 @@ async def test_the_next_hops_replies_are_the_replies(proxy: OpenProxy) -> None:
     assert await client.say(CONTENT) == "250 2.0.0 Ok: queued as 4F2A"
     (received,) = running.side.received
     assert received.data == b"X-Seen: yes\r\nSubject: Lunch\r\n\r\n..Hello.\r\n"
-    assert received.recipients[1] == "RCPT TO:<gone@partner.example>"  # asked, and refused
+    assert received.recipients == [RCPT, "RCPT TO:<eve@partner.example>"]
     envelope = running.intake.messages[0].envelope
     assert [str(each) for each in envelope.recipients] == [
         "bert@partner.example",
@@ -213,8 +211,6 @@ async def test_a_sender_that_the_next_hop_refuses_ends_the_transaction(proxy: Op
     assert [answer[:3] for answer in answers] == ["450", "503", "503"]
     running.side.answers["RCPT"] = "250 2.1.5 Ok"
     assert (await running.deliver(client)).startswith("250")
-    labels = {"listener": "proxy", "hook": "on_sender", "by": "next-hop"}
-    assert running.door.count("filterrelay_refusals_total", **labels) == 0  # other metrics there
 
 
 async def test_a_refusal_of_ours_leaves_the_next_hop_unasked(proxy: OpenProxy) -> None:
@@ -327,8 +323,8 @@ async def test_an_envelope_that_a_filter_changed_is_the_next_hops(proxy: OpenPro
     """The transaction there is begun anew."""
     running = await proxy()
     running.intake.edits = (
-        ChangeSender(an_address("verp@office.example")),
-        AddRecipient(Recipient(an_address("archive@office.example"))),
+        ChangeSender(parse_mailbox("verp@office.example")),
+        AddRecipient(Recipient(parse_mailbox("archive@office.example"))),
     )
     assert (await running.deliver(await running.connect())).startswith("250")
     (received,) = running.side.received

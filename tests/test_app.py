@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from filterrelay.settings import Settings, TlsFiles
 from filterrelay.spool.store import SpoolBroken
 from filterrelay.supervisor.sockets import listen
 from filterrelay.wire.certificate import self_signed
+from tests.delivery.far_side import far_side
 
 
 @pytest.fixture
@@ -154,3 +156,44 @@ def test_the_doors_speak_the_configured_tls_versions(tmp_path: Path) -> None:
     assert context is not None
     assert context.minimum_version is ssl.TLSVersion.TLSv1_3
     assert server_tls(TlsFiles()) is None
+
+
+def proxy_for(tmp_path: Path, address: str) -> Settings:
+    """One proxy listener, and its next hop."""
+    settings = settings_for(tmp_path, address)
+    own = (ip_network("127.0.0.0/8"),)
+    changes = {"kind": "proxy", "name": "proxy", "upstream": "provider", "xclient_from": own}
+    listener = settings.listener[0].model_copy(update=changes)
+    return settings.model_copy(update={"listener": (listener,)})
+
+
+@pytest.mark.parametrize("eight_bit", [True, False])
+async def test_a_proxy_passes_mail_on_while_its_client_waits(
+    tmp_path: Path, *, eight_bit: bool
+) -> None:
+    """The next hop has it before the client hears of it, in the form that it takes."""
+    extensions = ["PIPELINING", *(["8BITMIME"] if eight_bit else [])]
+    raw = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGrüße\r\n".encode()
+    metrics, clock = Metrics(CollectorRegistry()), SystemClock()
+    async with (
+        far_side(extensions=extensions) as side,
+        running_core(
+            proxy_for(tmp_path, side.host), owner="w", metrics=metrics, clock=clock
+        ) as core,
+    ):
+        sock = listen("127.0.0.1:0")
+        admission = Admission(1).for_worker(0)
+        doors = await open_doors(core, {"127.0.0.1:0": sock}, admission, None)
+        port = sock.getsockname()[1]
+        async with SMTP(hostname="127.0.0.1", port=port, start_tls=False) as client:
+            await client.sendmail("a@b.example", ["c@d.example"], raw)
+        (received,) = side.received
+        assert received.data.endswith(raw) is eight_bit
+        assert received.data.isascii() is not eight_bit
+        for door in doors:
+            await door.drain(1)
+        id_ = received.data.partition(b" id ")[2].partition(b";")[0].split()[0].decode()
+        async with asyncio.timeout(5):
+            while len(events := await core.spool.events(id_)) < 2:  # noqa: ASYNC110  # by a thread
+                await asyncio.sleep(0.01)
+        assert [event.kind for event in events] == ["received", "attempt"]

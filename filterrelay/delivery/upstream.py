@@ -269,6 +269,7 @@ class Upstream:
 
         fresh, suits: as for a pool. Raises Unreachable.
         """
+        self._hosts.hurry()
         conversation = await self._pool.acquire(fresh=fresh, suits=suits)
         self.offered = conversation.peer.capabilities
         return conversation

@@ -131,7 +131,11 @@ def test_a_failed_check_would_not_serve(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ('"smtp"', '"milter"', "f.toml:11: listener[0].kind: milter is not there yet; smtp and proxy are"),
+        (
+            '"smtp"',
+            '"milter"',
+            "f.toml:11: listener[0].kind: milter is not there yet; smtp and proxy are",
+        ),
     ],
 )
 def test_what_serve_would_refuse_would_not_serve(

@@ -8,7 +8,7 @@ import pytest
 
 from filterrelay.delivery import passage as passage_module
 from filterrelay.delivery.hops import Hops
-from filterrelay.delivery.passage import Introduction, Passage
+from filterrelay.delivery.passage import Introduction, Passage, Step
 from filterrelay.delivery.upstream import Sent, Upstream
 from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.session import Session
@@ -52,10 +52,15 @@ async def through() -> AsyncIterator[Callable[..., Through]]:
         upstream.close()
 
 
+def steps_of(envelope: Envelope) -> list[Step]:
+    """MAIL and each RCPT."""
+    return [envelope, *envelope.recipients]
+
+
 async def begin(passage: Passage, envelope: Envelope) -> list[str]:
     """MAIL and each RCPT one after the other; the replies' codes."""
     said = []
-    for step in (envelope, *envelope.recipients):
+    for step in steps_of(envelope):
         passage.ask(step)
         (reply,) = await passage.answers()
         said.append(f"{reply.code} {reply.enhanced}")
@@ -80,7 +85,9 @@ def said(sent: Sent) -> str:
 
 
 @pytest.mark.parametrize("extra", [[], ["CHUNKING"]])
-async def test_each_step_is_the_next_hops(through: Callable[..., Through], extra: list[str]) -> None:
+async def test_each_step_is_the_next_hops(
+    through: Callable[..., Through], extra: list[str]
+) -> None:
     """It hears MAIL and RCPT as they are asked, and the message in the end, over one connection."""
     async with far_side(extensions=["PIPELINING", "8BITMIME", *extra]) as side:
         way = through(side)
@@ -100,7 +107,7 @@ async def test_steps_that_wait_go_together(through: Callable[..., Through]) -> N
     async with far_side(answers=answers) as side:
         passage = through(side).open()
         envelope = an_envelope("alice@office.example", "a@p.example", "b@p.example", "c@p.example")
-        for step in (envelope, *envelope.recipients):
+        for step in steps_of(envelope):
             passage.ask(step)
         replies = await passage.answers()
         assert [reply.code for reply in replies] == [250, 250, 550, 450]
@@ -240,10 +247,12 @@ async def test_a_next_hop_that_is_down_is_named(through: Callable[..., Through])
         pass
     passage = through(side).open()
     envelope = an_envelope("alice@office.example", "bob@partner.example")
-    for step in (envelope, *envelope.recipients):
+    for step in steps_of(envelope):
         passage.ask(step)
     for reply in await passage.answers():
-        assert str(reply).startswith("451 4.4.1 The mail server behind this filter (reinject) can't")
+        assert str(reply).startswith(
+            "451 4.4.1 The mail server behind this filter (reinject) can't"
+        )
         assert str(side.port) not in reply.text
     passage.abandon()
 
@@ -364,6 +373,24 @@ async def test_posing_as_a_client_is_for_that_client_only(through: Callable[...,
         ]
         await send(way.upstream)
         assert side.connections == 3
+
+
+async def test_clients_take_turns_where_there_are_few_connections(
+    through: Callable[..., Through],
+) -> None:
+    """An idle connection of another client's gives way, and one handed over isn't used."""
+    async with far_side(extensions=["PIPELINING", XCLIENT]) as side:
+        way = through(side, connections=1)
+        await pass_on(way.open(OTHER, xclient=True))
+        passage = way.open(CLIENT, xclient=True)
+        await begin(passage, an_envelope("alice@office.example"))
+        waiting = asyncio.ensure_future(pass_on(way.open(OTHER, xclient=True)))
+        await asyncio.sleep(0.02)
+        passage.abandon()
+        assert said(await waiting).startswith("250")
+        assert side.connections == 3
+        posed = [c.split()[2] for c in side.commands if c.startswith("XCLIENT")]
+        assert posed == ["ADDR=192.0.2.8", "ADDR=192.0.2.7", "ADDR=192.0.2.8"]
 
 
 @pytest.mark.parametrize("refusal", ["550 5.7.0 Not you", Act.DROP])

@@ -50,8 +50,9 @@ class Told:
         """One message to two recipients."""
         envelope = an_envelope("alice@office.example", "bob@p.example", "eve@p.example")
         passage = self.passages.open(CLIENT, local=False)
-        for step in (envelope, *envelope.recipients):
-            passage.ask(step)
+        passage.ask(envelope)
+        for recipient in envelope.recipients:
+            passage.ask(recipient)
         await passage.answers()
         reply = await self.passages.pass_on(passage, CLIENT, "ID", envelope, BODY)
         passage.abandon()
@@ -108,6 +109,7 @@ async def test_refused_recipients_are_counted() -> None:
 
 async def test_a_trace_that_cant_be_kept_harms_no_mail(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reply is the next hop's whatever the spool can do."""
+
     async def fails(_: object) -> None:
         raise SpoolUnavailable("full")
 

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from filterrelay.mail.reply import Reply
-
 from tests.doors.conftest import OpenDoor
 
 FRONT: dict[str, Any] = {"xclient_from": ["127.0.0.1"]}

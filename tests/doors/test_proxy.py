@@ -170,9 +170,7 @@ async def test_the_next_hops_replies_are_the_replies(proxy: OpenProxy) -> None:
 
 
 @pytest.mark.parametrize("reply", ["451 4.3.0 Later", "554 5.7.1 No"])
-async def test_nothing_is_accepted_before_the_next_hop_has_it(
-    proxy: OpenProxy, reply: str
-) -> None:
+async def test_nothing_is_accepted_before_the_next_hop_has_it(proxy: OpenProxy, reply: str) -> None:
     """Its refusal at the end is ours."""
     running = await proxy(answers={".": reply})
     assert await running.deliver(await running.connect()) == reply
@@ -383,9 +381,7 @@ async def test_a_drain_lets_the_message_under_way_through(proxy: OpenProxy) -> N
         await draining
 
 
-async def test_a_fault_of_ours_is_a_451(
-    proxy: OpenProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_fault_of_ours_is_a_451(proxy: OpenProxy, monkeypatch: pytest.MonkeyPatch) -> None:
     """And the session goes on."""
     running = await proxy()
     client = await running.connect()

@@ -41,4 +41,6 @@ def test_it_is_said_with_its_line(tmp_path: Path) -> None:
     file = tmp_path / "f.toml"
     file.write_text('[[listener]]\nkind = "milter"\naddress = "unix:m"\n')
     (problem,) = unserved(load(file, {}))
-    assert str(problem) == f"{file}:2: listener[0].kind: milter is not there yet; smtp and proxy are"
+    assert (
+        str(problem) == f"{file}:2: listener[0].kind: milter is not there yet; smtp and proxy are"
+    )

@@ -128,8 +128,8 @@ class MemorySpool:
         return self._bodies[message_id]
 
     async def begin_attempt(
-        self, message_id: str, indexes: Sequence[int], next_attempt: datetime
-    ) -> None:
+        self, message_id: str, recipients: Sequence[StoredRecipient], next_attempt: datetime
+    ) -> frozenset[int]:
         """Counts an attempt for these recipients and records when the next would be."""
 
         def begun(stored: StoredRecipient) -> StoredRecipient:
@@ -142,10 +142,19 @@ class MemorySpool:
                 unreached=False,
             )
 
+        indexes = await self.as_leased(message_id, recipients)
+        self._messages[message_id] = _each_pending(self._messages[message_id], begun)
+        return indexes
+
+    async def as_leased(
+        self, message_id: str, recipients: Sequence[StoredRecipient]
+    ) -> frozenset[int]:
+        """For whom begin_attempt would begin one."""
         message = await self.get(message_id)
         if message.state is not State.QUEUED:
             raise NotQueued(message_id)
-        self._messages[message_id] = _each_pending(message, begun)
+        waiting = {(stored.index, stored.redirect) for stored in message.pending()}
+        return frozenset(r.index for r in recipients if (r.index, r.redirect) in waiting)
 
     async def state(self, message_id: str) -> State:
         """Where the message stands. Raises NoSuchMessage."""

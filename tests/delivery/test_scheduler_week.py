@@ -286,7 +286,7 @@ async def _disturb(week: Week, chance: random.Random) -> None:
     if chance.random() < 0.1:
         for message in await week.spool.lease("dead", now + LEASE, now + 2 * LEASE, 2):
             if chance.random() < 0.5:
-                indexes = [each.index for each in message.pending()]
-                await week.spool.begin_attempt(message.id, indexes, now + timedelta(hours=1))
+                following = now + timedelta(hours=1)
+                await week.spool.begin_attempt(message.id, message.pending(), following)
         if chance.random() < 0.5:
             await week.spool.recover(now, ["worker-1"])

@@ -72,7 +72,7 @@ def test_a_million_messages_are_searched_by_index(
     "name",
     [
         *("settle_recipient", "settle_message", "delete_ended", "delete_if_ended", "living"),
-        *("state", "begin_attempt", "due", "unreached", "lease", "renew", "messages"),
+        *("state", "waiting", "begin_attempt", "due", "unreached", "lease", "renew", "messages"),
         *("recipients", "body", "file", "hasten_untried", "end_leases", "in_states", "hold"),
         *("release", "hasten", "hasten_recipients", "redirect", "redirect_recipients", "delete"),
     ],

@@ -8,6 +8,7 @@ from filterrelay.spool.store import (
     Lease,
     NoSuchMessage,
     NotQueued,
+    RecipientState,
     Settlement,
     Spool,
     State,
@@ -29,7 +30,7 @@ from .deposits import (
 async def test_an_attempt_at_a_deleted_message_is_refused(spool: Spool) -> None:
     """What an operator deleted after it was leased is not sent any more."""
     with pytest.raises(NoSuchMessage):
-        await spool.begin_attempt("NONE", [0], LATER)
+        await spool.begin_attempt("NONE", stored().recipients, LATER)
 
 
 async def test_an_attempt_at_a_held_message_is_refused(spool: Spool) -> None:
@@ -40,7 +41,9 @@ async def test_an_attempt_at_a_held_message_is_refused(spool: Spool) -> None:
     await spool.hold(["M1"], "look at it", NOON)
     assert await spool.state("M1") is State.HELD
     with pytest.raises(NotQueued):
-        await spool.begin_attempt("M1", [0], LATER)
+        await spool.begin_attempt("M1", stored().recipients, LATER)
+    with pytest.raises(NotQueued):
+        await spool.as_leased("M1", stored().recipients)
     assert (await spool.get("M1")).recipients[0].attempts == 0
     with pytest.raises(NoSuchMessage):
         await spool.state("NONE")
@@ -239,7 +242,7 @@ async def test_an_attempt_that_crashed_is_not_made_early_again(spool: Spool) -> 
     """A message that brings the relay down would do so at once, again and again."""
     await unreachable(spool, "M1", "provider")
     assert await early(spool, {"provider": 1}) == ["M1"]
-    await spool.begin_attempt("M1", [0], NOON + HOUR)
+    await spool.begin_attempt("M1", stored().recipients, NOON + HOUR)
     await spool.recover(NOON, [])
     assert await early(spool, {"provider": 1}, 1) == []
 
@@ -279,7 +282,7 @@ async def test_recovery_makes_untried_mail_of_the_dead_due_at_once(spool: Spool)
 async def test_recovery_keeps_the_time_of_an_attempt_that_crashed(spool: Spool) -> None:
     """A message that kills its worker can't hammer the next hop with each restart."""
     await spool.commit(deposit(stored(lease=Lease("worker-1", LATER))))
-    await spool.begin_attempt("M1", [0], LATER)
+    await spool.begin_attempt("M1", stored().recipients, LATER)
     assert await spool.recover(NOON, []) == 1
     assert await spool.lease("worker-2", LATER - MINUTE, LATER, 10) == []
     assert len(await spool.lease("worker-2", LATER, LATER + HOUR, 10)) == 1
@@ -302,8 +305,9 @@ async def test_recovery_without_dead_owners_ends_nothing(spool: Spool) -> None:
 
 async def test_an_attempt_is_counted_before_it_is_made(spool: Spool) -> None:
     """Number and next time are recorded first, for the recipients tried and no others."""
-    await spool.commit(deposit(stored(to=("a@x.example", "b@x.example"))))
-    await spool.begin_attempt("M1", [1], LATER)
+    message = stored(to=("a@x.example", "b@x.example"))
+    await spool.commit(deposit(message))
+    assert await spool.begin_attempt("M1", message.recipients[1:], LATER) == {1}
     first, second = (await spool.get("M1")).recipients
     assert (first.attempts, first.next_attempt) == (0, NOON)
     assert (second.attempts, second.next_attempt) == (1, LATER)
@@ -311,7 +315,35 @@ async def test_an_attempt_is_counted_before_it_is_made(spool: Spool) -> None:
 
 async def test_a_message_is_due_when_its_first_recipient_is(spool: Spool) -> None:
     """One recipient's long wait doesn't hold up another's next attempt."""
-    await spool.commit(deposit(stored(to=("a@x.example", "b@x.example"))))
-    await spool.begin_attempt("M1", [0], LATER + DAY)
-    await spool.begin_attempt("M1", [1], LATER)
+    message = stored(to=("a@x.example", "b@x.example"))
+    await spool.commit(deposit(message))
+    await spool.begin_attempt("M1", message.recipients[:1], LATER + DAY)
+    await spool.begin_attempt("M1", message.recipients[1:], LATER)
     assert len(await spool.lease("worker-1", LATER, LATER + HOUR, 10)) == 1
+
+
+async def test_an_attempt_begins_for_nobody_who_was_sent_elsewhere(spool: Spool) -> None:
+    """Redirected since it was leased, a message is due for its new hop, and wasn't tried."""
+    await spool.commit(deposit(stored()))
+    (leased,) = await spool.lease("worker-1", NOON, LATER, 10)
+    assert await spool.as_leased("M1", leased.recipients) == {0}
+    await spool.redirect(["M1"], "backup", NOON + MINUTE)
+    assert await spool.as_leased("M1", leased.recipients) == frozenset()
+    assert await spool.begin_attempt("M1", leased.recipients, LATER) == frozenset()
+    await spool.settle(Settlement("M1", ()))
+    (again,) = await spool.lease("worker-2", NOON + MINUTE, LATER, 10)
+    assert (again.recipients[0].upstream, again.recipients[0].attempts) == ("backup", 0)
+    assert await spool.begin_attempt("M1", again.recipients, LATER) == {0}
+    await spool.redirect(["M1"], "", NOON + MINUTE)
+    assert await spool.begin_attempt("M1", again.recipients, LATER) == frozenset()
+
+
+async def test_an_attempt_begins_for_nobody_who_has_ended(spool: Spool) -> None:
+    """Who has had the message from another meanwhile doesn't get it again."""
+    message = stored(to=("a@x.example", "b@x.example"))
+    await spool.commit(deposit(message))
+    await spool.settle(replace(delivered(message, 0), release=False))
+    assert await spool.as_leased("M1", message.recipients) == {1}
+    assert await spool.begin_attempt("M1", message.recipients, LATER) == {1}
+    ended, waiting = (await spool.get("M1")).recipients
+    assert (ended.state, ended.attempts, waiting.attempts) == (RecipientState.DELIVERED, 1, 1)

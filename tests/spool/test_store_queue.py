@@ -214,7 +214,7 @@ async def test_a_redirection_during_an_attempt_outlives_it(spool: Spool) -> None
     message = stored(to=("a@x.example", "b@x.example"))
     await spool.commit(deposit(message))
     (taken,) = await spool.lease("worker-1", NOON, LATER, 10)
-    await spool.begin_attempt("M1", [0, 1], LATER)
+    await spool.begin_attempt("M1", taken.recipients, LATER)
     await spool.redirect(["M1"], "backup", NOON)
     assert await spool.lease("worker-2", NOON, LATER, 10) == []
     await spool.settle(replace(delivered(taken, 0), release=False))

@@ -56,6 +56,9 @@ WHERE id = :id
 -- :name state
 SELECT state FROM message WHERE id = ?
 
+-- :name waiting
+SELECT idx, redirect FROM recipient WHERE message_id = ? AND state = 'queued'
+
 -- :name begin_attempt
 UPDATE recipient SET attempts = attempts + 1, next_attempt = :next, unreached = 0
 WHERE message_id = :id AND state = 'queued' AND idx IN (SELECT value FROM json_each(:indexes))

@@ -206,6 +206,10 @@ class SqliteSpool:
         """For whom begin_attempt would begin one."""
         return await self._lookups.ask(partial(operations.as_leased, message_id, recipients))
 
+    async def acts(self, after: int | None) -> tuple[Sequence[str], int]:
+        """The messages held, redirected or deleted since that act, and the number of the last."""
+        return await self._lookups.ask(partial(questions.acts, after))
+
     async def state(self, message_id: str) -> State:
         """Where the message stands. Raises NoSuchMessage."""
         return await self._lookups.ask(partial(questions.state, message_id))

@@ -147,6 +147,13 @@ class Spool(Protocol):
         """For whom begin_attempt would begin one, at the price of one look. Raises as it does."""
         ...
 
+    async def acts(self, after: int | None) -> tuple[Sequence[str], int]:
+        """The messages held, redirected or deleted since that act, and the number of the last.
+
+        A page at a time: when it is empty there are no more. after: None for the number only.
+        """
+        ...
+
     async def state(self, message_id: str) -> State:
         """Where the message stands, at the price of one look. Raises NoSuchMessage."""
         ...

@@ -283,6 +283,9 @@ async def _disturb(week: Week, chance: random.Random) -> None:
         await week.spool.release([chance.choice(held).id], now)
     if queued and chance.random() < 0.1:
         await week.spool.retry([chance.choice(queued).id], now)
+    if queued and chance.random() < 0.1:
+        way = chance.choice(["provider", ""])
+        await week.spool.redirect([chance.choice(queued).id], way, now)
     if chance.random() < 0.1:
         for message in await week.spool.lease("dead", now + LEASE, now + 2 * LEASE, 2):
             if chance.random() < 0.5:

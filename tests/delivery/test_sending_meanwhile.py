@@ -104,6 +104,32 @@ async def test_mail_that_is_redirected_meanwhile_is_not_sent_the_old_way(*, fres
         assert [each.number for each in site.attempts] == [1, 1]
 
 
+@pytest.mark.parametrize("verb", ["redirect", "hold", "delete"])
+async def test_what_waits_for_a_next_hop_that_hangs_is_taken_back_at_once(verb: str) -> None:
+    """It goes its new way, or stays, without waiting for its turn; and holds no memory."""
+    hanging, backup = FakeHop(), FakeHop(name="backup")
+    hanging.connections = -15  # one sender in all
+    hanging.gate.clear()
+    async with delivering(hanging, backup) as site:
+        await site.submit("FIRST", "first@p.example")
+        await hanging.reached.wait()
+        held = site.memory.used
+        for number in range(9):
+            await site.submit(f"ID{number}")
+        ids = [f"ID{number}" for number in range(9)]
+        more = ["backup"] if verb == "redirect" else ["why"] if verb == "hold" else []
+        await getattr(site.spool, verb)(ids, *more, site.clock.now())
+        site.scheduler.nudge()
+        await a_while()
+        assert len(backup.asked) == (9 if verb == "redirect" else 0)
+        assert site.memory.used == held
+        assert (await site.spool.depth()).messages[State.HELD] == (9 if verb == "hold" else 0)
+        assert hanging.asked == [["first@p.example"]]
+        hanging.gate.set()
+        await a_while()
+        assert hanging.asked == [["first@p.example"]]
+
+
 async def test_an_outage_is_no_attempt_at_mail_that_was_redirected() -> None:
     """Nobody gets back, at the end of its time, what was to leave by another hop."""
     hop, backup = FakeHop(lambda *_: LATER), FakeHop(name="backup")

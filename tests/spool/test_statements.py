@@ -54,6 +54,7 @@ def test_each_statement_fits_the_schema(connection: Connection, name: str) -> No
         ("overdue_quarantined", "message_by_age (state=? AND received<?)"),
         ("events", "event_by_message (message_id=?)"),
         ("scan", "message_by_age (state=? AND (received,id)>(?,?) AND received<?)"),
+        ("acts", "SEARCH event USING INDEX event_act (seq>? AND seq<?)"),
         ("unreached", "SEARCH message USING INDEX message_unreached (unreached=?)"),
         ("unreached_hops", "SEARCH message USING INDEX message_unreached (unreached>?)"),
         ("due_hops", "SEARCH message USING COVERING INDEX message_by_wake (hop>?)"),

@@ -1,5 +1,6 @@
 """What every store lets an operator do with the queue."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -234,3 +235,34 @@ async def test_a_redirection_can_be_taken_back(spool: Spool) -> None:
     (stored_recipient,) = (await spool.get("M1")).recipients
     assert (stored_recipient.redirect, stored_recipient.upstream) == ("", "")
     assert stored_recipient.next_attempt == LATER
+
+
+async def test_who_holds_mail_learns_what_operators_did_to_it(spool: Spool) -> None:
+    """Held, redirected and deleted: each act once, in order, and none from before."""
+    for id_ in ("M1", "M2", "M3"):
+        await spool.commit(deposit(stored(id_)))
+    await spool.hold(["M1"], "", NOON)
+    before, since = await spool.acts(None)
+    assert (before, await spool.acts(since)) == ([], ([], since))
+    await spool.redirect(["M2"], "backup", NOON)
+    await spool.retry(["M3"], NOON)
+    await spool.settle(deferred(await spool.get("M3"), LATER))
+    await spool.delete(["M1", "M3"], NOON)
+    done, last = await spool.acts(since)
+    assert [done[0], *sorted(done[1:])] == ["M2", "M1", "M3"]
+    assert await spool.acts(last) == ([], last)
+
+
+async def test_many_acts_are_learnt_a_page_at_a_time(spool: Spool) -> None:
+    """Without gap or double."""
+    _, last = await spool.acts(None)
+    ids = [f"M{number:04}" for number in range(1100)]
+    for id_ in ids:
+        await spool.commit(deposit(stored(id_)))
+    await spool.redirect(ids, "backup", NOON)
+    learnt: list[str] = []
+    page: Sequence[str] = ids
+    while page:
+        page, last = await spool.acts(last)
+        learnt += page
+    assert sorted(learnt) == ids

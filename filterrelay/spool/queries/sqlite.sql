@@ -216,6 +216,13 @@ SELECT 1 FROM message WHERE id = ? AND file = ?
 -- :name events
 SELECT at, kind, data FROM event WHERE message_id = ? ORDER BY at, seq
 
+-- :name last_event
+SELECT coalesce(max(seq), 0) FROM event
+
+-- :name acts
+SELECT seq, message_id FROM event INDEXED BY event_act
+WHERE kind IN ('held', 'redirected', 'deleted') AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?
+
 -- :name received
 -- Events that open a trace, newest first, before a place in that order; a superset of what the
 -- patterns mean: quoted local parts, which have many spellings, all pass.

@@ -21,7 +21,7 @@ from filterrelay.delivery.contact import NONE, Contact, Stage
 from filterrelay.delivery.conversation import Conversation, CutOff, Peer
 from filterrelay.delivery.failover import Hosts, Unreachable
 from filterrelay.delivery.pool import Pool, Wear
-from filterrelay.delivery.rate import PATIENCE, Rates
+from filterrelay.delivery.rate import PATIENCE, Rates, transactions
 from filterrelay.delivery.slots import Slots
 from filterrelay.delivery.watch import Watch
 from filterrelay.delivery.window import Rest, Window, are_throttling
@@ -345,7 +345,7 @@ async def in_turn(rates: Rates, batch: int, recipients: int) -> Outage | None:
     now = _now()
     if (delay := rates.delay(now)) > PATIENCE:
         return Outage(_AT_THE_RATE, "", answered=False, why="rate", left=delay)
-    pause = rates.claim(now, -(-recipients // batch), recipients)
+    pause = rates.claim(now, transactions(recipients, batch), recipients)
     if pause:
         await asyncio.sleep(pause)
     return None

@@ -86,6 +86,7 @@ class Core:
     intake: Intake
     scheduler: Scheduler
     budget: MemoryBudget
+    hops: Hops
 
     async def deliver_until(self, stop: asyncio.Event) -> None:
         """Runs delivery until stop is set; its failure ends the process.
@@ -185,6 +186,7 @@ async def running_core(
             )
             async with reporting_tls(settings, known, _submitting(core), clock):
                 yield core
+            core.hops.close()  # also those that only a destination's mail went to
             await background.finish(timeout=10)
         finally:
             await spool.close()
@@ -257,7 +259,7 @@ def _core(
         background,
         lacks_eight_bit,
     )
-    return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget)
+    return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget, hops)
 
 
 def _submitting(core: Core) -> Send:

@@ -20,6 +20,8 @@ from filterrelay.spool.store import SpoolBroken
 from filterrelay.supervisor.sockets import listen
 from filterrelay.wire.certificate import self_signed
 
+from .delivery.far_side import far_side as taking_mail
+
 
 @pytest.fixture
 async def provider() -> AsyncIterator[tuple[Upstream, str]]:
@@ -92,6 +94,30 @@ async def test_a_stop_lets_delivery_go_on_until_it_is_drained(
         assert reply.code == 250
         assert await far_side.wait_for(1, timeout=10)
         await core.scheduler.drain(1)
+
+
+async def test_the_end_says_goodbye_to_every_next_hop(tmp_path: Path) -> None:
+    """Also where all mail was a destination's, which leaves the connections to others."""
+    slow = {"name": "slow", "domains": ["partner.example"]}
+    async with taking_mail() as side:
+        given = settings_for(tmp_path, side.host).model_dump(exclude_unset=True)
+        settings = Settings.model_validate(given | {"destination": [slow]})
+        metrics = Metrics(CollectorRegistry())
+        async with running_core(settings, owner="w", metrics=metrics, clock=SystemClock()) as core:
+            delivering = core.scheduler.start()
+            await core.intake.receive(
+                a_session(listener="smtp", trusted=True),
+                an_envelope(),
+                b"A: 1\r\n\r\nHello\r\n",
+                core.budget.reservation(),
+            )
+            async with asyncio.timeout(5):
+                while not side.received:  # noqa: ASYNC110  # it sets no event
+                    await asyncio.sleep(0.01)
+            await core.scheduler.drain(1)
+            await delivering
+        await asyncio.wait_for(side.closed.wait(), 5)
+        assert side.verbs()[-1] == "QUIT"
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -263,12 +263,12 @@ def _core(
 
 
 def _submitting(core: Core) -> Send:
-    """Signs and spools mail of the relay's own, and has it sent."""
+    """Signs and spools mail of the relay's own, of each ID once, and has it sent."""
 
-    async def submit(envelope: Envelope, raw: bytes) -> str:
-        id_ = await core.intake.submit(envelope, raw)
-        core.scheduler.nudge()
-        return id_
+    async def submit(envelope: Envelope, raw: bytes, id_: str) -> None:
+        if not await core.spool.events(id_):
+            await core.intake.submit(envelope, raw, id_=id_)
+            core.scheduler.nudge()
 
     return submit
 

@@ -93,6 +93,7 @@ class Core:
     intake: Intake
     scheduler: Scheduler
     budget: MemoryBudget
+    hops: Hops
 
     async def deliver_until(self, stop: asyncio.Event) -> None:
         """Runs delivery until stop is set; its failure ends the process.
@@ -192,6 +193,7 @@ async def running_core(
             )
             async with reporting_tls(settings, known, _submitting(core), clock):
                 yield core
+            core.hops.close()  # also those that only a destination's mail went to
             await background.finish(timeout=10)
         finally:
             await spool.close()
@@ -264,16 +266,16 @@ def _core(
         background,
         lacks_eight_bit,
     )
-    return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget)
+    return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget, hops)
 
 
 def _submitting(core: Core) -> Send:
-    """Signs and spools mail of the relay's own, and has it sent."""
+    """Signs and spools mail of the relay's own, of each ID once, and has it sent."""
 
-    async def submit(envelope: Envelope, raw: bytes) -> str:
-        id_ = await core.intake.submit(envelope, raw)
-        core.scheduler.nudge()
-        return id_
+    async def submit(envelope: Envelope, raw: bytes, id_: str) -> None:
+        if not await core.spool.events(id_):
+            await core.intake.submit(envelope, raw, id_=id_)
+            core.scheduler.nudge()
 
     return submit
 

@@ -30,6 +30,7 @@ from filterrelay.delivery.record import Recorder
 from filterrelay.delivery.scheduler import Scheduler
 from filterrelay.delivery.tls_report import Send
 from filterrelay.doors.admission import WorkerAdmission
+from filterrelay.doors.milter import MilterSession
 from filterrelay.doors.policy import DoorPolicy
 from filterrelay.doors.proxy import ProxySession
 from filterrelay.doors.server import Door, OpenSession
@@ -52,7 +53,10 @@ from filterrelay.spool.store import Spool
 
 log = structlog.get_logger(__name__)
 
-SESSIONS: Mapping[str, OpenSession] = {"smtp": SmtpSession}  # of doors that need no more
+SESSIONS: Mapping[str, OpenSession] = {  # of the doors that need no more
+    "smtp": SmtpSession,
+    "milter": MilterSession,
+}
 
 
 class Background:
@@ -93,6 +97,7 @@ class Core:
     intake: Intake
     scheduler: Scheduler
     budget: MemoryBudget
+    hops: Hops
     passages: Mapping[str, Passages]
 
     async def deliver_until(self, stop: asyncio.Event) -> None:
@@ -193,8 +198,7 @@ async def running_core(
             )
             async with reporting_tls(settings, known, _submitting(core), clock):
                 yield core
-            for passages in core.passages.values():
-                passages.close()
+            core.hops.close()  # also those that only a destination's mail went to
             await background.finish(timeout=10)
         finally:
             await spool.close()
@@ -285,16 +289,16 @@ def _core(
         background,
         lacks_eight_bit,
     )
-    return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget, passages)
+    return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget, hops, passages)
 
 
 def _submitting(core: Core) -> Send:
-    """Signs and spools mail of the relay's own, and has it sent."""
+    """Signs and spools mail of the relay's own, of each ID once, and has it sent."""
 
-    async def submit(envelope: Envelope, raw: bytes) -> str:
-        id_ = await core.intake.submit(envelope, raw)
-        core.scheduler.nudge()
-        return id_
+    async def submit(envelope: Envelope, raw: bytes, id_: str) -> None:
+        if not await core.spool.events(id_):
+            await core.intake.submit(envelope, raw, id_=id_)
+            core.scheduler.nudge()
 
     return submit
 

@@ -44,13 +44,13 @@ NAMES_THAT_ARE_NO_PLUGINS = {
 TESTS_OF_NO_FILE = {
     "acceptance": "the program beside real peers",
     "bench": "the program beside others",
+    "fuzz": "codecs, with what nobody would think of",
     "test_house.py": "the house itself",
     "test_configuration_page.py": "docs/configuration.md",
     "test_metrics_page.py": "docs/metrics.md",
     "test_deploy.py": "deploy/",
     "plugin/test_documentation.py": "docs/plugins.md",
     "doors/test_aiosmtpd.py": "aiosmtpd's own suite, against the door",
-    "spool/test_contract.py": "what every store must do",
     "plugins/spam/test_plugin.py": "the package's __init__.py",
     "plugins/spam/test_corpus.py": "the package on a public corpus",
 }

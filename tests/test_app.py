@@ -10,17 +10,19 @@ import pytest
 from aiosmtplib import SMTP
 from prometheus_client import CollectorRegistry
 
-from filterrelay.app import Background, open_doors, running_core, server_tls
+from filterrelay.app import Background, _submitting, open_doors, running_core, server_tls
 from filterrelay.demo.upstream import Upstream, upstream
 from filterrelay.doors.admission import Admission
 from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.testing import a_session, an_envelope
 from filterrelay.settings import Settings, TlsFiles
-from filterrelay.spool.store import SpoolBroken
+from filterrelay.spool.store import SpoolBroken, State
 from filterrelay.supervisor.sockets import listen
 from filterrelay.wire.certificate import self_signed
 from tests.delivery.far_side import far_side
+
+from .delivery.far_side import far_side as taking_mail
 
 
 @pytest.fixture
@@ -94,6 +96,46 @@ async def test_a_stop_lets_delivery_go_on_until_it_is_drained(
         assert reply.code == 250
         assert await far_side.wait_for(1, timeout=10)
         await core.scheduler.drain(1)
+
+
+async def test_the_end_says_goodbye_to_every_next_hop(tmp_path: Path) -> None:
+    """Also where all mail was a destination's, which leaves the connections to others."""
+    slow = {"name": "slow", "domains": ["partner.example"]}
+    async with taking_mail() as side:
+        given = settings_for(tmp_path, side.host).model_dump(exclude_unset=True)
+        settings = Settings.model_validate(given | {"destination": [slow]})
+        metrics = Metrics(CollectorRegistry())
+        async with running_core(settings, owner="w", metrics=metrics, clock=SystemClock()) as core:
+            delivering = core.scheduler.start()
+            await core.intake.receive(
+                a_session(listener="smtp", trusted=True),
+                an_envelope(),
+                b"A: 1\r\n\r\nHello\r\n",
+                core.budget.reservation(),
+            )
+            async with asyncio.timeout(5):
+                while not side.received:  # noqa: ASYNC110  # it sets no event
+                    await asyncio.sleep(0.01)
+            await core.scheduler.drain(1)
+            await delivering
+        await asyncio.wait_for(side.closed.wait(), 5)
+        assert side.verbs()[-1] == "QUIT"
+
+
+async def test_a_report_that_is_spooled_already_is_not_spooled_again(
+    tmp_path: Path, provider: tuple[Upstream, str]
+) -> None:
+    """Neither while it waits, nor when it has gone, for as long as the trace knows it."""
+    settings, metrics = settings_for(tmp_path, provider[1]), Metrics(CollectorRegistry())
+    report = an_envelope(), b"A: 1\r\n\r\nHello\r\n", "REPORT"
+    async with running_core(settings, owner="w", metrics=metrics, clock=SystemClock()) as core:
+        submit = _submitting(core)
+        await submit(*report)
+        await submit(*report)
+        assert (await core.spool.get("REPORT")).session["door"] == "report"
+        await core.spool.delete(["REPORT"], core.clock.now())
+        await submit(*report)
+        assert (await core.spool.depth()).messages[State.QUEUED] == 0
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -6,7 +6,7 @@ nothing is served otherwise than it says.
 
 from collections.abc import Iterator
 
-from filterrelay.settings.models import Listener, Settings
+from filterrelay.settings.models import Settings
 from filterrelay.settings.problems import Problem
 from filterrelay.settings.toml_lines import Path as KeyPath
 
@@ -18,13 +18,5 @@ def unserved(settings: Settings) -> Iterator[Problem]:
 
 
 def _complaints(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
-    for number, listener in enumerate(settings.listener):
-        for key, why in _listener(listener):
-            yield ("listener", number, key), why
     if settings.spool.url.startswith("postgresql"):
         yield ("spool", "url"), "PostgreSQL is not there yet; use sqlite:///spool.sqlite"
-
-
-def _listener(listener: Listener) -> Iterator[tuple[str, str]]:
-    if listener.kind == "milter":
-        yield "kind", f"{listener.kind} is not there yet; smtp and proxy are"

@@ -38,12 +38,26 @@ def _read(connection: Connection, ids: Sequence[str]) -> list[StoredMessage]:
         connection.execute("COMMIT")
 
 
+def acts(after: int | None, connection: Connection) -> tuple[list[str], int]:
+    """The messages of some acts of operators that follow, and the number of the last one seen."""
+    (last,) = connection.execute(SQL["last_event"]).fetchone()
+    if after is None:
+        return [], last
+    rows = connection.execute(SQL["acts"], (after, last, _PAGE)).fetchall()
+    return [id_ for _, id_ in rows], rows[-1][0] if len(rows) == _PAGE else last
+
+
 def state(message_id: str, connection: Connection) -> State:
     """Where the message stands. Raises NoSuchMessage."""
     row = connection.execute(SQL["state"], (message_id,)).fetchone()
     if row is None:
         raise NoSuchMessage(message_id)
     return State(row[0])
+
+
+def orphaned(alive: str, connection: Connection) -> list[str]:
+    """The messages leased by others than the owners alive; looks at all queued and held ones."""
+    return [id_ for (id_,) in connection.execute(SQL["orphaned"], {"alive": alive})]
 
 
 def due_hops(

@@ -19,7 +19,7 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
-from tests.bench import deep, hanging, measure, report, targets
+from tests.bench import codec, deep, hanging, measure, report, targets
 from tests.bench.errors import BenchError
 from tests.bench.load import LoadProcess
 from tests.bench.proof import prove
@@ -39,6 +39,7 @@ class Options:
 
     works: list[Work]
     hanging: bool  # whether destinations that hang are a work, too
+    codec: bool  # whether the milter codec is one
     scale: float
     relays: list[str]
     rounds: int
@@ -140,7 +141,7 @@ def _options(arguments: list[str]) -> Options:
     parser = argparse.ArgumentParser(prog="tests.bench", description=__doc__)
     parser.add_argument(
         "--works",
-        default=",".join((*WORKS, hanging.NAME)),
+        default=",".join((*WORKS, hanging.NAME, codec.NAME)),
         help="which works, by comma (default: %(default)s)",
     )
     parser.add_argument(
@@ -161,13 +162,14 @@ def _options(arguments: list[str]) -> Options:
     parser.add_argument("--strict", action="store_true", help="exit 1 if a target is not met")
     given = parser.parse_args(arguments)
     works, relays = given.works.split(","), given.relays.split(",")
-    for names, known in ((works, [*WORKS, hanging.NAME]), (relays, [*RELAYS])):
+    for names, known in ((works, [*WORKS, hanging.NAME, codec.NAME]), (relays, [*RELAYS])):
         if unknown := [name for name in names if name not in known]:
             parser.error(f"{unknown[0]!r} is none of {', '.join(known)}")
     scale = given.scale * (_QUICK if given.quick else 1.0)
     return Options(
         works=[WORKS[name].scaled(scale) for name in works if name in WORKS],
         hanging=hanging.NAME in works,
+        codec=codec.NAME in works,
         scale=scale,
         relays=relays,
         rounds=1 if given.quick else given.rounds,
@@ -237,6 +239,8 @@ def main() -> int:
     judged = targets.judge(bench.results, works)
     if options.hanging:
         judged.append(rates.target())
+    if options.codec:
+        judged.append(codec.measure(options.rounds).target())
     report.print_results(console, bench.results, works, options.relays)
     report.print_targets(console, judged)
     for failure in bench.results.failures:

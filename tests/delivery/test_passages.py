@@ -77,7 +77,7 @@ async def test_the_trace_has_the_next_hops_word(answer: str, result: str, kind: 
     async with far_side(answers={".": answer}) as side:
         told = Told(side)
         assert str(await told.pass_on()) == answer
-        told.passages.close()
+        told.passages.upstream.close()
     (event,) = await told.spool.events("ID")
     assert event.kind == "attempt"
     assert (event.data["upstream"], event.data["host"]) == ("reinject", side.host)
@@ -95,7 +95,7 @@ async def test_what_the_file_says_of_the_next_hop_is_kept_to() -> None:
     async with far_side(extensions=["XFORWARD ADDR SOURCE"]) as side:
         told = Told(side, xforward=True)
         await told.pass_on()
-        told.passages.close()
+        told.passages.upstream.close()
         assert "XFORWARD ADDR=192.0.2.7 SOURCE=REMOTE" in side.commands
 
 
@@ -117,4 +117,4 @@ async def test_a_trace_that_cant_be_kept_harms_no_mail(monkeypatch: pytest.Monke
         told = Told(side)
         monkeypatch.setattr(told.spool, "record", fails)
         assert (await told.pass_on()).code == 250
-        told.passages.close()
+        told.passages.upstream.close()

@@ -46,17 +46,17 @@ LISTENER: dict[str, Any] = {
 
 @dataclass
 class PassingIntake(RememberingIntake):
-    """Passes on what comes. edits: as a filter makes them. judged: the sessions asked about."""
+    """Passes on what comes. edits: as a filter makes them. clients: those asked about."""
 
     edits: tuple[Edit, ...] = ()
-    judged: list[tuple[str, Session]] = field(default_factory=list)
+    clients: list[tuple[str, Session]] = field(default_factory=list)
 
     async def on_connect(self, session: Session) -> Any:
-        self.judged.append(("on_connect", session))
+        self.clients.append(("on_connect", session))
         return await super().on_connect(session)
 
     async def on_helo(self, session: Session) -> Any:
-        self.judged.append(("on_helo", session))
+        self.clients.append(("on_helo", session))
         return await super().on_helo(session)
 
     async def receive(
@@ -133,13 +133,13 @@ async def proxy(open_door: OpenDoor) -> AsyncIterator[OpenProxy]:
         made.append((side, passages, work))
         speaks = partial(ProxySession, passages=passages)
         values = LISTENER | (listener or {})
-        door = await open_door(speaks=speaks, intake=intake, limits=limits, **values)
+        door = await open_door(session=speaks, intake=intake, limits=limits, **values)
         return Proxy(door, side, intake)
 
     yield make
     for side, passages, work in made:
         await asyncio.gather(*work)
-        passages.close()
+        passages.upstream.close()
         await side.stop()
 
 
@@ -234,7 +234,7 @@ async def test_each_message_is_judged_as_its_own_clients(proxy: OpenProxy) -> No
     """XFORWARD names the client for the filters, for one message; the front's own comes after."""
     running = await proxy()
     client = await running.connect()
-    assert running.intake.judged == []
+    assert running.intake.clients == []
     await running.deliver(client, *FORWARD)
     await running.deliver(client, "XFORWARD ADDR=IPV6:2001:db8::1 HELO=[UNAVAILABLE]")
     await running.deliver(client)
@@ -249,7 +249,7 @@ async def test_each_message_is_judged_as_its_own_clients(proxy: OpenProxy) -> No
     assert (third.client_ip, third.helo) == ("127.0.0.1", "mx.example")
     assert third == fourth
     assert len({first.id, second.id, third.id}) == 3
-    assert [(hook, session.client_ip) for hook, session in running.intake.judged] == [
+    assert [(hook, session.client_ip) for hook, session in running.intake.clients] == [
         ("on_connect", "192.0.2.7"),
         ("on_helo", "192.0.2.7"),
         ("on_connect", "2001:db8::1"),

@@ -56,6 +56,9 @@ WHERE id = :id
 -- :name state
 SELECT state FROM message WHERE id = ?
 
+-- :name waiting
+SELECT idx, redirect FROM recipient WHERE message_id = ? AND state = 'queued'
+
 -- :name begin_attempt
 UPDATE recipient SET attempts = attempts + 1, next_attempt = :next, unreached = 0
 WHERE message_id = :id AND state = 'queued' AND idx IN (SELECT value FROM json_each(:indexes))
@@ -108,6 +111,12 @@ WHERE state = 'queued' AND owner IS NOT NULL AND owner NOT IN (SELECT value FROM
 UNION ALL
 SELECT id FROM message
 WHERE state = 'held' AND owner IS NOT NULL AND owner NOT IN (SELECT value FROM json_each(:alive))
+
+-- :name still_orphaned
+-- The + has it look up the messages instead of reading through all in these states.
+SELECT id FROM message
+WHERE id IN (SELECT value FROM json_each(:ids)) AND +state IN ('queued', 'held')
+  AND owner IS NOT NULL AND owner NOT IN (SELECT value FROM json_each(:alive))
 
 -- :name hasten_untried
 UPDATE recipient SET next_attempt = :now
@@ -212,6 +221,13 @@ SELECT 1 FROM message WHERE id = ? AND file = ?
 
 -- :name events
 SELECT at, kind, data FROM event WHERE message_id = ? ORDER BY at, seq
+
+-- :name last_event
+SELECT coalesce(max(seq), 0) FROM event
+
+-- :name acts
+SELECT seq, message_id FROM event INDEXED BY event_act
+WHERE kind IN ('held', 'redirected', 'deleted') AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?
 
 -- :name received
 -- Events that open a trace, newest first, before a place in that order; a superset of what the

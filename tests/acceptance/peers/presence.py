@@ -11,6 +11,7 @@ from .process import find_program
 _PROGRAMS = {
     "clamd": ("clamd",),
     "dovecot": ("dovecot",),
+    "miltertest": ("miltertest",),
     "msmtp": ("msmtp",),
     "nodemailer": ("node",),
     "nsd": ("nsd",),

@@ -1,0 +1,274 @@
+"""One connection from an MTA: octets in, events out."""
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from filterrelay.wire.milter import commands
+from filterrelay.wire.milter.codes import (
+    CHUNK,
+    NO_ACTIONS,
+    NO_STEPS,
+    OLDEST_VERSION,
+    VERSION,
+    Action,
+    Command,
+    Stage,
+    Step,
+)
+from filterrelay.wire.milter.edits import Edits
+from filterrelay.wire.milter.events import (
+    Abort,
+    Body,
+    Broken,
+    Connect,
+    Data,
+    EndOfHeader,
+    EndOfMessage,
+    Event,
+    Header,
+    Helo,
+    Macros,
+    Mail,
+    Negotiated,
+    Quit,
+    QuitNewConnection,
+    Rcpt,
+    Unknown,
+)
+from filterrelay.wire.milter.replies import negotiation
+from filterrelay.wire.milter.states import State, Ways, voids, ways
+
+MOST = 1024 * 1024  # octets of a packet, as HUGE allows; Postfix has fields of 102400 at most
+_LARGE = 256 * 1024  # octets, as LARGE allows
+_HEAD = struct.Struct(">IB")
+_NO_MACROS: Macros = MappingProxyType({})
+
+_LEFT_OUT = Step.NO_CONNECT | Step.NO_MAIL | Step.NO_RCPT
+_QUIET: dict[type, Step] = {
+    Connect: Step.QUIET_CONNECT,
+    Helo: Step.QUIET_HELO,
+    Mail: Step.QUIET_MAIL,
+    Rcpt: Step.QUIET_RCPT,
+    Data: Step.QUIET_DATA,
+    Unknown: Step.QUIET_UNKNOWN,
+    Header: Step.QUIET_HEADERS,
+    EndOfHeader: Step.QUIET_END_OF_HEADER,
+    Body: Step.QUIET_BODY,
+    EndOfMessage: NO_STEPS,  # it always gets one
+}
+
+# In the order in which the MTA comes to them; what is told later overrides.
+_STAGES = (
+    Command.UNKNOWN,  # it has no place of its own
+    Command.CONNECT,
+    Command.HELO,
+    Command.MAIL,
+    Command.RCPT,
+    Command.DATA,
+    Command.HEADER,
+    Command.END_OF_HEADER,
+    Command.BODY,
+    Command.END_OF_MESSAGE,
+)
+_ORDER: dict[int, int] = {command: number for number, command in enumerate(_STAGES)}
+
+_WITH_MACROS: dict[int, Callable[[bytes, Macros], Event]] = {
+    Command.CONNECT: commands.connect,
+    Command.HELO: commands.helo,
+    Command.MAIL: commands.mail,
+    Command.RCPT: commands.rcpt,
+    Command.DATA: commands.data,
+    Command.UNKNOWN: commands.unknown,
+    Command.END_OF_HEADER: commands.end_of_header,
+    Command.END_OF_MESSAGE: commands.end_of_message,
+}
+_LONG = (Command.HEADER, Command.BODY, Command.END_OF_MESSAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the filter would like; it gets what the MTA offers of it.
+
+    steps: with NO_… and QUIET_… for what it doesn't want to hear of, or not to reply to.
+    LEADING_SPACE is always asked for. macros: those that it wants at a stage, names without
+    braces. Postfix tells no macros at all at the stages that aren't listed if any is.
+    """
+
+    actions: Action = NO_ACTIONS
+    steps: Step = NO_STEPS
+    macros: Mapping[Stage, tuple[bytes, ...]] = field(default_factory=dict)
+
+
+class Conversation:
+    """What an MTA says on one connection.
+
+    most: octets of one packet that carries a field or body, above CHUNK; others have CHUNK
+    at most. What is held between two calls is one packet and the macros, CHUNK octets a stage.
+    How many fields and how much body a message has is for the caller to bound.
+    edits: what may be sent at EndOfMessage, once Negotiated has come.
+    """
+
+    __slots__ = (
+        "_adds_blank",
+        "_held",
+        "_known",
+        "_most",
+        "_needed",
+        "_raw",
+        "_replied",
+        "_told",
+        "_way",
+        "_ways",
+        "_wishes",
+        "edits",
+        "state",
+    )
+
+    def __init__(self, wishes: Wishes, most: int = MOST) -> None:
+        self._wishes = wishes
+        self._most = most
+        self._held = bytearray()
+        self._needed = 0  # octets until another packet is complete
+        self._raw: dict[int, bytes] = {}  # macros as they came, by command
+        self._told: dict[int, Macros] = {}  # macros by command
+        self._known: Macros | None = _NO_MACROS  # all of them; None: to be put together
+        self._ways = ways(NO_STEPS)
+        self._way: Ways = self._ways[State.NEW]
+        self._replied: frozenset[type] = frozenset()
+        self._adds_blank = False
+        self.state = State.NEW
+        self.edits = Edits(NO_ACTIONS, NO_STEPS)
+
+    def awaits_reply(self, event: Event) -> bool:
+        """Whether the MTA waits for a reply to the event, if only CONTINUE.
+
+        An MTA that doesn't offer to do without gets one where the filter wished not to reply.
+        """
+        return type(event) in self._replied
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that these octets complete; the same ones however the octets are cut."""
+        if self._held:
+            self._held += data
+            if len(self._held) < self._needed:
+                return []
+            data = bytes(self._held)
+            self._held = bytearray()
+        events: list[Event] = []
+        position = 0
+        try:
+            position = self._take_packets(data, events)
+        except commands.Malformed as malformed:
+            events.append(Broken(str(malformed)))
+            self.state = State.CLOSED
+        if self.state is not State.CLOSED:
+            self._held += data[position:]
+        return events
+
+    def _take_packets(self, data: bytes, events: list[Event]) -> int:
+        """Takes all packets that are complete; where the first one that isn't begins."""
+        position, size = 0, len(data)
+        while self.state is not State.CLOSED:
+            if size - position < _HEAD.size:
+                self._needed = _HEAD.size
+                break
+            length, command = _HEAD.unpack_from(data, position)
+            if not 0 < length <= CHUNK:
+                self._check_length(length, command)
+            end = position + 4 + length
+            if end > size:
+                self._needed = end - position
+                break
+            self._take(command, data[position + 5 : end], events)
+            position = end
+        return position
+
+    def _check_length(self, length: int, command: int) -> None:
+        most = self._most if command in _LONG else CHUNK + 1
+        if not 0 < length <= most:
+            raise commands.Malformed(f"packet of {length} octets")
+
+    def _take(self, command: int, payload: bytes, events: list[Event]) -> None:
+        target = self._way.get(command)
+        if target is None:
+            raise commands.Malformed(f"command {command:#x} in state {self.state.value}")
+        if command == Command.HEADER:
+            events.append(commands.header(payload, self._adds_blank))
+        elif command == Command.BODY:
+            events.append(Body(payload))
+        elif command == Command.MACRO:
+            self._learn(payload)
+        else:
+            self._take_rare(command, payload, events)
+        if target is not self.state:
+            self.state = target
+            self._way = self._ways.get(target, {})
+
+    def _take_rare(self, command: int, payload: bytes, events: list[Event]) -> None:
+        """Takes a command that comes once or twice a message."""
+        if voids(command, self.state):
+            events.append(Abort())
+        if command == Command.NEGOTIATE:
+            events.append(self._negotiate(payload))
+        elif command == Command.ABORT:
+            self._forget_from(_ORDER[Command.MAIL])
+        elif command == Command.QUIT:
+            events.append(Quit())
+        elif command == Command.QUIT_NEW_CONNECTION:
+            events.append(QuitNewConnection())
+            self._forget_from(0)
+        else:
+            if command != Command.UNKNOWN:
+                self._forget_from(_ORDER[command] + 1)
+            events.append(_WITH_MACROS[command](payload, self._macros()))
+            if command == Command.END_OF_MESSAGE:
+                self._forget_from(_ORDER[Command.MAIL])
+
+    def _negotiate(self, payload: bytes) -> Negotiated:
+        version, actions, steps = commands.offer(payload)
+        if version < OLDEST_VERSION:
+            raise commands.Malformed(f"version {version}")
+        wishes = self._wishes
+        actions &= wishes.actions | (Action.SET_SYMBOLS if wishes.macros else NO_ACTIONS)
+        steps &= wishes.steps | Step.LEADING_SPACE | _sizes(self._most)
+        symbols = wishes.macros if Action.SET_SYMBOLS in actions else {}
+        version = min(version, VERSION)
+        self.edits = Edits(actions, steps)
+        self._adds_blank = Step.LEADING_SPACE not in steps
+        self._ways = ways(steps & _LEFT_OUT)
+        self._replied = frozenset(kind for kind, quiet in _QUIET.items() if not quiet & steps)
+        return Negotiated(version, actions, steps, negotiation(version, actions, steps, symbols))
+
+    def _learn(self, payload: bytes) -> None:
+        """Keeps macros; Postfix repeats the same ones before each field."""
+        command = payload[0] if payload else 0
+        if self._raw.get(command) == payload:
+            return
+        told = commands.macros(payload)
+        if command in _ORDER:
+            self._raw[command] = payload
+            self._told[command] = told
+            self._known = None
+
+    def _macros(self) -> Macros:
+        if self._known is None:
+            known: dict[bytes, bytes] = {}
+            for command in sorted(self._told, key=_ORDER.__getitem__):
+                known.update(self._told[command])
+            self._known = MappingProxyType(known)
+        return self._known
+
+    def _forget_from(self, number: int) -> None:
+        """Forgets the macros of this stage in the order and of the later ones."""
+        for command in [one for one in self._told if _ORDER[one] >= number]:
+            del self._told[command], self._raw[command]
+            self._known = None
+
+
+def _sizes(most: int) -> Step:
+    """The sizes of packet that can be taken."""
+    if most >= MOST:
+        return Step.LARGE | Step.HUGE
+    return Step.LARGE if most >= _LARGE else NO_STEPS

@@ -53,7 +53,7 @@ from filterrelay.spool.store import Spool
 
 log = structlog.get_logger(__name__)
 
-SESSIONS: Mapping[str, OpenSession] = {  # of doors that need no more
+SESSIONS: Mapping[str, OpenSession] = {  # of the doors that need no more
     "smtp": SmtpSession,
     "milter": MilterSession,
 }
@@ -97,6 +97,7 @@ class Core:
     intake: Intake
     scheduler: Scheduler
     budget: MemoryBudget
+    hops: Hops
     passages: Mapping[str, Passages]
 
     async def deliver_until(self, stop: asyncio.Event) -> None:
@@ -197,8 +198,7 @@ async def running_core(
             )
             async with reporting_tls(settings, known, _submitting(core), clock):
                 yield core
-            for passages in core.passages.values():
-                passages.close()
+            core.hops.close()  # also those that only a destination's mail went to
             await background.finish(timeout=10)
         finally:
             await spool.close()
@@ -289,16 +289,16 @@ def _core(
         background,
         lacks_eight_bit,
     )
-    return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget, passages)
+    return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget, hops, passages)
 
 
 def _submitting(core: Core) -> Send:
-    """Signs and spools mail of the relay's own, and has it sent."""
+    """Signs and spools mail of the relay's own, of each ID once, and has it sent."""
 
-    async def submit(envelope: Envelope, raw: bytes) -> str:
-        id_ = await core.intake.submit(envelope, raw)
-        core.scheduler.nudge()
-        return id_
+    async def submit(envelope: Envelope, raw: bytes, id_: str) -> None:
+        if not await core.spool.events(id_):
+            await core.intake.submit(envelope, raw, id_=id_)
+            core.scheduler.nudge()
 
     return submit
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from filterrelay.delivery.tls_session import DESTINATIONS, destinations_of
-from filterrelay.delivery.upstream import Sent, SevenBitsOnly, UpstreamLike
+from filterrelay.delivery.upstream import Interrupted, Sent, SevenBitsOnly, UpstreamLike
 from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.reply import Reply
 from filterrelay.spool.store import StoredRecipient
@@ -69,6 +69,9 @@ async def attempt(
                 return
             envelope, body = replace(envelope, body="7BIT"), converted
             continue
+        except Interrupted as cut:
+            yield Tried([batch[place] for place in cut.places], cut.sent)
+            raise
         surplus = _surplus(batch, sent.replies)
         if not surplus:
             yield Tried(batch, sent)

@@ -37,6 +37,17 @@ class Peer:
     capabilities: Capabilities = field(default_factory=Capabilities)
 
 
+class CutOff(asyncio.CancelledError):
+    """A transaction was cancelled after its end had been answered, for some recipients at least.
+
+    replies: for each recipient, None for those without one.
+    """
+
+    def __init__(self, replies: Sequence[Reply | None]) -> None:
+        super().__init__()
+        self.replies = replies
+
+
 class Conversation(Channel):
     """An established connection; one transaction at a time.
 
@@ -59,11 +70,12 @@ class Conversation(Channel):
     ) -> list[Reply]:
         """One message; returns the final reply for each recipient.
 
-        mail, recipients: whole commands. Raises ConversationLost.
+        mail, recipients: whole commands. Raises ConversationLost, CutOff.
         """
         self.transactions += 1
         self._heard = self._after_dot = False
-        with self._giving_up():
+        answers: Sequence[Reply] = ()
+        try:
             sender_reply, answers, go = await self._envelope(mail, recipients)
             if sender_reply.code // 100 != 2:
                 answers = [sender_reply] * len(answers)
@@ -81,6 +93,12 @@ class Conversation(Channel):
             else:
                 await self._nothing()
                 return answers
+        except asyncio.CancelledError:
+            known = self._known(answers)
+            self.abort("given up in the middle of a transaction")
+            if known:
+                raise CutOff(known) from None
+            raise
         return [next(finals) if answer.code // 100 == 2 else answer for answer in answers]
 
     async def ask(self, commands: Sequence[bytes], *, begins: bool) -> list[Reply]:
@@ -268,6 +286,16 @@ class Conversation(Channel):
         if any(reply.code // 100 != 2 for reply in finals):
             self.refused = self._stage(0)
         return finals
+
+    def _known(self, answers: Sequence[Reply]) -> list[Reply | None]:
+        """The last words so far, by recipient; empty when none has come for the message.
+
+        answers: to the recipients.
+        """
+        if not (self._after_dot and self._replies):
+            return []
+        finals = iter(self._replies if self.peer.lmtp else self._replies * len(answers))
+        return [next(finals, None) if each.code // 100 == 2 else each for each in answers]
 
     async def _in_pieces(self, body: bytes) -> None:
         """Writes a big body at the pace at which it is taken."""

@@ -53,10 +53,6 @@ class Passages:
         )
         return Passage(self.upstream, config.name, about)
 
-    def close(self) -> None:
-        """Says goodbye to the next hop."""
-        self.upstream.close()
-
     def refused(
         self, hook: str, client: Session, reply: Reply, sender: str, recipient: str = ""
     ) -> None:

@@ -112,6 +112,8 @@ class DoorPolicy:
 
     def speaks_for_clients(self, peer_ip: str) -> bool:
         """Whether a mail server there may say who its client is; a local one counts as loopback."""
+        if not self.listener.xclient_from:
+            return False
         address = ip_address(peer_ip or LOOPBACK)
         return any(address in network for network in self.listener.xclient_from)
 

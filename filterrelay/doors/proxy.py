@@ -153,8 +153,8 @@ class ProxySession(SmtpSession):
     async def pass_on(self, judged: Judgement) -> Reply:
         """Hands the message over, unless its client has gone and will come again."""
         assert self._passage is not None  # the message belongs to a transaction
-        if self._lost:
-            return replies.BROKEN_OFF
+        if self._lost or (self._at_eof and not self._buffer):
+            return replies.GONE
         return await self._passages.pass_on(
             self._passage, self.origin, judged.message.id, judged.envelope, judged.message.raw
         )

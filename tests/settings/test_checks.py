@@ -134,6 +134,11 @@ def test_a_proxy_is_known_by_its_network(tmp_path: Path, address: str, more: str
             "11: listener[1].upstream: there is no upstream called 'back'; there is provider",
         ),
         (
+            GOOD.replace('name = "provider"', 'name = "provider"\nprotocol = "lmtp"')
+            + '[[listener]]\nkind = "proxy"\naddress = "x:1"\nupstream = "provider"\n',
+            "12: listener[1].upstream: a proxy passes mail on by smtp, and to nothing else",
+        ),
+        (
             GOOD
             + '[[listener]]\nkind = "milter"\naddress = "x:1"\nauth = "none"\ntls = "starttls"',
             "12: listener[1].tls: a milter listener has none: that is the mail server's part",

@@ -26,13 +26,14 @@ class ProxySession(SmtpSession):
 
     A client is judged at its message's MAIL: the mail server tells of it just before, if at
     all. RCPT commands that came together are passed on together, so the replies to some
-    are owed until the last of them is read.
+    are owed until the last of them is read. Mail that it says nothing of is nobody's: it
+    might be anybody's, so it isn't signed as our own.
     """
 
     holds = False
 
     def __init__(self, reception: Reception, client: Session, passages: Passages) -> None:
-        super().__init__(reception, client)
+        super().__init__(reception, replace(client, trusted=False))
         self._passages = passages
         self._passage: Passage | None = None
         self._owed: list[tuple[int, Step]] = []  # where in the queue of replies, and to what

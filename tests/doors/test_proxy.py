@@ -278,6 +278,13 @@ async def test_only_a_known_client_or_the_machine_itself_is_trusted(
     assert running.intake.messages[0].session.trusted is trusted
 
 
+async def test_mail_that_nothing_is_said_of_is_nobodys(proxy: OpenProxy) -> None:
+    """The mail server's own address vouches for nobody: it would be signed as ours."""
+    running = await proxy()
+    await running.deliver(await running.connect())
+    assert not running.intake.messages[0].session.trusted
+
+
 async def test_a_client_that_is_refused_hears_it_at_mail(proxy: OpenProxy) -> None:
     """The front knows whose message it was; and the next client's is judged anew."""
     running = await proxy()

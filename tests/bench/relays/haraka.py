@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.bench import site
 from tests.bench.errors import StartFailed
-from tests.bench.relays.relay import Relay, find_program, write
+from tests.bench.programs import find_program, write
+from tests.bench.relays.relay import Relay
 
 _VERSION = "3.3"
 

@@ -11,6 +11,7 @@ from .process import find_program
 _PROGRAMS = {
     "clamd": ("clamd",),
     "dovecot": ("dovecot",),
+    "haproxy": ("haproxy",),
     "msmtp": ("msmtp",),
     "nodemailer": ("node",),
     "nsd": ("nsd",),

@@ -16,6 +16,7 @@ user = "{user}"
 [[listener]]
 kind = "milter"
 address = "unix:{socket}"
+mode = "0666"
 
 [[signer]]
 use = "dkim-sign"

@@ -28,6 +28,7 @@ from filterrelay.delivery.hops import Hops
 from filterrelay.delivery.scheduler import Scheduler
 from filterrelay.delivery.tls_report import Send
 from filterrelay.doors.admission import WorkerAdmission
+from filterrelay.doors.milter import MilterSession
 from filterrelay.doors.policy import DoorPolicy
 from filterrelay.doors.server import Door, OpenSession
 from filterrelay.doors.smtp import SmtpSession
@@ -48,7 +49,10 @@ from filterrelay.spool.store import Spool
 
 log = structlog.get_logger(__name__)
 
-SESSIONS: Mapping[str, OpenSession] = {"smtp": SmtpSession}  # what each kind of door speaks
+SESSIONS: Mapping[str, OpenSession] = {  # what each kind of door speaks
+    "smtp": SmtpSession,
+    "milter": MilterSession,
+}
 
 
 class Background:

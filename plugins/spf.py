@@ -21,6 +21,7 @@ from filterrelay.plugin import (
     Options,
     Pass,
     Quarantine,
+    Reads,
     Reject,
     Reply,
     Services,
@@ -81,6 +82,7 @@ class Spf:
     """
 
     options_type = SpfOptions
+    reads: Reads = "envelope"
 
     def __init__(self, options: SpfOptions) -> None:
         """Takes the validated options."""

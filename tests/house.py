@@ -44,6 +44,7 @@ NAMES_THAT_ARE_NO_PLUGINS = {
 TESTS_OF_NO_FILE = {
     "acceptance": "the program beside real peers",
     "bench": "the program beside others",
+    "fuzz": "codecs, with what nobody would think of",
     "test_house.py": "the house itself",
     "test_configuration_page.py": "docs/configuration.md",
     "test_metrics_page.py": "docs/metrics.md",

@@ -21,6 +21,8 @@ from filterrelay.mail.message import Message
 from filterrelay.mail.outcome import Attempt, Outcome, Route, StepRecord
 from filterrelay.mail.session import Credentials, Identity, Session
 from filterrelay.mail.verdict import Defer, Pass, Verdict
+from filterrelay.plugin.discovery import READS
+from filterrelay.plugin.hooks import Reads
 from filterrelay.plugin.services import Services
 
 log = structlog.get_logger(__name__)
@@ -105,6 +107,13 @@ class Chain:
     def has_early(self, hook: str, listener: str) -> bool:
         """Whether any plugin wants that hook there."""
         return bool(self._steps_of(hook, listener))
+
+    def reads(self, listener: str) -> Reads | None:
+        """How much of a message there the filters and signers look at, None for nothing."""
+        if self._plugins.signers:
+            return "body"
+        steps = self._steps_of("on_message", listener)
+        return max((step.plugin.reads for step in steps), key=READS.index, default=None)
 
     async def judge(
         self,

@@ -46,17 +46,25 @@ class Arrival:
 
     async def make_room(self, octets: int) -> None:
         """Reserves memory for that many octets and some more; without it the rest isn't kept."""
+        if not self.has_room(octets):
+            try:
+                await self.reservation.grow(self._ahead(octets), MEMORY_PATIENCE)
+            except TimeoutError:
+                self.refuse(NO_MEMORY)
+
+    def has_room(self, octets: int) -> bool:
+        """Whether nobody need wait for that memory: it is there now, or isn't wanted any more."""
         if self.content.fault is not None:
             self.reservation.release()
-            return
-        have = self.reservation.octets
-        if octets <= have or self.refused is not None:
-            return
-        ahead = min(max(2 * have, FIRST_RESERVATION), self._announced)
-        try:
-            await self.reservation.grow(max(octets, ahead), MEMORY_PATIENCE)
-        except TimeoutError:
-            self.refuse(NO_MEMORY)
+            return True
+        if octets <= self.reservation.octets or self.refused is not None:
+            return True
+        return self.reservation.try_grow(self._ahead(octets))
+
+    def _ahead(self, octets: int) -> int:
+        """What to reserve for that many octets, so that not every block asks for more."""
+        ahead = min(max(2 * self.reservation.octets, FIRST_RESERVATION), self._announced)
+        return max(octets, ahead)
 
     def refuse(self, reply: Reply) -> None:
         """Keeps nothing any more; the reply is for later."""

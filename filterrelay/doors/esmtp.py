@@ -1,10 +1,13 @@
 """MAIL, RCPT and BDAT arguments, parsed strictly into values (RFC 5321 section 4.1.1)."""
 
 import re
+import sys
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from filterrelay.errors import FilterRelayError
-from filterrelay.mail.address import BadAddress, parse_mailbox
+from filterrelay.mail.address import Address, BadAddress, parse_mailbox
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.reply import Reply
 
@@ -56,10 +59,14 @@ def parse_mail(argument: str, offer: Offer) -> Envelope:
         raise BadArgument(_bad_address("5.1.7", path, utf8, error)) from None
     if sender is not None and not sender.domain:
         raise BadArgument(Reply(553, "5.1.7", "Sender: the address has no @"))
+    return _envelope(sender, parameters, offer)
+
+
+def _envelope(sender: Address | None, parameters: dict[str, str], offer: Offer) -> Envelope:
     return Envelope(
         sender,
         body=_one_of(parameters, "BODY", "7BIT", "8BITMIME") or "7BIT",
-        smtputf8=utf8,
+        smtputf8="SMTPUTF8" in parameters,
         requiretls="REQUIRETLS" in parameters,
         ret=_one_of(parameters, "RET", "FULL", "HDRS"),
         envid=_checked(parameters, "ENVID", _XTEXT, MAX_ENVID),
@@ -76,7 +83,59 @@ def parse_rcpt(argument: str, offer: Offer, *, utf8: bool) -> Recipient:
         address = parse_mailbox(_target(path), utf8=utf8)
     except BadAddress as error:
         raise BadArgument(_bad_address("5.1.3", path, utf8, error)) from None
+    return _recipient(address, parameters, utf8=utf8)
+
+
+def _recipient(address: Address, parameters: dict[str, str], *, utf8: bool) -> Recipient:
     return Recipient(address, _notify(parameters), _orcpt(parameters, utf8=utf8))
+
+
+def taken_mail(path: str, words: Iterable[str]) -> Envelope:
+    """The envelope that a mail server has begun for its client; path: without brackets.
+
+    What it took isn't refused here: parameters that we can't read are left out.
+    """
+    sender = taken_address(path) if path else None
+    offer = Offer(esmtp=True, requiretls=True, max_octets=sys.maxsize)
+
+    def envelope(parameters: dict[str, str]) -> Envelope:
+        return _envelope(sender, parameters, offer)
+
+    return envelope(_readable(words, _MAIL_AND_REQUIRETLS, envelope))
+
+
+def taken_rcpt(path: str, words: Iterable[str]) -> Recipient:
+    """The recipient that a mail server has taken from its client; see taken_mail."""
+    address = taken_address(path)
+
+    def recipient(parameters: dict[str, str]) -> Recipient:
+        return _recipient(address, parameters, utf8=True)
+
+    return recipient(_readable(words, _RCPT_PARAMETERS, recipient))
+
+
+def taken_address(path: str) -> Address:
+    """Whatever a mail server took for an address, without its route (RFC 5321 appendix C).
+
+    It may lack a domain, since servers complete one, or break a rule of parse_mailbox.
+    """
+    if path.startswith("@"):
+        path = path.partition(":")[2] or path
+    local, at, domain = path.rpartition("@")
+    return Address(local, domain) if at else Address(path, "")
+
+
+def _readable(
+    words: Iterable[str], known: frozenset[str], read: Callable[[dict[str, str]], object]
+) -> dict[str, str]:
+    """Those of the parameters that can be read, the first of each name."""
+    good: dict[str, str] = {}
+    for word in words:
+        with suppress(BadArgument):
+            one = _parameters(word, True, known)
+            read(one)
+            good = one | good
+    return good
 
 
 def parse_chunk(argument: str) -> tuple[int, bool] | None:

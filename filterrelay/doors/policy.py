@@ -15,6 +15,7 @@ from filterrelay.mail.session import Credentials, Identity, Session
 from filterrelay.observe.budget import MemoryBudget, Reservation
 from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import COMMANDS, CONNECTION_RESULTS, LOGIN_RESULTS, Metrics
+from filterrelay.plugin.hooks import Reads
 from filterrelay.settings import Limits, Listener
 
 LOOPBACK = "127.0.0.1"
@@ -22,6 +23,14 @@ LOOPBACK = "127.0.0.1"
 
 class Intake(Protocol):
     """What the door asks of `filterrelay.intake.transaction.Intake`; None means go on."""
+
+    def judged(self, listener: str) -> frozenset[str]:
+        """The stages, by their hooks' names, where a client can be refused there."""
+        ...
+
+    def reads(self, listener: str) -> Reads | None:
+        """How much of a message there is needed, None for nothing."""
+        ...
 
     async def on_connect(self, session: Session) -> Reply | None:
         """Judges a client before the greeting."""

@@ -32,6 +32,8 @@ class Finish:
 
     async def __call__(self, session: Session, judged: Judgement) -> Judgement:
         """The judgement with the message as it leaves. Raises NotAnswered."""
+        if session.door == "milter" and not judged.message.raw:
+            return judged  # nothing of it was told, since nobody reads it
         now, hostname = self.clock.now(), self.rules.hostname
         message, rules = judged.message, self.rules.listeners.get(session.listener)
         edits: list[Edit] = list(without_forged_results(hostname, message))
@@ -52,6 +54,6 @@ class Finish:
         return replace(judged, message=message, edits=made, steps=(*judged.steps, *records))
 
     def _needs_conversion(self, session: Session, envelope: Envelope, message: Message) -> bool:
-        if self.lacks_eight_bit is None or message.raw.isascii():
+        if self.lacks_eight_bit is None or session.door == "milter" or message.raw.isascii():
             return False
         return self.lacks_eight_bit(session, envelope)

@@ -74,6 +74,7 @@ def logged(outcome: Outcome, message: Message) -> dict[str, Any]:
         "header_message_id": message.get("message-id")[:LOGGED_ID],
         "size": outcome.size,
         "client": session.client_ip,
+        **({"queue_id": session.queue_id} if session.queue_id else {}),
         "login": session.login,
         "listener": session.listener,
         "reply": str(outcome.reply),

@@ -36,6 +36,16 @@ class RelayRules:
     hostname: str
     closed: Closed = _open
 
+    @property
+    def limits_senders(self) -> bool:
+        """Whether a sender may be refused."""
+        return self.listener.auth == "required" or self.listener.senders != "any"
+
+    @property
+    def limits_authors(self) -> bool:
+        """Whether the header of a message may be refused."""
+        return "any" not in (self.listener.senders, self.listener.from_header)
+
     def sender(self, session: Session, envelope: Envelope) -> Reply | None:
         """Why that sender is refused, or None."""
         logs_in = self.listener.auth == "required" and not self.listener.relay_domains
@@ -56,8 +66,8 @@ class RelayRules:
         (RFC 5322 section 3.6.2) must be the login's as well and excuses nothing:
         most mail programs don't show it.
         """
-        rules, identity = self.listener, session.identity
-        if identity is None or "any" in (rules.senders, rules.from_header):
+        identity = session.identity
+        if identity is None or not self.limits_authors:
             return None
         for field in (*message.all("from"), *message.all("sender")):
             try:

@@ -15,6 +15,7 @@ from filterrelay.mail.reply import Reply
 from filterrelay.mail.session import Credentials, Identity, Session
 from filterrelay.mail.verdict import Defer, Discard, Pass, Quarantine, Reject
 from filterrelay.observe.metrics import Metrics
+from filterrelay.plugin.hooks import Reads
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +28,9 @@ class AuthUnavailable(FilterRelayError):
     reason: str
 
 
+EARLY_HOOKS = ("on_connect", "on_helo", "on_sender", "on_recipient")
+
+
 class Stages:
     """The stages before the message. A reply of None means: go on."""
 
@@ -35,6 +39,24 @@ class Stages:
         self._chain = chain
         self._metrics = metrics
         self._early = EarlyVerdicts()
+
+    def judged(self, listener: str) -> frozenset[str]:
+        """The stages where a client can be refused there, or leaves something behind."""
+        hooks = {hook for hook in EARLY_HOOKS if self._chain.has_early(hook, listener)}
+        if "on_recipient" in hooks or self._rules.listeners[listener].limits_senders:
+            hooks.add("on_sender")
+        return frozenset(hooks)
+
+    def reads(self, listener: str) -> Reads | None:
+        """How much of a message there is needed; None when not even its header is.
+
+        What is found goes into the header, from which forged results must be taken.
+        """
+        rules = self._rules.listeners[listener]
+        reads = self._chain.reads(listener)
+        if reads == "body" or rules.listener.quarantine == "own":
+            return "body"
+        return "header" if reads or rules.limits_authors else None
 
     async def on_connect(self, session: Session) -> Reply | None:
         """Judges a client before the greeting; the session's log lines name it from now on."""

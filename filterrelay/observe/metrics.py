@@ -17,7 +17,7 @@ COMMANDS = (
 )
 REFUSAL_HOOKS = ("on_connect", "on_helo", "on_sender", "on_recipient")
 REFUSED_BY = ("policy", "plugin")
-CONNECTION_RESULTS = ("accepted", "refused", "too_many")
+CONNECTION_RESULTS = ("accepted", "refused", "too_many", "broken")
 ATTEMPT_RESULTS = ("delivered", "deferred", "bounced")
 REPLY_CLASSES = ("2xx", "4xx", "5xx", "none")
 STAGES = (

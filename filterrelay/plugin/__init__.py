@@ -23,7 +23,7 @@ from filterrelay.mail.outcome import Attempt, Outcome, Route
 from filterrelay.mail.reply import Reply
 from filterrelay.mail.session import Credentials, Identity, Session, Tls
 from filterrelay.mail.verdict import Defer, Discard, Pass, Quarantine, Reject, Verdict
-from filterrelay.plugin.hooks import hook
+from filterrelay.plugin.hooks import Reads, hook
 from filterrelay.plugin.options import Duration, Options, Secret, Size
 from filterrelay.plugin.services import DnsError, Resolver, Services
 
@@ -53,6 +53,7 @@ __all__ = [
     "Part",
     "Pass",
     "Quarantine",
+    "Reads",
     "Recipient",
     "Reject",
     "RemoveHeader",

@@ -9,17 +9,18 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, get_args
 
 import pluggy
 from pydantic import BaseModel, ValidationError
 
 from filterrelay.errors import FilterRelayError
 from filterrelay.plugin.faults import KeyPath, dotted, faults, nearest
-from filterrelay.plugin.hooks import PROJECT, Hooks
+from filterrelay.plugin.hooks import PROJECT, Hooks, Reads
 from filterrelay.plugin.options import NoOptions, Options
 
 GROUP = "filterrelay.plugins"
+READS: tuple[Reads, ...] = get_args(Reads)
 HOOK_NAMES = tuple(name for name in vars(Hooks) if not name.startswith("_"))
 
 
@@ -70,6 +71,7 @@ class Plugin:
     instance: Any
     needs: tuple[str, ...]
     edits: bool
+    reads: Reads
     hooks: Mapping[str, BoundHook]
 
 
@@ -125,7 +127,7 @@ def check(use: str, name: str, cls: type[Any], options: Mapping[str, Any]) -> Pl
     instance = _made(name, cls, validate_options(name, cls, options))
     hooks = _hooks(name, instance)
     edits = bool(getattr(instance, "edits", False))
-    return Plugin(name, use, instance, _needs(name, cls), edits, hooks)
+    return Plugin(name, use, instance, _needs(name, cls), edits, _reads(name, instance), hooks)
 
 
 def _made(name: str, cls: type[Any], options: Options) -> Any:
@@ -147,6 +149,14 @@ def _needs(name: str, cls: type[Any]) -> tuple[str, ...]:
         return tuple(needs)
     written = repr(needs) if isinstance(needs, str) else '"spf"'
     raise BadPlugin(name, f"needs must be a tuple of plugins' names: write `needs = ({written},)`")
+
+
+def _reads(name: str, instance: Any) -> Reads:
+    said = getattr(instance, "reads", "body")
+    for reads in READS:
+        if said == reads:
+            return reads
+    raise BadPlugin(name, f"reads must be one of {', '.join(map(repr, READS))}, not {said!r}")
 
 
 def _told(error: Exception) -> str:

@@ -8,6 +8,9 @@ options, and it may say:
                                    findings it reads
     edits: bool = False            whether its verdicts may carry edits; an instance
                                    may set it as its options have it
+    reads: Reads = "body"           how much of a message on_message looks at: "envelope",
+                                   "header" or "body"; a mail server that we are the
+                                   milter of sends no more than its plugins read
 
 Three more members serve the command line, where they make sense:
 
@@ -25,6 +28,7 @@ Three more members serve the command line, where they make sense:
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
+from typing import Literal
 
 import pluggy
 
@@ -38,6 +42,7 @@ from filterrelay.mail.verdict import Verdict
 from filterrelay.plugin.services import Services
 
 PROJECT = "filterrelay"
+Reads = Literal["envelope", "header", "body"]  # each with those before it
 spec = pluggy.HookspecMarker(PROJECT)
 hook = pluggy.HookimplMarker(PROJECT)
 

@@ -29,9 +29,9 @@ def _complaints(settings: Settings) -> Iterator[tuple[KeyPath, str]]:
 
 
 def _listener(listener: Listener) -> Iterator[tuple[str, str]]:
-    if listener.kind != "smtp":
-        yield "kind", f"{listener.kind} is not there yet; smtp is"
-    elif listener.xclient_from:
+    if listener.kind == "proxy":
+        yield "kind", "proxy is not there yet; smtp and milter are"
+    elif listener.kind == "smtp" and listener.xclient_from:
         yield "xclient_from", "XCLIENT and XFORWARD are not there yet"
 
 

@@ -231,7 +231,7 @@ def _run_parts(
     if passage.NAME in options.parts:
         judged.append(uvloop.run(passage.run(directory, scale, console)).target())
     if codec.NAME in options.parts:
-        judged.append(codec.run(rounds, console))
+        judged.append(codec.measure(rounds).target())
     return judged
 
 

@@ -12,7 +12,7 @@ import dns.message
 import dns.rcode
 import pytest
 
-from tests.bench import site, stubdns
+from tests.bench import codec, site, stubdns
 from tests.bench.account import Account, TreeAccount, open_account, proportional_memory
 from tests.bench.client import Client, Refused
 from tests.bench.deep import Depths
@@ -140,6 +140,13 @@ def test_rates_are_compared_round_by_round() -> None:
     assert Rates().target().met is None
     assert Rates([400.0, 100.0, 300.0], [390.0, 99.0, 150.0]).target().measured == "0.97"
     assert Rates([100.0], [94.0]).target().met is False
+
+
+def test_the_codecs_speed_is_counted() -> None:
+    """In events, with the macros that come among them."""
+    assert codec.Speed().target().met is None
+    assert codec.Speed(199_999.0).target().met is False
+    assert codec.measure(1).rate
 
 
 def test_a_deep_queues_tenths_are_compared() -> None:

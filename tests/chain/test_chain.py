@@ -321,3 +321,23 @@ async def test_a_plugin_can_route() -> None:
     assert await chain.route(ENVELOPE, ENVELOPE.recipients[0], "smtp") == Route(
         "partner", "because"
     )
+
+
+@pytest.mark.parametrize(
+    ("read", "most"), [((), None), (("envelope",), "envelope"), (("header", "envelope"), "header")]
+)
+async def test_a_listener_needs_what_its_filters_read(read: tuple[Any, ...], most: Any) -> None:
+    """The one that reads most decides; other listeners' filters and early hooks don't."""
+    steps = [step(answering(None, reads=each), f"{each}") for each in read]
+    steps.append(step(answering(None), "elsewhere", Policy(applies_to=frozenset({"other"}))))
+    assert Chain(PluginSet(filters=tuple(steps)), 10).reads("milter") == most
+
+
+async def test_signers_read_all_of_a_message() -> None:
+    """There is no signature without the body."""
+    signer = step(type("Signs", (Answers,), {"sign": hook(_signs)}))
+    assert Chain(PluginSet(signers=(signer,)), 10).reads("milter") == "body"
+
+
+async def _signs(self: Any) -> None:
+    """Signs nothing."""

@@ -30,6 +30,7 @@ from filterrelay.mail.session import Credentials, Identity, Session, Tls
 from filterrelay.observe.budget import MemoryBudget, Reservation
 from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.metrics import Metrics
+from filterrelay.plugin.hooks import Reads
 from filterrelay.settings import Limits, Listener
 
 METRICS = Metrics()
@@ -56,6 +57,14 @@ class HandlerIntake:
         server = self.server
         status = await method(server, server.session, server.envelope, *arguments)
         return None if str(status).startswith("250") else reply_of(status)
+
+    def judged(self, listener: str) -> frozenset[str]:
+        """Of interest to other doors only."""
+        return frozenset()
+
+    def reads(self, listener: str) -> Reads | None:
+        """Of interest to other doors only."""
+        return "body"
 
     async def on_connect(self, session: Session) -> Reply | None:
         """aiosmtpd asks nothing here."""

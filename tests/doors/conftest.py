@@ -18,17 +18,22 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from structlog.testing import capture_logs
 
+from filterrelay.chain.run import Judgement
 from filterrelay.doors.admission import Admission
 from filterrelay.doors.policy import DoorPolicy
-from filterrelay.doors.server import Door
+from filterrelay.doors.server import Door, OpenSession
 from filterrelay.doors.smtp import SmtpSession
 from filterrelay.intake.transaction import Onward
+from filterrelay.mail.edits import Edit, edit_envelope, edit_message
 from filterrelay.mail.envelope import Envelope, Recipient
+from filterrelay.mail.message import Message
 from filterrelay.mail.reply import Reply
 from filterrelay.mail.session import Credentials, Identity, Session
+from filterrelay.mail.verdict import Verdict
 from filterrelay.observe.budget import MemoryBudget, Reservation
 from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.metrics import Metrics
+from filterrelay.plugin.hooks import Reads
 from filterrelay.settings import Limits, Listener
 
 
@@ -54,7 +59,8 @@ class Received:
 class RememberingIntake:
     """Takes everything unless told otherwise, and remembers it.
 
-    answers: a hook's name to the reply, exception or future it shall give.
+    answers: a hook's name to the reply, exception or future it shall give. verdict, edits:
+    what mail that a door passes on itself is passed on with; without, it is kept here.
     """
 
     messages: list[Received] = field(default_factory=list)
@@ -63,6 +69,10 @@ class RememberingIntake:
     closed: list[Session] = field(default_factory=list)
     refused: list[tuple[Reply, int]] = field(default_factory=list)
     answers: dict[str, Any] = field(default_factory=dict)
+    verdict: Verdict | None = None
+    edits: tuple[Edit, ...] = ()
+    stages: frozenset[str] = frozenset()
+    wants: Reads | None = "body"
 
     async def _answer(self, hook: str) -> Any:
         self.asked.append(hook)
@@ -72,6 +82,12 @@ class RememberingIntake:
         if isinstance(answer, asyncio.Future):
             return await answer
         return answer
+
+    def judged(self, listener: str) -> frozenset[str]:
+        return self.stages
+
+    def reads(self, listener: str) -> Reads | None:
+        return self.wants
 
     async def on_connect(self, session: Session) -> Any:
         return await self._answer("on_connect")
@@ -106,7 +122,15 @@ class RememberingIntake:
         answer = await self._answer("receive")
         self.messages.append(Received(session, envelope, raw, reservation.octets))
         reservation.release()
+        if answer is None and onward is not None and self.verdict is not None:
+            return await onward.pass_on(self._judgement(envelope, raw))
         return answer or QUEUED
+
+    def _judgement(self, envelope: Envelope, raw: bytes) -> Judgement:
+        assert self.verdict is not None
+        message, edits = Message("TEST", raw), self.edits
+        edited = edit_envelope(envelope, edits), edit_message(message, edits)
+        return Judgement(self.verdict, "", *edited, {}, edits, ())
 
     def refuse_content(
         self, session: Session, envelope: Envelope, reply: Reply, size: int
@@ -283,15 +307,18 @@ async def open_door(server_tls: ssl.SSLContext) -> AsyncIterator[OpenDoor]:
         memory: int = 1 << 28,
         policy: dict[str, Any] | None = None,
         sock: socket.socket | None = None,
+        session: OpenSession = SmtpSession,
+        intake: RememberingIntake | None = None,
         **listener: Any,
     ) -> RunningDoor:
-        intake, metrics, budget = RememberingIntake(), Metrics(), MemoryBudget(memory)
-        rules = Listener(kind="smtp", address="127.0.0.1:0", name="submission", **listener)
+        intake, metrics, budget = intake or RememberingIntake(), Metrics(), MemoryBudget(memory)
+        named = {"kind": "smtp", "address": "127.0.0.1:0", "name": "submission"}
+        rules = Listener(**named | listener)
         tls = server_tls if rules.tls != "none" else None
         more = {"tarpit": 0.0, **(policy or {})}
         door = Door(
             DoorPolicy(rules, Limits(**limits or {}), "relay.example", tls, **more),
-            SmtpSession,
+            session,
             intake,
             budget,
             Admission(1).for_worker(0),

@@ -2,7 +2,15 @@
 
 import pytest
 
-from filterrelay.doors.esmtp import BadArgument, Offer, parse_chunk, parse_mail, parse_rcpt
+from filterrelay.doors.esmtp import (
+    BadArgument,
+    Offer,
+    parse_chunk,
+    parse_mail,
+    parse_rcpt,
+    taken_mail,
+    taken_rcpt,
+)
 from filterrelay.mail.address import Address
 
 OFFER = Offer(esmtp=True, requiretls=True, max_octets=1000)
@@ -164,3 +172,32 @@ def test_bad_recipients_are_refused(argument: str, code: str) -> None:
 def test_chunks_have_a_plain_size(argument: str, chunk: tuple[int, bool] | None) -> None:
     """Digits, and LAST or nothing (RFC 3030 section 2)."""
     assert parse_chunk(argument) == chunk
+
+
+@pytest.mark.parametrize(
+    ("path", "address"),
+    [
+        ("ann@office.example", Address("ann", "office.example")),
+        ("@a.example,@b.example:ann@office.example", Address("ann", "office.example")),
+        ('"a@b"@office.example', Address('"a@b"', "office.example")),
+        ("root", Address("root", "")),
+        ("ann@", Address("ann", "")),
+        ("@office.example", Address("", "office.example")),
+        ("grün@bücher.example", Address("grün", "bücher.example")),
+        ("a b..c@office_.example", Address("a b..c", "office_.example")),
+    ],
+)
+def test_what_a_mail_server_took_for_an_address_is_one(path: str, address: Address) -> None:
+    """Its rules aren't ours, and its mail has been accepted."""
+    assert taken_rcpt(path, ()).address == address
+    assert taken_mail(path, ()).sender == address
+
+
+def test_parameters_that_a_mail_server_took_are_kept_where_they_can_be_read() -> None:
+    """The others are left out, and so is the second of a name."""
+    words = ("size=12", "BODY=7bit", "BODY=8BITMIME", "RET=some", "FOO", "SMTPUTF8", "ENVID=a=b")
+    envelope = taken_mail("", words)
+    assert (envelope.sender, envelope.size, envelope.body) == (None, 12, "7BIT")
+    assert (envelope.ret, envelope.envid, envelope.smtputf8) == ("", "", True)
+    recipient = taken_rcpt("a@b.example", ("NOTIFY=never", "ORCPT=what", "X=y"))
+    assert (recipient.notify, recipient.orcpt) == (("NEVER",), "")

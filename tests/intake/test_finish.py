@@ -8,7 +8,7 @@ from filterrelay.mail.message import Message
 from filterrelay.plugin import Options, hook
 from filterrelay.plugin.testing import a_message, a_session
 
-from .test_transaction import RAW, Bench, Signs
+from .test_transaction import RAW, USER, Bench, Hands, Signs
 
 EIGHT_BITS = a_message("Grüße\n").raw
 
@@ -66,3 +66,10 @@ async def test_a_route_that_is_known_to_take_7_bits_gets_them_signed_once() -> N
     assert seen == [False, True]
     parsed = email.message_from_bytes(bench.delivered[1].body)
     assert parsed.get_payload(decode=True) == "Grüße\r\n".encode()
+
+
+async def test_a_milters_message_that_nobody_read_is_left_alone() -> None:
+    """Its header isn't known: a Date could be there already."""
+    bench, onward = Bench(), Hands()
+    await bench.send(b"", session=replace(USER, door="milter"), onward=onward)
+    assert onward.passed[0].edits == ()

@@ -1,5 +1,7 @@
 """What a client is told as it speaks, and what that means for its messages."""
 
+from typing import Any
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -21,6 +23,13 @@ from .test_transaction import (
     accepted,
     says,
 )
+
+
+def envelope_reader() -> type[Any]:
+    """A filter that looks at no message."""
+    reader = says(None)
+    reader.reads = "envelope"
+    return reader
 
 
 @pytest.mark.parametrize("name", ["on_connect", "on_helo"])
@@ -91,3 +100,39 @@ async def test_what_was_found_before_the_message_stands_in_its_header() -> None:
     await accepted(bench, "bob@partner.example")
     results = Message("ID", bench.delivered[0].body).get("authentication-results")
     assert "x-list=pass" in results
+
+
+@pytest.mark.parametrize(
+    ("hooks", "listener", "judged"),
+    [
+        ((), {"senders": "any"}, set()),
+        (("on_helo",), {"senders": "any"}, {"on_helo"}),
+        (("on_recipient",), {"senders": "any"}, {"on_sender", "on_recipient"}),
+        ((), {"senders": "own"}, {"on_sender"}),
+    ],
+)
+def test_only_stages_with_a_judge_need_be_told(
+    hooks: tuple[str, ...], listener: dict[str, Any], judged: set[str]
+) -> None:
+    """With the recipients' judge goes the sender, who ends the transaction before."""
+    bench = Bench(*(says(None, each) for each in hooks), **listener)
+    assert bench.intake.judged("smtp") == judged
+
+
+@pytest.mark.parametrize(
+    ("filters", "listener", "read"),
+    [
+        ((), {}, None),
+        ((says(None, "on_sender"),), {}, None),
+        ((says(None),), {}, "body"),
+        ((envelope_reader(),), {}, "header"),
+        ((), {"senders": "own", "from_header": "own"}, "header"),
+        ((), {"quarantine": "own"}, "body"),
+    ],
+)
+def test_a_message_is_needed_as_far_as_it_is_read(
+    filters: tuple[type[Any], ...], listener: dict[str, Any], read: str | None
+) -> None:
+    """What is found goes into the header, and what is kept must be whole."""
+    settings: dict[str, Any] = {"senders": "any", "from_header": "any", **listener}
+    assert Bench(*filters, **settings).intake.reads("smtp") == read

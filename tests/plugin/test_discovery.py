@@ -47,7 +47,20 @@ def test_a_good_plugin_is_taken_with_its_options() -> None:
     assert (plugin.name, plugin.use) == ("mine", "good")
     assert plugin.instance.options.words == ("a",)
     assert plugin.hooks["on_message"].parameters == ("message",)
-    assert (plugin.needs, plugin.edits) == (("spf",), True)
+    assert (plugin.needs, plugin.edits, plugin.reads) == (("spf",), True, "body")
+
+
+def test_what_a_plugin_reads_is_one_of_three() -> None:
+    """A misspelt word isn't taken for the body; an instance may say it, too."""
+
+    class Peeks(Good):
+        def __init__(self, options: WordOptions) -> None:
+            super().__init__(options)
+            self.reads = options.words[0]
+
+    assert check("peeks", "mine", Peeks, {"words": ["header"]}).reads == "header"
+    with pytest.raises(BadPlugin, match="reads must be one of 'envelope', 'header', 'body'"):
+        check("peeks", "mine", Peeks, {"words": ["headers"]})
 
 
 def test_every_wrong_option_is_named_with_the_nearest_right_one() -> None:

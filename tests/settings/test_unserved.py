@@ -27,7 +27,6 @@ def test_what_is_there_is_served() -> None:
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
-        ({"listener": [LISTENER | {"kind": "milter"}]}, "listener[0].kind"),
         ({"listener": [LISTENER | {"kind": "proxy"}]}, "listener[0].kind"),
         ({"listener": [LISTENER | {"xclient_from": ["127.0.0.1"]}]}, "listener[0].xclient_from"),
         ({"upstream": [UPSTREAM | {"xforward": True}]}, "upstream[0].xforward"),
@@ -35,13 +34,16 @@ def test_what_is_there_is_served() -> None:
     ],
 )
 def test_what_is_not_there_yet_is_refused_by_name(changes: dict[str, Any], key: str) -> None:
-    """A milter listener is never opened as something else, nor weakened."""
+    """A proxy listener is never opened as something else, nor weakened."""
     assert complaints(**changes) == [key]
 
 
 def test_it_is_said_with_its_line(tmp_path: Path) -> None:
     """As everything else that is wrong in the file."""
     file = tmp_path / "f.toml"
-    file.write_text('[[listener]]\nkind = "milter"\naddress = "unix:m"\n')
+    listener = '[[listener]]\nkind = "proxy"\naddress = "unix:m"\nupstream = "u"\n'
+    file.write_text(f'{listener}[[upstream]]\nname = "u"\nhosts = ["127.0.0.1:25"]\n')
     (problem,) = unserved(load(file, {}))
-    assert str(problem) == f"{file}:2: listener[0].kind: milter is not there yet; smtp is"
+    assert (
+        str(problem) == f"{file}:2: listener[0].kind: proxy is not there yet; smtp and milter are"
+    )

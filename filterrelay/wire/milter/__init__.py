@@ -27,14 +27,14 @@ Conversation is made for the connection, what comes is fed to it, and events com
 Whatever the MTA sends, feed raises nothing: what is no milter protocol becomes one Broken
 event, the last there is. What a filter says wrongly raises Unsendable. Macros are no events:
 each event that they belong to has those that hold at it, so that it means the same when the
-MTA has already gone on. The states stand at the top of conversation.py.
+MTA has already gone on. The states stand in states.py.
 
 Sources: libmilter's mfapi.h, mfdef.h and documentation; Postfix's MILTER_README and
 src/milter/milter8.c; what Debian's Postfix and Sendmail were heard to say.
 """
 
 from filterrelay.wire.milter.codes import CHUNK, Action, Command, Family, Stage, Step
-from filterrelay.wire.milter.conversation import MOST, Conversation, State, Wishes
+from filterrelay.wire.milter.conversation import MOST, Conversation, Wishes
 from filterrelay.wire.milter.edits import Edits
 from filterrelay.wire.milter.events import (
     Abort,
@@ -68,6 +68,7 @@ from filterrelay.wire.milter.replies import (
     Unsendable,
     reply,
 )
+from filterrelay.wire.milter.states import State
 
 __all__ = [
     "ACCEPT",

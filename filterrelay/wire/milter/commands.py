@@ -1,7 +1,7 @@
 """The contents of the MTA's commands, each a function from octets to a value."""
 
+import socket
 import struct
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
 
 from filterrelay.wire.milter.codes import FIRST_ACTIONS, FIRST_STEPS, Action, Family, Step
 from filterrelay.wire.milter.events import (
@@ -19,7 +19,8 @@ from filterrelay.wire.milter.events import (
 
 MOST_MACROS = 256  # told at one stage; Sendmail has 50 at most
 _OFFER = struct.Struct(">III")
-_PORT = struct.Struct(">H")
+_FAMILY_AND_PORT = struct.Struct(">cH")
+_SYSTEM_FAMILIES = {Family.INET: socket.AF_INET, Family.INET6: socket.AF_INET6}
 _FAMILIES = {family.value.encode(): family for family in Family}
 _ALL_ACTIONS = sum(Action)
 _ALL_STEPS = sum(Step)
@@ -58,24 +59,24 @@ def bare(name: bytes) -> bytes:
 
 
 def connect(payload: bytes, known: Macros) -> Connect:
-    """Name, family, port and address; the last two are missing if unknown. Raises Malformed."""
+    """Name, family, port and address; the last two are missing if unknown. Raises Malformed.
+
+    Postfix says `unknown` as the IPv4 address of a client that it knows nothing of.
+    """
     name, nul, rest = payload.partition(b"\0")
     family = _FAMILIES.get(rest[:1], Family.UNKNOWN)
     if not nul or not rest:
         raise Malformed("connection without a family")
     if family is Family.UNKNOWN:
         return Connect(name, family, b"", 0, known)
-    if len(rest) < 1 + _PORT.size + 1:
-        raise Malformed("connection without an address")
-    (port,) = _PORT.unpack_from(rest, 1)
-    (address,) = _texts(rest[1 + _PORT.size :], 1)
-    if family is Family.INET:
-        _check_ip(IPv4Address, address)
-    elif family is Family.INET6:
-        if address[:5].lower() == b"ipv6:":  # as Sendmail writes it (RFC 5321 section 4.1.3)
-            address = address[5:]
-        address = address.partition(b"%")[0]
-        _check_ip(IPv6Address, address)
+    if len(rest) < _FAMILY_AND_PORT.size:
+        raise Malformed("connection without a port")
+    _, port = _FAMILY_AND_PORT.unpack_from(rest)
+    (address,) = _texts(rest[_FAMILY_AND_PORT.size :], 1)
+    if family is not Family.UNIX:
+        address = _ip_address(family, address)
+    if not address:
+        return Connect(name, Family.UNKNOWN, b"", 0, known)
     return Connect(name, family, address, port, known)
 
 
@@ -138,8 +139,13 @@ def _address(path: bytes) -> bytes:
     return path[1:-1] if path.startswith(b"<") and path.endswith(b">") else path
 
 
-def _check_ip(kind: type[IPv4Address | IPv6Address], address: bytes) -> None:
+def _ip_address(family: Family, address: bytes) -> bytes:
+    """The address alone, or nothing if it is none of that family."""
+    if address[:5].lower() == b"ipv6:":  # as in a HELO (RFC 5321 section 4.1.3)
+        address = address[5:]
+    address = address.partition(b"%")[0]  # the scope
     try:
-        kind(address.decode("ascii"))
-    except (AddressValueError, UnicodeDecodeError):
-        raise Malformed(f"no {kind.__name__}") from None
+        socket.inet_pton(_SYSTEM_FAMILIES[family], address.decode("ascii"))
+    except (OSError, ValueError):
+        return b""
+    return address

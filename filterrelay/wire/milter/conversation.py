@@ -1,41 +1,8 @@
-"""One connection from an MTA: octets in, events out.
-
-The states, and where each command leads. What the MTA was asked to leave out (NO_CONNECT,
-NO_MAIL, NO_RCPT) counts as said.
-
-    state       command                                      leads to
-    NEW         NEGOTIATE                                    READY
-    READY       CONNECT                                      SESSION
-    SESSION     HELO                                         SESSION
-                MAIL                                         SENDER
-    SENDER      RCPT                                         RECIPIENTS
-    RECIPIENTS  RCPT                                         RECIPIENTS
-                DATA                                         CONTENT
-                HEADER                                       HEADERS
-                END_OF_HEADER, BODY                          TEXT
-                END_OF_MESSAGE                               SESSION
-    CONTENT     HEADER                                       HEADERS
-                END_OF_HEADER, BODY                          TEXT
-                END_OF_MESSAGE                               SESSION
-    HEADERS     as CONTENT
-    TEXT        BODY                                         TEXT
-                END_OF_MESSAGE                               SESSION
-    any         QUIT                                         CLOSED
-    but NEW     MACRO                                        where it was
-                ABORT                                        SESSION, or where it was
-                QUIT_NEW_CONNECTION                          READY
-    from READY to RECIPIENTS: UNKNOWN                        where it was
-    from SENDER to TEXT: HELO, MAIL                          as from SESSION, an Abort first
-
-All else leads to CLOSED by a Broken. The filter's own replies don't matter here: a message
-that it has done with is over for the MTA, too, which goes on with ABORT, MAIL or QUIT.
-"""
+"""One connection from an MTA: octets in, events out."""
 
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum
-from functools import lru_cache
 from types import MappingProxyType
 
 from filterrelay.wire.milter import commands
@@ -71,59 +38,14 @@ from filterrelay.wire.milter.events import (
     Unknown,
 )
 from filterrelay.wire.milter.replies import negotiation
+from filterrelay.wire.milter.states import State, Ways, voids, ways
 
 MOST = 1024 * 1024  # octets of a packet, as HUGE allows; Postfix has fields of 102400 at most
 _LARGE = 256 * 1024  # octets, as LARGE allows
 _HEAD = struct.Struct(">IB")
 _NO_MACROS: Macros = MappingProxyType({})
 
-
-class State(Enum):
-    """How far the MTA has come."""
-
-    NEW = "new"
-    READY = "ready"
-    SESSION = "session"
-    SENDER = "sender"
-    RECIPIENTS = "recipients"
-    CONTENT = "content"
-    HEADERS = "headers"
-    TEXT = "text"
-    CLOSED = "closed"
-
-
-_Ways = Mapping[int, State]  # by command
-
-_MESSAGE = (State.SENDER, State.RECIPIENTS, State.CONTENT, State.HEADERS, State.TEXT)
-_END: _Ways = {Command.BODY: State.TEXT, Command.END_OF_MESSAGE: State.SESSION}
-_CONTENT: _Ways = {
-    Command.HEADER: State.HEADERS,
-    Command.END_OF_HEADER: State.TEXT,
-    **_END,
-}
-_STATES: dict[State, _Ways] = {
-    State.NEW: {Command.NEGOTIATE: State.READY},
-    State.READY: {Command.CONNECT: State.SESSION},
-    State.SESSION: {Command.HELO: State.SESSION, Command.MAIL: State.SENDER},
-    State.SENDER: {Command.RCPT: State.RECIPIENTS},
-    State.RECIPIENTS: {
-        Command.RCPT: State.RECIPIENTS,
-        Command.DATA: State.CONTENT,
-        **_CONTENT,
-    },
-    State.CONTENT: _CONTENT,
-    State.HEADERS: _CONTENT,
-    State.TEXT: _END,
-}
-# What may be left out, and the state that is then as good as the one behind it; last one first.
-_SKIPPED = (
-    (Step.NO_RCPT, State.SENDER, State.RECIPIENTS),
-    (Step.NO_MAIL, State.SESSION, State.SENDER),
-    (Step.NO_CONNECT, State.READY, State.SESSION),
-)
-_SKIPS = Step.NO_RCPT | Step.NO_MAIL | Step.NO_CONNECT
-_WITH_UNKNOWN = (State.READY, State.SESSION, State.SENDER, State.RECIPIENTS)
-
+_LEFT_OUT = Step.NO_CONNECT | Step.NO_MAIL | Step.NO_RCPT
 _QUIET: dict[type, Step] = {
     Connect: Step.QUIET_CONNECT,
     Helo: Step.QUIET_HELO,
@@ -162,7 +84,6 @@ _WITH_MACROS: dict[int, Callable[[bytes, Macros], Event]] = {
     Command.END_OF_HEADER: commands.end_of_header,
     Command.END_OF_MESSAGE: commands.end_of_message,
 }
-_ANEW = (Command.HELO, Command.MAIL)  # they end a message by themselves
 _LONG = (Command.HEADER, Command.BODY, Command.END_OF_MESSAGE)
 
 
@@ -183,8 +104,9 @@ class Wishes:
 class Conversation:
     """What an MTA says on one connection.
 
-    most: octets of one packet that carries a field or body; others have CHUNK at most. What
-    is held between two calls is one packet and the macros, of CHUNK octets a stage.
+    most: octets of one packet that carries a field or body, above CHUNK; others have CHUNK
+    at most. What is held between two calls is one packet and the macros, CHUNK octets a stage.
+    How many fields and how much body a message has is for the caller to bound.
     edits: what may be sent at EndOfMessage, once Negotiated has come.
     """
 
@@ -212,8 +134,8 @@ class Conversation:
         self._raw: dict[int, bytes] = {}  # macros as they came, by command
         self._told: dict[int, Macros] = {}  # macros by command
         self._known: Macros | None = _NO_MACROS  # all of them; None: to be put together
-        self._ways = _ways(NO_STEPS)
-        self._way = self._ways[State.NEW]
+        self._ways = ways(NO_STEPS)
+        self._way: Ways = self._ways[State.NEW]
         self._replied: frozenset[type] = frozenset()
         self._adds_blank = False
         self.state = State.NEW
@@ -271,54 +193,38 @@ class Conversation:
     def _take(self, command: int, payload: bytes, events: list[Event]) -> None:
         target = self._way.get(command)
         if target is None:
-            self._take_aside(command, payload, events)
-            return
+            raise commands.Malformed(f"command {command:#x} in state {self.state.value}")
         if command == Command.HEADER:
             events.append(commands.header(payload, self._adds_blank))
         elif command == Command.BODY:
             events.append(Body(payload))
-        elif command == Command.NEGOTIATE:
-            events.append(self._negotiate(payload))
+        elif command == Command.MACRO:
+            self._learn(payload)
         else:
-            self._forget_from(_ORDER[command] + 1)
+            self._take_rare(command, payload, events)
+        if target is not self.state:
+            self.state = target
+            self._way = self._ways.get(target, {})
+
+    def _take_rare(self, command: int, payload: bytes, events: list[Event]) -> None:
+        """Takes a command that comes once or twice a message."""
+        if voids(command, self.state):
+            events.append(Abort())
+        if command == Command.NEGOTIATE:
+            events.append(self._negotiate(payload))
+        elif command == Command.ABORT:
+            self._forget_from(_ORDER[Command.MAIL])
+        elif command == Command.QUIT:
+            events.append(Quit())
+        elif command == Command.QUIT_NEW_CONNECTION:
+            events.append(QuitNewConnection())
+            self._forget_from(0)
+        else:
+            if command != Command.UNKNOWN:
+                self._forget_from(_ORDER[command] + 1)
             events.append(_WITH_MACROS[command](payload, self._macros()))
             if command == Command.END_OF_MESSAGE:
                 self._forget_from(_ORDER[Command.MAIL])
-        if target is not self.state:
-            self._enter(target)
-
-    def _take_aside(self, command: int, payload: bytes, events: list[Event]) -> None:
-        """Takes a command that has no place in the order of things."""
-        negotiated = self.state is not State.NEW
-        in_message = self.state in _MESSAGE
-        if command == Command.MACRO and negotiated:
-            self._learn(payload)
-        elif command == Command.QUIT:
-            events.append(Quit())
-            self.state = State.CLOSED
-        elif command == Command.QUIT_NEW_CONNECTION and negotiated:
-            events.append(QuitNewConnection())
-            self._forget_from(0)
-            self._enter(State.READY)
-        elif command == Command.ABORT and negotiated:
-            if in_message:
-                self._forget_from(_ORDER[Command.MAIL])
-                self._abort(events)
-        elif command == Command.UNKNOWN and self.state in _WITH_UNKNOWN:
-            events.append(commands.unknown(payload, self._macros()))
-        elif in_message and command in _ANEW:
-            self._abort(events)
-            self._take(command, payload, events)
-        else:
-            raise commands.Malformed(f"command {command:#x} in state {self.state.value}")
-
-    def _enter(self, state: State) -> None:
-        self.state = state
-        self._way = self._ways[state]
-
-    def _abort(self, events: list[Event]) -> None:
-        events.append(Abort())
-        self._enter(State.SESSION)
 
     def _negotiate(self, payload: bytes) -> Negotiated:
         version, actions, steps = commands.offer(payload)
@@ -331,7 +237,7 @@ class Conversation:
         version = min(version, VERSION)
         self.edits = Edits(actions, steps)
         self._adds_blank = Step.LEADING_SPACE not in steps
-        self._ways = _ways(steps & _SKIPS)
+        self._ways = ways(steps & _LEFT_OUT)
         self._replied = frozenset(kind for kind, quiet in _QUIET.items() if not quiet & steps)
         return Negotiated(version, actions, steps, negotiation(version, actions, steps, symbols))
 
@@ -359,16 +265,6 @@ class Conversation:
         for command in [one for one in self._told if _ORDER[one] >= number]:
             del self._told[command], self._raw[command]
             self._known = None
-
-
-@lru_cache
-def _ways(skips: Step) -> Mapping[State, _Ways]:
-    """The table of states where these steps aren't told."""
-    ways = {state: dict(leads) for state, leads in _STATES.items()}
-    for step, state, behind in _SKIPPED:
-        if step & skips:
-            ways[state] = {**ways[behind], **ways[state]}
-    return ways
 
 
 def _sizes(most: int) -> Step:

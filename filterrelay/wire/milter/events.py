@@ -100,7 +100,10 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A command that the MTA doesn't know (SMFIC_UNKNOWN), the whole line."""
+    """A command that the MTA doesn't know (SMFIC_UNKNOWN).
+
+    line: all of it with Sendmail, its first word with Postfix.
+    """
 
     line: bytes
     macros: Macros

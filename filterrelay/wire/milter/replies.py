@@ -12,6 +12,7 @@ _HEAD = struct.Struct(">Ic")
 _OPTIONS = struct.Struct(">III")
 _STAGE = struct.Struct(">I")
 _REPLY_LINE = re.compile(rb"([45])\d\d[- ](\1\.\d{1,3}\.\d{1,3}(?= |\Z))?")
+_BREAK = re.compile(rb"[\r\n\0]")
 
 
 @dataclass
@@ -49,7 +50,7 @@ def reply(smtp: bytes) -> bytes:
     for number, line in enumerate(lines):
         found = _REPLY_LINE.match(line)
         wanted = b" " if number == last else b"-"
-        clean = not re.search(rb"[\r\n\0]", line)
+        clean = not _BREAK.search(line)
         if not (found and clean and line[:3] == lines[0][:3] and line[3:4] == wanted):
             raise Unsendable(f"no reply of a refusal: {line[:80]!r}")
         if not found[2]:

@@ -1,0 +1,231 @@
+"""The stream under a milter session: events in, octets out, time-outs, draining, the end."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Coroutine
+from typing import Any, cast
+
+import structlog
+
+from filterrelay.doors.policy import Reception
+from filterrelay.mail.reply import TRY_LATER, Reply
+from filterrelay.mail.session import Session
+from filterrelay.wire import milter
+from filterrelay.wire.milter import Conversation, Event, State, Wishes
+
+PROGRESS_EVERY = 5.0  # seconds; the least that an MTA waits for a reply is Sendmail's 10 s
+EARLY_PATIENCE = 8.0  # seconds for a command where the MTA takes no PROGRESS: all but Postfix
+IDLE = 7210.0  # seconds, MI_TIMEOUT of libmilter, which MTAs are used to
+LOOK_EVERY = 60.0  # seconds between looks at who has been silent for too long
+QUIET = 1.0  # seconds without an event after which a session is left when the door drains
+
+log = structlog.get_logger(__name__)
+
+Work = Coroutine[Any, Any, None]
+
+
+class MilterConnection(asyncio.Protocol):
+    """One connection of an MTA.
+
+    Events are taken as they arrive. What one asks for that takes time is worked on by
+    converse(); until that is done the next ones wait, and no more are read.
+    """
+
+    _stream: asyncio.Transport
+
+    def __init__(self, reception: Reception, about: Session, wishes: Wishes) -> None:
+        self.reception = reception
+        self.client = about  # the MTA's client, as far as it has told
+        self.mta = Conversation(wishes)
+        self._loop = reception.loop
+        self._events: deque[Event] = deque()
+        self._work: Work | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._ended = False
+        self._read_paused = False
+        self._write_paused = False
+        self._draining = False
+        self._heard = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self._progress: asyncio.TimerHandle | None = None
+
+    def take(self, event: Event) -> Work | None:
+        """Notes an event; what takes time is given back, and answers it when it is done."""
+        raise NotImplementedError  # a session does
+
+    def failed(self, event: Event) -> None:
+        """Answers an event that could not be noted."""
+        raise NotImplementedError
+
+    def leave(self) -> None:
+        """The SMTP session is over."""
+        raise NotImplementedError
+
+    @property
+    def patience(self) -> float:
+        """Seconds for which the MTA may be silent now."""
+        return IDLE
+
+    @property
+    def log(self) -> structlog.typing.FilteringBoundLogger:
+        """The log, with what tells this session from others."""
+        bound: structlog.typing.FilteringBoundLogger = log.bind(
+            session=self.client.id, client=self.client.client_ip
+        )
+        return bound
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The loop hands over a stream."""
+        self._stream = cast("asyncio.Transport", transport)
+        self._timer = self._loop.call_later(LOOK_EVERY, self._look)
+
+    def data_received(self, data: bytes) -> None:
+        """The loop hands over octets."""
+        self._heard = self._loop.time()
+        self._events.extend(self.mta.feed(data))
+        if self._work is None:
+            self._go_on()
+        elif not self._read_paused:  # an MTA that waits for us has nothing to say
+            self._read_paused = True
+            self._stream.pause_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The stream is gone; a commit under way goes on."""
+        self.end()
+
+    def pause_writing(self) -> None:
+        """The MTA reads too slowly."""
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        """The MTA has caught up."""
+        self._write_paused = False
+        self._wake()
+
+    def write(self, octets: bytes) -> None:
+        """Sends octets, unless nobody is there any more."""
+        if not self._stream.is_closing():
+            self._stream.write(octets)
+
+    async def writable(self) -> None:
+        """Waits until the MTA has caught up, or is gone."""
+        while self._write_paused and not self._ended:
+            await self._wait()
+
+    def hang_up(self, reply: Reply | None) -> None:
+        """Ends when nothing is awaited; the MTA has its own words for its client."""
+        self.end()
+
+    def end(self) -> None:
+        """Takes no further event."""
+        self._ended = True
+        self._wake()
+
+    def drain(self) -> None:
+        """Ends as soon as no client is there, or all is quiet between a client's messages.
+
+        Left in the middle of an SMTP session, an MTA puts off the rest of its mail.
+        """
+        self._draining = True
+        if self._is_between(State.NEW, State.READY):
+            self.end()
+        else:
+            self._loop.call_later(QUIET, self._end_when_quiet)
+
+    @property
+    def draining(self) -> bool:
+        """Whether no further client is wanted."""
+        return self._draining
+
+    def _end_when_quiet(self) -> None:
+        if self._ended:
+            return
+        quiet = self._loop.time() - self._heard >= QUIET
+        if quiet and self._is_between(State.NEW, State.READY, State.SESSION):
+            self.end()
+        else:
+            self._loop.call_later(QUIET, self._end_when_quiet)
+
+    def _is_between(self, *states: State) -> bool:
+        return self._work is None and self.mta.state in states
+
+    def _look(self) -> None:
+        """Ends it if the MTA has been silent for too long."""
+        silent = self._loop.time() - self._heard
+        if self._work is None and silent > self.patience:
+            self.log.warning("milter_timed_out", state=self.mta.state.value)
+            self.end()
+        else:
+            self._timer = self._loop.call_later(LOOK_EVERY, self._look)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _go_on(self) -> None:
+        """Takes events up to one that takes time."""
+        while self._events and not self._ended:
+            event = self._events.popleft()
+            try:
+                self._work = self.take(event)
+            except Exception:  # the seam: our fault is a 451 to its client, and no more
+                self.log.exception("milter_failed")
+                self.failed(event)
+            if self._work is not None:
+                self._wake()
+                return
+
+    async def converse(self) -> None:
+        """All of it, until the stream is closed."""
+        try:
+            while True:
+                while self._work is None and not self._ended:
+                    await self._wait()
+                if self._work is None:
+                    break
+                await self._work
+                self._work = None
+                if self._read_paused and not self._ended:
+                    self._read_paused = False
+                    self._stream.resume_reading()
+                self._go_on()
+            self.log.debug("session_ended")
+        finally:
+            if self._work is not None:
+                self._work.close()
+            self.leave()
+            if self._timer is not None:
+                self._timer.cancel()  # or it would hold on to the whole session until it strikes
+            self._stream.close()
+
+    async def ask(self, question: Awaitable[Reply | None], *, progress: bool) -> Reply | None:
+        """What the intake says, 451 if it fails.
+
+        progress: the MTA can be kept waiting meanwhile; else it would give us up.
+        """
+        if progress:
+            self._progress = self._loop.call_later(PROGRESS_EVERY, self._keep_waiting)
+        try:
+            async with asyncio.timeout(None if progress else EARLY_PATIENCE):
+                return await question
+        except TimeoutError:
+            self.log.warning("milter_too_slow", seconds=EARLY_PATIENCE)
+            return TRY_LATER
+        except Exception:  # the seam: our fault is never the client's, nor told to it
+            self.log.exception("intake_failed")
+            return TRY_LATER
+        finally:
+            if self._progress is not None:
+                self._progress.cancel()
+                self._progress = None
+
+    def _keep_waiting(self) -> None:
+        self.write(milter.PROGRESS)
+        self._progress = self._loop.call_later(PROGRESS_EVERY, self._keep_waiting)

@@ -18,6 +18,7 @@ _STANDING = {  # what a verdict makes of each recipient
     "quarantine": "quarantined",
     "discard": "discarded",
 }
+_PASSED_ON = {"2": "passed on", "4": "put off", "5": "refused"}  # by the reply's first digit
 _SET = {"held": "held", "released": "queued", "deleted": "deleted"}  # by what happens later
 _OPEN = ("queued", "deferred", "held", "quarantined")
 
@@ -27,7 +28,7 @@ def fate(events: "Iterable[Event]") -> str:
     standing: dict[str, str] = {}
     for event in events:
         if event.kind == "received":
-            word = _STANDING.get(event.data["verdict"], event.data["verdict"])
+            word = _standing(event.data)
             standing |= dict.fromkeys(event.data["recipients"], word)
         elif event.kind == "attempt":
             standing |= {each["address"]: each["result"] for each in event.data["recipients"]}
@@ -38,6 +39,14 @@ def fate(events: "Iterable[Event]") -> str:
     if len(counts) == 1:
         return next(iter(counts))
     return ", ".join(f"{count} {word}" for word, count in counts.most_common())
+
+
+def _standing(received: Mapping[str, Any]) -> str:
+    """What a message was once it had come in; a mail server that asked us has it itself."""
+    verdict: str = received["verdict"]
+    if verdict == "pass" and received["session"]["door"] in ("milter", "proxy"):
+        return _PASSED_ON[received["reply"][0]]
+    return _STANDING.get(verdict, verdict)
 
 
 def show_event(event: "Event") -> None:
@@ -87,10 +96,11 @@ def _show_received(data: Mapping[str, Any]) -> None:
         helo = f" ({session['helo']})" if session["helo"] else ""
         login = (session.get("identity") or {}).get("login")
         tls = (session.get("tls") or {}).get("version", "no TLS")
+        queued = f", queue ID {session['queue_id']}" if session["queue_id"] else ""
         print_text(
             f"client {session['client_ip'] or 'local'}{helo}, "
             f"{f'login {login}' if login else 'no login'}, {tls}, "
-            f"listener {session['listener']}, {data['size']} bytes",
+            f"listener {session['listener']}, {data['size']} bytes{queued}",
             _IN,
         )
     _print_verdict(data)

@@ -13,7 +13,7 @@ from structlog.contextvars import bind_contextvars
 
 from filterrelay.doors.esmtp import taken_mail, taken_rcpt
 from filterrelay.doors.milter_changes import Told
-from filterrelay.doors.milter_client import connected, introduced, named, sending, text
+from filterrelay.doors.milter_client import connected, introduced, named, sending, shown, text
 from filterrelay.doors.milter_connection import MilterConnection, Work
 from filterrelay.doors.milter_content import MilterContent
 from filterrelay.doors.milter_passage import Answer, Passage, refusal
@@ -167,7 +167,7 @@ class MilterSession(MilterConnection):
         self._count("MAIL")
         self._forget_message()
         self.client = sending(event, self.client)
-        self._envelope = taken_mail(text(event.address), map(text, event.parameters))
+        self._envelope = taken_mail(shown(event.address), map(text, event.parameters))
         if "on_sender" in self._judged:
             return self._judge_sender(event)
         self._answer(event)
@@ -180,7 +180,7 @@ class MilterSession(MilterConnection):
 
     def _take_rcpt(self, event: Rcpt) -> Work | None:
         self._count("RCPT")
-        recipient = taken_rcpt(text(event.address), map(text, event.parameters))
+        recipient = taken_rcpt(shown(event.address), map(text, event.parameters))
         if len(self._recipients) >= MOST_RECIPIENTS:
             self._refused = TOO_MANY_RECIPIENTS
             self._answer(event, TOO_MANY_RECIPIENTS)

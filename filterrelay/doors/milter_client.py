@@ -20,7 +20,7 @@ def connected(event: Connect, about: Session, policy: DoorPolicy) -> Session:
     `sendmail` command submits; else nobody knows who it is, and it isn't trusted.
     """
     address = plain_address(text(event.address)) if event.family in _BY_IP else ""
-    name = text(event.name)
+    name = shown(event.name)
     is_local = event.family is Family.UNIX or name.lower() == "localhost"
     resolved = event.macros.get(b"client_resolve", b"OK") == b"OK"  # Sendmail's
     return Session(
@@ -38,8 +38,7 @@ def connected(event: Connect, about: Session, policy: DoorPolicy) -> Session:
 
 def introduced(event: Helo, session: Session) -> Session:
     """The session once the client has said its name, perhaps anew within TLS."""
-    name = printable(text(event.name))[:MOST_HELO]
-    return replace(session, helo=name, tls=_tls(event.macros))
+    return replace(session, helo=shown(event.name)[:MOST_HELO], tls=_tls(event.macros))
 
 
 def sending(event: Mail, session: Session) -> Session:
@@ -47,7 +46,7 @@ def sending(event: Mail, session: Session) -> Session:
 
     The protocol doesn't tell HELO from EHLO; parameters, TLS and a login need the latter.
     """
-    login = text(event.macros.get(b"auth_authen", b""))
+    login = shown(event.macros.get(b"auth_authen", b""))
     identity = session.identity if login == session.login else None
     if login and identity is None:
         identity = Identity(login, source="milter")
@@ -86,6 +85,11 @@ def text(octets: bytes) -> str:
         return octets.decode()
     except UnicodeDecodeError:
         return octets.decode("latin-1")
+
+
+def shown(octets: bytes) -> str:
+    """The text, with a question mark for what can't be shown, such as a line's end."""
+    return printable(text(octets))
 
 
 def printable(said: str) -> str:

@@ -18,6 +18,7 @@ EARLY_PATIENCE = 8.0  # seconds for a command where the MTA takes no PROGRESS: a
 IDLE = 7210.0  # seconds, MI_TIMEOUT of libmilter, which MTAs are used to
 LOOK_EVERY = 60.0  # seconds between looks at who has been silent for too long
 QUIET = 1.0  # seconds without an event after which a session is left when the door drains
+BETWEEN = (State.NEW, State.READY, State.SESSION)  # messages
 
 log = structlog.get_logger(__name__)
 
@@ -122,15 +123,12 @@ class MilterConnection(asyncio.Protocol):
         self._wake()
 
     def drain(self) -> None:
-        """Ends as soon as no client is there, or all is quiet between a client's messages.
+        """Ends as soon as all is quiet between two messages.
 
         Left in the middle of an SMTP session, an MTA puts off the rest of its mail.
         """
         self._draining = True
-        if self._is_between(State.NEW, State.READY):
-            self.end()
-        else:
-            self._loop.call_later(QUIET, self._end_when_quiet)
+        self._end_when_quiet()
 
     @property
     def draining(self) -> bool:
@@ -140,14 +138,11 @@ class MilterConnection(asyncio.Protocol):
     def _end_when_quiet(self) -> None:
         if self._ended:
             return
-        quiet = self._loop.time() - self._heard >= QUIET
-        if quiet and self._is_between(State.NEW, State.READY, State.SESSION):
+        quiet = self._loop.time() - self._heard
+        if quiet >= QUIET and self._work is None and self.mta.state in BETWEEN:
             self.end()
         else:
-            self._loop.call_later(QUIET, self._end_when_quiet)
-
-    def _is_between(self, *states: State) -> bool:
-        return self._work is None and self.mta.state in states
+            self._loop.call_later(max(QUIET - quiet, QUIET / 10), self._end_when_quiet)
 
     def _look(self) -> None:
         """Ends it if the MTA has been silent for too long."""

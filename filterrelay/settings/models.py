@@ -50,7 +50,8 @@ class Limits(Section):
     header_fields: int = Field(1000, ge=100)
     """Header fields a message; more are answered 554 5.6.0."""
     recipients: int = Field(100, ge=1)
-    """Recipients a transaction; more are answered 452 4.5.3 (RFC 5321 section 4.5.3.1.10)."""
+    """Recipients a transaction; more are answered 452 4.5.3 (RFC 5321 section 4.5.3.1.10). A
+    milter takes as many as its mail server does."""
     connections: int = Field(1000, ge=1)
     """Connections at once, all clients and workers together."""
     connections_per_client: int = Field(50, ge=1)

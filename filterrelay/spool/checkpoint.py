@@ -14,8 +14,8 @@ from sqlite3 import Connection
 from filterrelay.spool.database import connect
 
 _COPY_AFTER = 32 * 1024 * 1024  # octets written since the last copy
-_RESTART_AT = 4096  # pages in the log: 16 MiB
-_REST = 512  # pages that the writer may copy itself: a few milliseconds
+_RESTART_AT = 2048  # pages in the log: 16 MiB
+_REST = 256  # pages that the writer may copy itself: a few milliseconds
 
 
 class Checkpointer:

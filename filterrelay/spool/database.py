@@ -17,6 +17,8 @@ from filterrelay.spool.store import SpoolFull, SpoolUnavailable
 
 STEPS = ("sqlite_1.sql",)  # PRAGMA user_version counts those that a file has seen
 
+PAGE = 8 * 1024  # octets of a page of a new file
+
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _FOREIGN_WRITER = 10.0  # seconds to wait for one that knows no lock file, such as a backup
 _DATABASE_TROUBLE = (
@@ -60,7 +62,9 @@ def create(path: Path, steps: Sequence[str]) -> None:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     with closing(TurnLock(path)) as turn, turn, closing(connect(path)) as connection:
         if not _version(connection):
-            # Only a file without tables can still choose these.
+            # Only a file without tables can still choose these. Twice SQLite's page has room for
+            # three small messages instead of one, and the free ones are found in less time.
+            connection.execute(f"PRAGMA page_size = {PAGE}")
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         _migrate(connection, path, steps)

@@ -9,7 +9,7 @@ from filterrelay.spool.codec import json_list, json_object
 from filterrelay.spool.statements import SQL, Row
 from filterrelay.spool.store import NoSuchMessage, NotQueued, hop_of
 
-EXPIRY_STEP = 500  # messages or events a transaction, so that commits get between
+STEP = 500  # messages a transaction, so that commits get between
 
 
 def _ids(connection: Connection, ids: Iterable[str], *states: str) -> list[str]:
@@ -20,6 +20,12 @@ def _ids(connection: Connection, ids: Iterable[str], *states: str) -> list[str]:
 
 def _note(connection: Connection, ids: Sequence[str], at: int, kind: str, data: str) -> None:
     statements.INSERT_EVENT.all(connection, [(id_, at, kind, data) for id_ in ids])
+
+
+def drop_expired(connection: Connection, ids: Sequence[str], at: int) -> None:
+    """Removes messages that have been here for too long."""
+    connection.execute(SQL["delete"], {"ids": json_list(ids)})
+    _note(connection, ids, at, "deleted", json_object({"reason": "expired"}))
 
 
 def read_messages(connection: Connection, ids: Sequence[str]) -> tuple[list[Row], list[Row]]:
@@ -98,15 +104,16 @@ class Renewal:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Ends the leases of all owners but those alive."""
+    """Ends those of some messages' leases that none of the owners alive holds."""
 
     now: int
+    ids: Sequence[str]
     alive: str
 
     def make(self, connection: Connection) -> int:
         """Returns how many."""
-        orphaned = connection.execute(SQL["orphaned"], {"alive": self.alive})
-        ids = [id_ for (id_,) in orphaned]
+        candidates = {"ids": json_list(self.ids), "alive": self.alive}
+        ids = [id_ for (id_,) in connection.execute(SQL["still_orphaned"], candidates)]
         if ids:
             parameters = {"ids": json_list(ids), "now": self.now}
             connection.execute(SQL["hasten_untried"], parameters)
@@ -272,64 +279,3 @@ class Probe:
         """Leaves all as it was."""
         written = connection.execute(SQL["insert_content"], ("", "", None))
         connection.execute(SQL["delete_content"], (written.lastrowid,))
-
-
-@dataclass(frozen=True, slots=True)
-class QuarantineExpiry:
-    """Drops some of the quarantined messages received before a moment."""
-
-    before: int
-    at: int
-
-    def make(self, connection: Connection) -> int:
-        """Returns how many; fewer than EXPIRY_STEP were the last."""
-        overdue = connection.execute(SQL["overdue_quarantined"], (self.before, EXPIRY_STEP))
-        ids = [id_ for (id_,) in overdue]
-        connection.execute(SQL["delete"], {"ids": json_list(ids)})
-        _note(connection, ids, self.at, "deleted", json_object({"reason": "expired"}))
-        return len(ids)
-
-
-@dataclass(frozen=True, slots=True)
-class EventExpiry:
-    """Drops old events of messages that are gone, a stretch at a time.
-
-    after: the last event of the stretch before, 0 at the start.
-    """
-
-    before: int
-    after: int
-
-    def make(self, connection: Connection) -> int:
-        """Returns the stretch's last event; 0 when only younger ones follow."""
-        stretch = connection.execute(SQL["oldest_events"], (self.after, EXPIRY_STEP)).fetchall()
-        old = [(seq, gone) for seq, at, gone in stretch if at < self.before]
-        connection.execute(SQL["delete_events"], (json_list(seq for seq, gone in old if gone),))
-        return stretch[-1][0] if old and len(stretch) == EXPIRY_STEP else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Shrinking:
-    """Gives free pages back to the disk, some at a time.
-
-    keep: pages that stay free for the next messages.
-    """
-
-    keep: int
-    step: int
-
-    @property
-    def octets(self) -> int:
-        """About how much it adds to the log: each page given back is another one moved."""
-        return self.step * 4096
-
-    def make(self, connection: Connection) -> bool:
-        """Returns whether there is more to give back."""
-        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-        step = min(self.step, free - self.keep)
-        if step <= 0:
-            return False
-        for _ in range(step):
-            # A larger number would need as many steps, and the sqlite3 module makes only one.
-            connection.execute("PRAGMA incremental_vacuum(1)")
-        return bool(free - step > self.keep)

@@ -46,6 +46,11 @@ def state(message_id: str, connection: Connection) -> State:
     return State(row[0])
 
 
+def orphaned(alive: str, connection: Connection) -> list[str]:
+    """The messages leased by others than the owners alive; looks at all queued and held ones."""
+    return [id_ for (id_,) in connection.execute(SQL["orphaned"], {"alive": alive})]
+
+
 def due_hops(
     now: int, after: str, limit: int, rooms: Mapping[str, int], connection: Connection
 ) -> list[str]:

@@ -19,6 +19,15 @@ from filterrelay.spool.changes import Change, Insertion, Recording, Settling
 from filterrelay.spool.checkpoint import shorten
 from filterrelay.spool.database import STEPS, translated
 from filterrelay.spool.free_space import FreeSpace
+from filterrelay.spool.housekeeping import (
+    KEEP_FREE,
+    EventExpiry,
+    QuarantineExpiry,
+    Shrinking,
+    T,
+    compact,
+    work_off,
+)
 from filterrelay.spool.reader import Reader
 from filterrelay.spool.selection import Place, Search, Selection
 from filterrelay.spool.statements import Row
@@ -42,10 +51,8 @@ LARGE = 256 * 1024  # octets from which a file costs less CPU than pages of the 
 
 _FILE_THREADS = 4
 _LEFT_OVER = timedelta(hours=1)  # a file that no row names by then never gets one
-_KEEP_FREE = 4096  # pages that stay with the file for the next messages: 16 MiB
-_SHRINK_STEP = 128  # pages given back in one transaction: 0.5 MiB
-_SHORTENINGS = 5  # tries: another copy may be under way
-_BREATH = 0.01  # seconds between two steps of the housekeeping, in which others write
+_SHORTENINGS = 30  # tries: another copy may be under way, and gigabytes take it a second
+_SHORTEN_AGAIN = 0.1  # seconds between two of them
 
 
 class SqliteSpool:
@@ -175,7 +182,12 @@ class SqliteSpool:
 
     async def recover(self, now: datetime, alive: Sequence[str]) -> int:
         """Ends the leases of all owners but those alive; returns how many."""
-        recovery = operations.Recovery(codec.microseconds(now), codec.json_list(alive))
+        owners = codec.json_list(alive)
+        # The look takes long when much is queued, so it is the readers' work.
+        orphaned = await self._lookups.ask(partial(questions.orphaned, owners))
+        if not orphaned:
+            return 0
+        recovery = operations.Recovery(codec.microseconds(now), orphaned, owners)
         ended: int = await self._writer.submit(recovery)
         return ended
 
@@ -274,7 +286,7 @@ class SqliteSpool:
 
     async def _in_steps(self, ids: Sequence[str], change: Callable[[Sequence[str]], Change]) -> int:
         """Makes it for some messages a transaction, so that commits get between."""
-        step = operations.EXPIRY_STEP
+        step = operations.STEP
         changed = 0
         for start in range(0, len(ids), step):
             changed += await self._writer.submit(change(ids[start : start + step]))
@@ -308,26 +320,18 @@ class SqliteSpool:
     async def expire(self, quarantined_before: datetime, events_before: datetime) -> int:
         """Drops what is old, gives free pages back to the disk and removes left-over bodies."""
         now = codec.microseconds(self._clock.now())
-        overdue = operations.QuarantineExpiry(codec.microseconds(quarantined_before), now)
-        dropped = last = await self._writer.submit(overdue)
-        while last == operations.EXPIRY_STEP:
-            last = await self._in_peace(overdue)
-            dropped += last
-        before = codec.microseconds(events_before)
-        after = await self._writer.submit(operations.EventExpiry(before, 0))
-        while after:
-            after = await self._in_peace(operations.EventExpiry(before, after))
-        while await self._in_peace(operations.Shrinking(_KEEP_FREE, _SHRINK_STEP)):
-            pass
+        overdue = QuarantineExpiry(codec.microseconds(quarantined_before), now)
+        dropped = (await self._work_off(overdue)).dropped
+        await self._work_off(EventExpiry(codec.microseconds(events_before)))
+        await self._files.run(compact, self._path)
+        await self._work_off(Shrinking(KEEP_FREE))
         await self._shorten()
         await self._sweep()
-        return int(dropped)
+        return dropped
 
-    async def _in_peace(self, change: Change) -> int:
-        """Makes one more step of a long clean-up, after those who wait for their commit."""
-        await asyncio.sleep(_BREATH)
-        result: int = await self._writer.submit(change)
-        return result
+    async def _work_off(self, task: T) -> T:
+        copy = partial(self._files.run, shorten, self._path)
+        return await work_off(task, self._writer.submit, copy, self._clock)
 
     async def _shorten(self) -> None:
         """Lets the disk have what the file doesn't need; while mail flows, the next copy does."""
@@ -335,7 +339,7 @@ class SqliteSpool:
             pages, copied = await self._files.run(shorten, self._path)
             if pages and pages == copied:
                 return
-            await asyncio.sleep(_BREATH)
+            await asyncio.sleep(_SHORTEN_AGAIN)
 
     async def _sweep(self) -> None:
         """Removes body files that a crash left behind before their row was committed."""

@@ -20,7 +20,6 @@ from filterrelay.observe.metrics import Metrics
 from filterrelay.spool.changes import Change, Insertion, make_all
 from filterrelay.spool.checkpoint import Checkpointer
 from filterrelay.spool.database import TurnLock, concerns_all, connect, rollback, spool_error
-from filterrelay.spool.operations import Shrinking
 from filterrelay.spool.store import SpoolBroken, SpoolUnavailable
 
 PATIENCE = 0.05  # seconds that a change without haste waits for company
@@ -260,5 +259,4 @@ def _taken(waiting: deque[_Waiting]) -> list[_Waiting]:
 def _octets(changes: Sequence[Change]) -> int:
     """About how much these add to the log."""
     bodies = sum(len(c.content[2] or b"") for c in changes if isinstance(c, Insertion))
-    moved = sum(c.octets for c in changes if isinstance(c, Shrinking))
-    return _PAGES_A_GROUP + _A_CHANGE * len(changes) + bodies + moved
+    return _PAGES_A_GROUP + _A_CHANGE * len(changes) + bodies

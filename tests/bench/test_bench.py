@@ -23,7 +23,7 @@ from tests.bench.results import Results
 from tests.bench.sink import _COUNTERS
 from tests.bench.site import SigningKey, build_site
 from tests.bench.targets import judge
-from tests.bench.works import KEPT, KIB
+from tests.bench.works import KEPT, KIB, MIB
 
 _BURN = "import time\nwhile time.process_time() < 0.3: pass"
 _PARENT = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {_BURN!r}]); "
@@ -153,8 +153,22 @@ def test_a_deep_queues_tenths_are_compared() -> None:
     """The rate at the end by that at the start, whatever was between."""
     depths = Depths(1000, 500.0, tuple([100.0] * 2 + [1.0] * 16 + [90.0] * 2), drain_rate=200.0)
     assert depths.accepted_at_the_end == 0.9
-    depths.full_file = depths.clean_file = 100 * KIB * KIB
     judged = {target.text: target.met for target in depths.targets()}
     assert judged["accept rate, last tenth by first"]
     assert not judged["drain by fresh mail's rate"]
-    assert not judged["file after cleaning"]
+
+
+@pytest.mark.parametrize(
+    ("clean_file", "seconds", "met"), [(20, 600.0, True), (1000, 60.0, True), (1000, 600.0, False)]
+)
+def test_a_file_that_shrinks_fast_is_as_good_as_a_clean_one(
+    clean_file: int, seconds: float, met: bool
+) -> None:
+    """How long it may take goes with how much is to be given back."""
+    depths = Depths(1000, 500.0, (1.0,), full_file=3000 * MIB, reply_p99=0.03)
+    depths.clean_file, depths.cleaned_in = clean_file * MIB, seconds
+    depths.cleaning_p99, depths.cleaning_slowest = 0.1, 0.2
+    judged = {target.text: target.met for target in depths.targets()}
+    assert judged["file after cleaning, or MiB given back a minute"] is met
+    assert not judged["replies' p99 while cleaning"]
+    assert judged["slowest reply while cleaning"]

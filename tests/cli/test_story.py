@@ -177,3 +177,19 @@ def test_a_redirection_says_where_to(
     """In words, the bounce that an operator asked for, too."""
     show_event(Event("ID", SOME_TIME, "redirected", {"upstream": upstream}))
     assert capsys.readouterr().out == f"\n{iso(SOME_TIME)}  redirected\n  {words}\n"
+
+
+@pytest.mark.parametrize(
+    ("reply", "word"),
+    [("250 2.0.0 OK", "passed on"), ("451 4.3.0 Later", "put off"), ("550 5.1.1 No", "refused")],
+)
+def test_what_a_mail_server_asked_about_is_with_it(reply: str, word: str) -> None:
+    """Nothing of it is in our queue."""
+    session = replace(a_session(), door="milter")
+    assert fate([received(session, reply=reply)]) == word
+
+
+def test_the_mail_servers_name_for_a_message_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """By it the message is found in the mail server's log."""
+    session = replace(a_session(), door="milter", queue_id="4XyZ")
+    assert any(line.endswith("queue ID 4XyZ") for line in told(capsys, received(session)))

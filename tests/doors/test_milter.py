@@ -74,6 +74,17 @@ async def test_a_message_reaches_the_intake_octet_by_octet(open_door: OpenDoor) 
     assert running.budget.used == 0
 
 
+async def test_no_address_breaks_a_line(open_door: OpenDoor) -> None:
+    """It is told to a next hop when the message is released; the mail server has its own."""
+    running = await milter(open_door)
+    running.intake.verdict = Pass()
+    running.intake.edits = (RemoveRecipient(Address('"a?b"', "partner.example")),)
+    server = await mail_server(running)
+    await server.begin('<"a\tb"@partner.example>')
+    server.send(content())
+    assert await server.end() == [("-", b'<"a\tb"@partner.example>\0'), ("c", b"")]
+
+
 async def test_connections_carry_many_messages_and_clients(open_door: OpenDoor) -> None:
     """Each message on its own; a new client is a new session, and aborted mail is forgotten."""
     running = await milter(open_door)

@@ -71,16 +71,21 @@ async def finished(running: RunningDoor) -> asyncio.Task[None]:
     return draining
 
 
-async def test_drained_it_leaves_at_once_where_no_client_is(open_door: OpenDoor) -> None:
-    """Before the first one and between two."""
+async def test_drained_it_leaves_who_is_idle(
+    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first client, between two of them and between a client's messages."""
+    monkeypatch.setattr(milter_connection, "QUIET", 0.1)
     running = await milter(open_door)
-    fresh, between = await mail_server(running), await mail_server(running)
-    await between.begin()
-    between.send(packet("K"))
+    servers = [await mail_server(running) for _ in range(3)]
+    for server in servers[:2]:
+        server.send(connect(), said("H", "client.example"))
+    servers[0].send(packet("K"))
     await running.until(lambda: len(running.intake.closed) == 1)
+    await asyncio.sleep(0.1)
     await asyncio.wait_for(running.door.drain(20), 0.5)
-    assert await fresh.ended()
-    assert await between.ended()
+    for server in servers:
+        assert await server.ended()
 
 
 async def test_drained_it_finishes_a_clients_mail(

@@ -7,65 +7,22 @@ from sqlite3 import Connection
 import pytest
 
 from filterrelay.spool import operations
-from filterrelay.spool.changes import Insertion, Recording, make_all
-from filterrelay.spool.codec import event_rows, microseconds
+from filterrelay.spool.changes import Insertion, make_all
+from filterrelay.spool.codec import microseconds
 from filterrelay.spool.database import STEPS
-from filterrelay.spool.operations import EventExpiry, QuarantineExpiry, Shrinking
 from filterrelay.spool.statements import script
-from filterrelay.spool.store import Event
 
-from .deposits import DAY, HOUR, MINUTE, NOON, deposit, quarantined, stored
+from .deposits import HOUR, NOON, deposit, stored
 
 
 @pytest.fixture
 def connection() -> Iterator[Connection]:
-    """A database in memory with the schema, able to shrink."""
+    """A database in memory with the schema."""
     memory = sqlite3.connect(":memory:", isolation_level=None)
-    memory.execute("PRAGMA auto_vacuum = INCREMENTAL")
     for step in STEPS:
         memory.executescript(script(step))
     yield memory
     memory.close()
-
-
-@pytest.fixture
-def _small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "EXPIRY_STEP", 3)
-
-
-@pytest.mark.usefixtures("_small_steps")
-def test_a_large_quarantine_expires_in_steps(connection: Connection) -> None:
-    """No single transaction keeps new mail waiting while thousands are dropped."""
-    group = [Insertion.of(quarantined(f"M{n}", received=NOON - DAY), None) for n in range(7)]
-    make_all(connection, group)
-    expiry = QuarantineExpiry(microseconds(NOON), microseconds(NOON))
-    assert [expiry.make(connection) for _ in range(3)] == [3, 3, 1]
-
-
-@pytest.mark.usefixtures("_small_steps")
-def test_a_long_history_expires_in_steps(connection: Connection) -> None:
-    """Events of messages still there are passed over, and young ones end the search."""
-    make_all(connection, [Insertion.of(deposit(stored("THERE")), None)])
-    events = [Event("GONE", NOON + n * MINUTE, "attempt", {}) for n in range(20)]
-    make_all(connection, [Recording(event_rows(events))])
-    before = microseconds(NOON + 10 * MINUTE)
-    after, steps = 0, 0
-    while after := EventExpiry(before, after).make(connection):
-        steps += 1
-    left = connection.execute("SELECT message_id, at FROM event ORDER BY seq").fetchall()
-    assert left == [("THERE", microseconds(NOON))] + [
-        ("GONE", microseconds(event.at)) for event in events[10:]
-    ]
-    assert steps == 4
-
-
-def test_free_pages_are_given_back_in_steps(connection: Connection) -> None:
-    """The file shrinks a little at a time, and keeps room for the next messages."""
-    make_all(connection, [Insertion.of(deposit(stored(), bytes(4096 * 50)), None)])
-    connection.execute("DELETE FROM message")
-    shrinking = Shrinking(keep=10, step=30)
-    assert [shrinking.make(connection) for _ in range(3)] == [True, False, False]
-    assert connection.execute("PRAGMA freelist_count").fetchone() == (10,)
 
 
 def test_rows_come_in_the_order_asked_for(connection: Connection) -> None:
@@ -85,3 +42,14 @@ def test_a_lease_that_began_later_doesnt_shorten_an_earlier_one(connection: Conn
     assert taken.make(connection) == ([], [], "")
     late = operations.Leasing("w2", until, until + 1, 1, [""])
     assert [row[9] for row in late.make(connection)[0]] == ["w2"]
+
+
+def test_a_lease_given_after_the_look_for_orphans_stays(connection: Connection) -> None:
+    """What a living owner took meanwhile is his."""
+    make_all(connection, [Insertion.of(deposit(stored(id_)), None) for id_ in "AB"])
+    now, until = microseconds(NOON), microseconds(NOON + HOUR)
+    for owner in ("dead", "alive"):
+        operations.Leasing(owner, now, until, 1, [""]).make(connection)
+    assert operations.Recovery(now, ["A", "B"], '["alive"]').make(connection) == 1
+    owners = connection.execute("SELECT owner FROM message ORDER BY owner").fetchall()
+    assert owners == [(None,), ("alive",)]

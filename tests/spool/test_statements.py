@@ -75,6 +75,7 @@ def test_a_million_messages_are_searched_by_index(
         *("state", "begin_attempt", "due", "unreached", "lease", "renew", "messages"),
         *("recipients", "body", "file", "hasten_untried", "end_leases", "in_states", "hold"),
         *("release", "hasten", "hasten_recipients", "redirect", "redirect_recipients", "delete"),
+        "still_orphaned",
     ],
 )
 def test_what_is_done_to_a_message_costs_the_same_in_any_queue(

@@ -109,6 +109,12 @@ UNION ALL
 SELECT id FROM message
 WHERE state = 'held' AND owner IS NOT NULL AND owner NOT IN (SELECT value FROM json_each(:alive))
 
+-- :name still_orphaned
+-- The + has it look up the messages instead of reading through all in these states.
+SELECT id FROM message
+WHERE id IN (SELECT value FROM json_each(:ids)) AND +state IN ('queued', 'held')
+  AND owner IS NOT NULL AND owner NOT IN (SELECT value FROM json_each(:alive))
+
 -- :name hasten_untried
 UPDATE recipient SET next_attempt = :now
 WHERE message_id IN (SELECT value FROM json_each(:ids)) AND state = 'queued' AND attempts = 0

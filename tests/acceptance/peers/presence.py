@@ -12,6 +12,7 @@ _PROGRAMS = {
     "clamd": ("clamd",),
     "dovecot": ("dovecot",),
     "haproxy": ("haproxy",),
+    "miltertest": ("miltertest",),
     "msmtp": ("msmtp",),
     "nodemailer": ("node",),
     "nsd": ("nsd",),

@@ -1,0 +1,26 @@
+-- Each edit is the modification that is meant, and the message goes on to other filters.
+dofile(directory .. "/common.lua")
+
+conn = connected()
+told(conn, "add-top add-bottom change remove body add-recipient remove-recipient sender")
+replied(conn, SMFIR_CONTINUE, "end")
+expect("inserted", mt.eom_check(conn, MT_HDRINSERT, "X-Top", " folded\n\there", 1))
+expect("added", mt.eom_check(conn, MT_HDRADD, "X-Bottom", " yes"))
+expect("changed", mt.eom_check(conn, MT_HDRCHANGE, "X-Old", " new"))
+expect("deleted", mt.eom_check(conn, MT_HDRDELETE, "X-Gone"))
+expect("another body", mt.eom_check(conn, MT_BODYCHANGE, "another body\r\n"))
+expect("a recipient more", mt.eom_check(conn, MT_RCPTADD, "<carl@partner.example>"))
+expect("a recipient less", mt.eom_check(conn, MT_RCPTDELETE, "<bert@partner.example>"))
+told(conn, "change")
+expect("nothing is left of the message before", not mt.eom_check(conn, MT_HDRINSERT))
+mt.disconnect(conn)
+
+-- A server that takes no new sender is asked for no edit at all. (miltertest takes steps
+-- before actions, whatever its manual says.)
+conn = mt.connect(socket)
+must("negotiation", mt.negotiate(conn, 6, 0x1fffff, 0x3f))
+must("connect", mt.conninfo(conn, "client.example", "192.0.2.1"))
+told(conn, "add-top sender")
+replied(conn, SMFIR_REPLYCODE, "edits that can't be made")
+expect("no edit", not mt.eom_check(conn, MT_HDRINSERT))
+mt.disconnect(conn)

@@ -1,0 +1,37 @@
+-- Each step may be refused; what is aborted is forgotten; one connection has many messages.
+dofile(directory .. "/common.lua")
+
+conn = connected("refused.example")
+replied(conn, SMFIR_REPLYCODE, "connect")
+mt.disconnect(conn)
+
+conn = connected()
+replied(conn, SMFIR_CONTINUE, "connect")
+must("HELO", mt.helo(conn, "refused.example"))
+replied(conn, SMFIR_REPLYCODE, "HELO")
+must("HELO", mt.helo(conn, "client.example"))
+replied(conn, SMFIR_CONTINUE, "HELO")
+must("MAIL", mt.mailfrom(conn, "<refused@office.example>"))
+replied(conn, SMFIR_REPLYCODE, "MAIL")
+mt.abort(conn)
+mail(conn)
+must("RCPT", mt.rcptto(conn, "<refused@partner.example>"))
+replied(conn, SMFIR_REPLYCODE, "RCPT")
+mt.abort(conn)
+for _ = 1, 3 do
+    told(conn, "")
+    replied(conn, SMFIR_CONTINUE, "end")
+end
+mail(conn)
+must("From", mt.header(conn, "From", "ann@office.example"))
+mt.abort(conn)
+told(conn, "reject")
+replied(conn, SMFIR_REPLYCODE, "end")
+told(conn, "")
+replied(conn, SMFIR_CONTINUE, "end")
+mt.disconnect(conn)
+
+conn = connected("localhost", "unspec")
+told(conn, "")
+replied(conn, SMFIR_CONTINUE, "end of a local message")
+mt.disconnect(conn, false)

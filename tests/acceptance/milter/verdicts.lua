@@ -1,0 +1,16 @@
+-- Each verdict has its reply.
+dofile(directory .. "/common.lua")
+
+conn = connected()
+told(conn, "reject")
+replied(conn, SMFIR_REPLYCODE, "reject")
+told(conn, "defer")
+replied(conn, SMFIR_REPLYCODE, "defer")
+told(conn, "discard")
+replied(conn, SMFIR_DISCARD, "discard")
+told(conn, "quarantine")
+expect("held for a reason", mt.eom_check(conn, MT_QUARANTINE, "looks odd"))
+replied(conn, SMFIR_CONTINUE, "quarantine")
+told(conn, "")
+replied(conn, SMFIR_CONTINUE, "pass")
+mt.disconnect(conn)

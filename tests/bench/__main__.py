@@ -222,16 +222,26 @@ def _run_parts(
 ) -> list[Target]:
     """What has a bench of its own; what fails there is left out and said."""
     rounds, scale = options.rounds, options.scale
+    rates, times, speed = hanging.Rates(), passage.Times(), codec.Speed()
     judged: list[Target] = []
-    if hanging.NAME in options.parts:
-        judged.append(uvloop.run(hanging.run(directory, rounds, scale, console)).target())
+    for part in options.parts:
+        try:
+            match part:
+                case hanging.NAME:
+                    rates = uvloop.run(hanging.run(directory, rounds, scale, console))
+                case signing.NAME:
+                    uvloop.run(signing.run(directory, results, rounds, scale, console))
+                case passage.NAME:
+                    times = uvloop.run(passage.run(directory, scale, console))
+                case codec.NAME:
+                    speed = codec.measure(rounds)
+        except BenchError as error:
+            results.failures.append(f"{part}: {error}")
     if signing.NAME in options.parts:
-        uvloop.run(signing.run(directory, results, rounds, scale, console))
         judged += signing.targets(results)
-    if passage.NAME in options.parts:
-        judged.append(uvloop.run(passage.run(directory, scale, console)).target())
-    if codec.NAME in options.parts:
-        judged.append(codec.measure(rounds).target())
+    for name, measured in ((hanging.NAME, rates), (passage.NAME, times), (codec.NAME, speed)):
+        if name in options.parts:
+            judged.append(measured.target())
     return judged
 
 

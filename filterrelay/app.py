@@ -25,17 +25,21 @@ from filterrelay.delivery.configured import (
     schedule_of,
 )
 from filterrelay.delivery.hops import Hops
+from filterrelay.delivery.passages import Passages
+from filterrelay.delivery.record import Recorder
 from filterrelay.delivery.scheduler import Scheduler
 from filterrelay.delivery.tls_report import Send
 from filterrelay.doors.admission import WorkerAdmission
 from filterrelay.doors.milter import MilterSession
 from filterrelay.doors.policy import DoorPolicy
+from filterrelay.doors.proxy import ProxySession
 from filterrelay.doors.server import Door, OpenSession
 from filterrelay.doors.smtp import SmtpSession
 from filterrelay.intake.conversion import signed_again
 from filterrelay.intake.relaying import IntakeRules, RelayRules
 from filterrelay.intake.transaction import Intake
 from filterrelay.mail.envelope import Envelope
+from filterrelay.mail.hop import Hop
 from filterrelay.mail.outcome import Attempt
 from filterrelay.mail.session import Session
 from filterrelay.observe.budget import MemoryBudget
@@ -43,13 +47,13 @@ from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.resolver import DnsResolver
 from filterrelay.plugin.services import Resolver, Services
-from filterrelay.settings import Settings, TlsFiles
+from filterrelay.settings import Listener, Settings, TlsFiles
 from filterrelay.spool.opening import open_spool
 from filterrelay.spool.store import Spool
 
 log = structlog.get_logger(__name__)
 
-SESSIONS: Mapping[str, OpenSession] = {  # what each kind of door speaks
+SESSIONS: Mapping[str, OpenSession] = {  # of the doors that need no more
     "smtp": SmtpSession,
     "milter": MilterSession,
 }
@@ -83,7 +87,7 @@ class Background:
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """The parts of one process at work."""
+    """The parts of one process at work. passages: by the name of the listener that passes on."""
 
     settings: Settings
     clock: Clock
@@ -93,6 +97,8 @@ class Core:
     intake: Intake
     scheduler: Scheduler
     budget: MemoryBudget
+    hops: Hops
+    passages: Mapping[str, Passages]
 
     async def deliver_until(self, stop: asyncio.Event) -> None:
         """Runs delivery until stop is set; its failure ends the process.
@@ -192,6 +198,7 @@ async def running_core(
             )
             async with reporting_tls(settings, known, _submitting(core), clock):
                 yield core
+            core.hops.close()  # also those that only a destination's mail went to
             await background.finish(timeout=10)
         finally:
             await spool.close()
@@ -219,6 +226,8 @@ def _core(
         background(chain.tell_attempt(attempt))
 
     def lacks_eight_bit(session: Session, envelope: Envelope) -> bool:
+        if session.listener in passages:
+            return hops.lacks_eight_bit(Hop(passages[session.listener].config.name))
         ways = (
             routes.by_file(envelope.sender, each.address, session.login)
             for each in envelope.recipients
@@ -237,6 +246,22 @@ def _core(
         destinations=settings.destination,
     )
     routes = routes_of(settings, chain.route if chain.routes else None, known)
+    tell = told if chain.observed("on_attempt") else None
+    configured = {each.name: each for each in settings.upstream}
+    passages = {
+        each.name: Passages(
+            config=configured[each.upstream],
+            upstream=hops.named(each.upstream),
+            hostname=settings.hostname,
+            spool=spool,
+            clock=clock,
+            metrics=metrics,
+            recorder=Recorder(metrics, tell),
+            background=background,
+        )
+        for each in settings.listener
+        if each.kind == "proxy"
+    }
     scheduler = Scheduler(
         spool=spool,
         owner=owner,
@@ -247,7 +272,7 @@ def _core(
         clock=clock,
         metrics=metrics,
         memory=budget,
-        on_attempt=told if chain.observed("on_attempt") else None,
+        on_attempt=tell,
         sign=partial(signed_again, chain),
     )
     rules = {
@@ -264,16 +289,16 @@ def _core(
         background,
         lacks_eight_bit,
     )
-    return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget)
+    return Core(settings, clock, metrics, chain, spool, intake, scheduler, budget, hops, passages)
 
 
 def _submitting(core: Core) -> Send:
-    """Signs and spools mail of the relay's own, and has it sent."""
+    """Signs and spools mail of the relay's own, of each ID once, and has it sent."""
 
-    async def submit(envelope: Envelope, raw: bytes) -> str:
-        id_ = await core.intake.submit(envelope, raw)
-        core.scheduler.nudge()
-        return id_
+    async def submit(envelope: Envelope, raw: bytes, id_: str) -> None:
+        if not await core.spool.events(id_):
+            await core.intake.submit(envelope, raw, id_=id_)
+            core.scheduler.nudge()
 
     return submit
 
@@ -288,6 +313,13 @@ def server_tls(files: TlsFiles) -> ssl.SSLContext | None:
     )
     context.load_cert_chain(files.certificate, files.key)
     return context
+
+
+def session_of(core: Core, listener: Listener) -> OpenSession:
+    """What speaks with the listener's clients."""
+    if listener.kind == "proxy":
+        return partial(ProxySession, passages=core.passages[listener.name])
+    return SESSIONS[listener.kind]
 
 
 async def open_doors(
@@ -310,7 +342,7 @@ async def open_doors(
         )
         door = Door(
             policy,
-            SESSIONS[listener.kind],
+            session_of(core, listener),
             core.intake,
             core.budget,
             admission,

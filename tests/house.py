@@ -51,7 +51,6 @@ TESTS_OF_NO_FILE = {
     "test_deploy.py": "deploy/",
     "plugin/test_documentation.py": "docs/plugins.md",
     "doors/test_aiosmtpd.py": "aiosmtpd's own suite, against the door",
-    "spool/test_contract.py": "what every store must do",
     "plugins/spam/test_plugin.py": "the package's __init__.py",
     "plugins/spam/test_corpus.py": "the package on a public corpus",
 }

@@ -3,22 +3,26 @@
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 from aiosmtplib import SMTP
 from prometheus_client import CollectorRegistry
 
-from filterrelay.app import Background, open_doors, running_core, server_tls
+from filterrelay.app import Background, _submitting, open_doors, running_core, server_tls
 from filterrelay.demo.upstream import Upstream, upstream
 from filterrelay.doors.admission import Admission
 from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.testing import a_session, an_envelope
 from filterrelay.settings import Settings, TlsFiles
-from filterrelay.spool.store import SpoolBroken
+from filterrelay.spool.store import SpoolBroken, State
 from filterrelay.supervisor.sockets import listen
 from filterrelay.wire.certificate import self_signed
+from tests.delivery.far_side import far_side
+
+from .delivery.far_side import far_side as taking_mail
 
 
 @pytest.fixture
@@ -94,6 +98,46 @@ async def test_a_stop_lets_delivery_go_on_until_it_is_drained(
         await core.scheduler.drain(1)
 
 
+async def test_the_end_says_goodbye_to_every_next_hop(tmp_path: Path) -> None:
+    """Also where all mail was a destination's, which leaves the connections to others."""
+    slow = {"name": "slow", "domains": ["partner.example"]}
+    async with taking_mail() as side:
+        given = settings_for(tmp_path, side.host).model_dump(exclude_unset=True)
+        settings = Settings.model_validate(given | {"destination": [slow]})
+        metrics = Metrics(CollectorRegistry())
+        async with running_core(settings, owner="w", metrics=metrics, clock=SystemClock()) as core:
+            delivering = core.scheduler.start()
+            await core.intake.receive(
+                a_session(listener="smtp", trusted=True),
+                an_envelope(),
+                b"A: 1\r\n\r\nHello\r\n",
+                core.budget.reservation(),
+            )
+            async with asyncio.timeout(5):
+                while not side.received:  # noqa: ASYNC110  # it sets no event
+                    await asyncio.sleep(0.01)
+            await core.scheduler.drain(1)
+            await delivering
+        await asyncio.wait_for(side.closed.wait(), 5)
+        assert side.verbs()[-1] == "QUIT"
+
+
+async def test_a_report_that_is_spooled_already_is_not_spooled_again(
+    tmp_path: Path, provider: tuple[Upstream, str]
+) -> None:
+    """Neither while it waits, nor when it has gone, for as long as the trace knows it."""
+    settings, metrics = settings_for(tmp_path, provider[1]), Metrics(CollectorRegistry())
+    report = an_envelope(), b"A: 1\r\n\r\nHello\r\n", "REPORT"
+    async with running_core(settings, owner="w", metrics=metrics, clock=SystemClock()) as core:
+        submit = _submitting(core)
+        await submit(*report)
+        await submit(*report)
+        assert (await core.spool.get("REPORT")).session["door"] == "report"
+        await core.spool.delete(["REPORT"], core.clock.now())
+        await submit(*report)
+        assert (await core.spool.depth()).messages[State.QUEUED] == 0
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_a_spool_whose_writer_has_died_ends_the_process(
     tmp_path: Path, provider: tuple[Upstream, str], monkeypatch: pytest.MonkeyPatch
@@ -154,3 +198,44 @@ def test_the_doors_speak_the_configured_tls_versions(tmp_path: Path) -> None:
     assert context is not None
     assert context.minimum_version is ssl.TLSVersion.TLSv1_3
     assert server_tls(TlsFiles()) is None
+
+
+def proxy_for(tmp_path: Path, address: str) -> Settings:
+    """One proxy listener, and its next hop."""
+    settings = settings_for(tmp_path, address)
+    own = (ip_network("127.0.0.0/8"),)
+    changes = {"kind": "proxy", "name": "proxy", "upstream": "provider", "xclient_from": own}
+    listener = settings.listener[0].model_copy(update=changes)
+    return settings.model_copy(update={"listener": (listener,)})
+
+
+@pytest.mark.parametrize("eight_bit", [True, False])
+async def test_a_proxy_passes_mail_on_while_its_client_waits(
+    tmp_path: Path, *, eight_bit: bool
+) -> None:
+    """The next hop has it before the client hears of it, in the form that it takes."""
+    extensions = ["PIPELINING", *(["8BITMIME"] if eight_bit else [])]
+    raw = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\nGrüße\r\n".encode()
+    metrics, clock = Metrics(CollectorRegistry()), SystemClock()
+    async with (
+        far_side(extensions=extensions) as side,
+        running_core(
+            proxy_for(tmp_path, side.host), owner="w", metrics=metrics, clock=clock
+        ) as core,
+    ):
+        sock = listen("127.0.0.1:0")
+        admission = Admission(1).for_worker(0)
+        doors = await open_doors(core, {"127.0.0.1:0": sock}, admission, None)
+        port = sock.getsockname()[1]
+        async with SMTP(hostname="127.0.0.1", port=port, start_tls=False) as client:
+            await client.sendmail("a@b.example", ["c@d.example"], raw)
+        (received,) = side.received
+        assert received.data.endswith(raw) is eight_bit
+        assert received.data.isascii() is not eight_bit
+        for door in doors:
+            await door.drain(1)
+        id_ = received.data.partition(b" id ")[2].partition(b";")[0].split()[0].decode()
+        async with asyncio.timeout(5):
+            while len(events := await core.spool.events(id_)) < 2:  # noqa: ASYNC110  # by a thread
+                await asyncio.sleep(0.01)
+        assert [event.kind for event in events] == ["received", "attempt"]

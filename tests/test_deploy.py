@@ -1,6 +1,7 @@
-"""deploy/filterrelay.service: the unit that systemd runs."""
+"""deploy/: the unit that systemd runs; what is for other servers is used in tests/acceptance."""
 
 import configparser
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,10 @@ from filterrelay.plugin.options import parse_duration
 from filterrelay.settings import Settings
 
 UNIT = Path(__file__).parent.parent / "deploy" / "filterrelay.service"
+
+
+POSTFIX = UNIT.parent / "postfix"
+PAGE = (UNIT.parent.parent / "docs" / "postfix.md").read_text()
 
 
 def service() -> configparser.SectionProxy:
@@ -44,3 +49,21 @@ def test_systemd_understands_it(tmp_path: Path) -> None:
     command = ["systemd-analyze", "verify", str(tmp_path / UNIT.name)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("way", sorted(path.name for path in POSTFIX.iterdir()))
+def test_each_way_to_stand_behind_postfix_is_on_its_page(way: str) -> None:
+    """With a link to its files."""
+    assert f"](../deploy/postfix/{way}/)" in PAGE
+
+
+def test_the_page_of_postfix_links_to_what_is_there() -> None:
+    """Files and headings."""
+    for target in re.findall(r"\]\(([^)]+)\)", PAGE):
+        file, _, heading = target.partition("#")
+        assert (UNIT.parent.parent / "docs" / file).exists(), target
+        titles = [
+            re.sub(r"[^a-z -]", "", title.lower()).replace(" ", "-")
+            for title in re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
+        ]
+        assert file or heading in titles, target

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from filterrelay.cli.common import UnusedConfigOption, command, give_to, program, relay_account
+from filterrelay.cli.postfix import Postfix, read_postfix
 from filterrelay.errors import FilterRelayError
 
 app = command()
@@ -22,7 +23,8 @@ _SYSTEM = Path("/etc")  # what is configured here keeps its state below /var (FH
 _SYSTEM_STATE = "/var/lib/filterrelay"
 _SOMEWHERE = "relay.office.example"  # when the machine doesn't know its full name
 _PROVIDER = "smtp.provider.example:587"  # when nobody says where mail goes
-_SECRET = ("tls/privkey.pem", f"dkim/{SELECTOR}.pem", "users")
+_TLS_KEY = "tls/privkey.pem"
+_DKIM_KEY = f"dkim/{SELECTOR}.pem"
 _USERS = """\
 # Who may log in: `filterrelay user add LOGIN` writes lines of  login:{ARGON2ID}…
 """
@@ -58,11 +60,22 @@ def init(
     upstream: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="The smart host; an example if unsaid.")
     ] = "",
+    postfix: Annotated[
+        bool, typer.Option("--postfix", help="Be a milter of this machine's Postfix.")
+    ] = False,
+    postfix_config: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Its configuration's directory, when not its own."),
+    ] = None,
     config: UnusedConfigOption = None,
 ) -> None:
     """Write filterrelay.toml, a DKIM key, a self-signed certificate and an empty user file."""
+    server = read_postfix(postfix_config) if postfix or postfix_config else None
+    if server is not None and upstream:
+        why = "Postfix delivers, so there is no smart host"
+        raise typer.BadParameter(why, param_hint="--upstream")
     hostname = hostname or _own_name()
-    examples = _examples(hostname, domain, upstream)
+    examples = _examples(hostname, domain, upstream or ("none" if server else ""))
     hostname = _domain_name(hostname or _SOMEWHERE, "--hostname")
     domain = _domain_name(domain or hostname.partition(".")[2] or hostname, "--domain")
     upstream = _smart_host(upstream or _PROVIDER)
@@ -77,9 +90,16 @@ def init(
             "state_dir": state_dir,
         },
         found,
+        server,
     )
-    _write(directory, _plan(text, hostname))
-    _tell(directory, domain, filters_in(text), examples)
+    plan = _plan(text, hostname, serves_clients=server is None)
+    _write(directory, plan)
+    print(
+        f"Wrote {directory / 'filterrelay.toml'}, with the filters {', '.join(filters_in(text))}.\n"
+    )
+    _tell_examples(examples)
+    _tell_user([directory / name for name in plan.secret])
+    _tell_steps(directory / "filterrelay.toml", domain, server)
 
 
 def _domain_name(text: str, option: str) -> str:
@@ -138,12 +158,27 @@ def found_here() -> dict[str, dict[str, Any]]:
     return found
 
 
-def configuration(words: Mapping[str, str], found: Mapping[str, Mapping[str, Any]]) -> str:
-    """The template with its words put in and a filter for each daemon found."""
-    text = files("filterrelay.cli").joinpath("template.toml").read_text(encoding="utf-8")
+def configuration(
+    words: Mapping[str, str],
+    found: Mapping[str, Mapping[str, Any]],
+    server: Postfix | None = None,
+) -> str:
+    """The template with its words put in and a filter for each daemon found.
+
+    server: the Postfix that mail comes from and goes to, in place of clients and a smart host.
+    """
+    doors = _template("template_postfix.toml" if server else "template_smtp.toml")
+    text = _template("template.toml").replace("@doors@\n", doors)
+    if server is not None:
+        text = text.replace("@trusted@", json.dumps(server.networks))
+        words = {**words, "socket": f"unix:{server.socket}", "group": server.group}
     for word, value in words.items():
         text = text.replace(f"@{word}@", _escaped(value))
     return text.replace("@found@\n", "".join(_filter(name, found[name]) for name in found) + "\n")
+
+
+def _template(name: str) -> str:
+    return files("filterrelay.cli").joinpath(name).read_text(encoding="utf-8")
 
 
 def _escaped(value: str) -> str:
@@ -164,22 +199,18 @@ def _filter(name: str, options: Mapping[str, Any]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _plan(text: str, hostname: str) -> Plan:
+def _plan(text: str, hostname: str, *, serves_clients: bool) -> Plan:
+    """All files. serves_clients: whether they need a certificate and logins."""
     from filterrelay.observe.clock import SystemClock
     from filterrelay.wire.certificate import self_signed
     from filterrelay.wire.dkim_key import make_key
 
+    content = {"filterrelay.toml": text.encode(), _DKIM_KEY: make_key("rsa").pem}
+    if not serves_clients:
+        return Plan(content, (_DKIM_KEY,))
     certificate, key = self_signed([hostname], SystemClock().now())
-    return Plan(
-        {
-            "filterrelay.toml": text.encode(),
-            "tls/fullchain.pem": certificate,
-            "tls/privkey.pem": key,
-            f"dkim/{SELECTOR}.pem": make_key("rsa").pem,
-            "users": _USERS.encode(),
-        },
-        _SECRET,
-    )
+    for_clients = {"tls/fullchain.pem": certificate, _TLS_KEY: key, "users": _USERS.encode()}
+    return Plan({**content, **for_clients}, (_TLS_KEY, _DKIM_KEY, "users"))
 
 
 def _write(directory: Path, plan: Plan) -> None:
@@ -198,21 +229,46 @@ def _write(directory: Path, plan: Plan) -> None:
             give_to(path, account)
 
 
-def _tell(directory: Path, domain: str, filters: list[str], examples: list[str]) -> None:
-    """Prints what was written, what in it is an example, and the next three steps."""
-    file, me = directory / "filterrelay.toml", program()
-    print(f"Wrote {file}, with the filters {', '.join(filters)}.\n")
+def _tell_examples(examples: list[str]) -> None:
+    """Prints what stands in the file that nobody said."""
     if examples:
         print(f"Not said and not known here, so examples stand there: {', '.join(examples)}.")
         print("Change them in the file, or remove what was written and say them to init.\n")
+
+
+def _tell_user(secret: list[Path]) -> None:
+    """Prints how to make the user that the relay becomes, where root has none."""
     if os.geteuid() == 0 and relay_account() is None:
         print("There is no user filterrelay yet. Make it, and give it what only it may read:")
         print("   adduser --system --group --home /var/lib/filterrelay filterrelay")
-        print(f"   chown filterrelay {' '.join(str(directory / name) for name in _SECRET)}\n")
-    print(f"1. Look through {file}: your certificate, the smart host's login.")
-    print(f"2. Let somebody in:      {me} user add LOGIN -c {file}")
-    print(f"   and publish the key that signs for {domain}:")
+        print(f"   chown filterrelay {' '.join(map(str, secret))}\n")
+
+
+def _tell_steps(file: Path, domain: str, server: Postfix | None) -> None:
+    """Prints the next three steps, and what Postfix needs."""
+    me = program()
+    if server is None:
+        print(f"1. Look through {file}: your certificate, the smart host's login.")
+        print(f"2. Let somebody in:      {me} user add LOGIN -c {file}")
+        print(f"   and publish the key that signs for {domain}:")
+    else:
+        print(f"1. Look through {file}.")
+        print(f"2. Publish the key that signs for {domain}:")
     print(f"                         {me} dkim record -c {file}")
     print("3. See if it would serve, and start it:")
     print(f"                         {me} check -c {file}")
     print(f"                         {me} serve -c {file}")
+    if server is not None:
+        _tell_postfix(server)
+
+
+def _tell_postfix(server: Postfix) -> None:
+    """Prints what Postfix needs to ask us."""
+    if server.is_chrooted:
+        print("\nBefore that, make the socket's folder, where a chrooted Postfix sees it:\n")
+        print(f"   install -d -o filterrelay -g {server.group} -m 0750 {server.socket.parent}")
+    print("\nThen put these lines at the end of Postfix's main.cf, and `postfix reload`:\n")
+    for line in server.lines():
+        print(f"   {line}")
+    for note in server.notes():
+        print(f"\nMind that {note}.")

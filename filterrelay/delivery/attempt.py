@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from filterrelay.delivery.tls_session import DESTINATIONS, destinations_of
-from filterrelay.delivery.upstream import Sent, SevenBitsOnly, UpstreamLike
+from filterrelay.delivery.upstream import Interrupted, Sent, SevenBitsOnly, UpstreamLike
 from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.reply import Reply
 from filterrelay.spool.store import StoredRecipient
@@ -14,7 +14,7 @@ Result = Literal["delivered", "deferred", "bounced"]
 
 # The far side wants a login or TLS from us: our configuration's fault, so no
 # reason to return anybody's mail (RFC 4954 section 6, RFC 3207 section 4).
-_OUR_FAULT = frozenset({530, 534, 535, 538})
+OUR_FAULT = frozenset({530, 534, 535, 538})
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def result_of(reply: Reply) -> Result:
     kind = reply.code // 100
     if kind == 2:
         return "delivered"
-    return "bounced" if kind == 5 and reply.code not in _OUR_FAULT else "deferred"
+    return "bounced" if kind == 5 and reply.code not in OUR_FAULT else "deferred"
 
 
 async def attempt(
@@ -69,6 +69,9 @@ async def attempt(
                 return
             envelope, body = replace(envelope, body="7BIT"), converted
             continue
+        except Interrupted as cut:
+            yield Tried([batch[place] for place in cut.places], cut.sent)
+            raise
         surplus = _surplus(batch, sent.replies)
         if not surplus:
             yield Tried(batch, sent)

@@ -22,7 +22,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 class Capabilities:
     """A server's ESMTP extensions, as far as sending mail depends on them.
 
-    size: the largest message it takes in octets, 0 when it didn't say.
+    size: the largest message it takes in octets, 0 when it didn't say. xforward, xclient: the
+    attributes of a client that it wants to hear of, in capitals.
     """
 
     pipelining: bool = False
@@ -34,6 +35,8 @@ class Capabilities:
     requiretls: bool = False
     size_known: bool = False
     size: int = 0
+    xforward: frozenset[str] = frozenset()
+    xclient: frozenset[str] = frozenset()
 
 
 def capabilities_of(extensions: Mapping[str, str]) -> Capabilities:
@@ -49,7 +52,15 @@ def capabilities_of(extensions: Mapping[str, str]) -> Capabilities:
         requiretls="requiretls" in extensions,
         size_known="size" in extensions,
         size=int(size) if size.isascii() and size.isdigit() and len(size) < 20 else 0,
+        xforward=frozenset(extensions.get("xforward", "").upper().split()),
+        xclient=frozenset(extensions.get("xclient", "").upper().split()),
     )
+
+
+def extensions_in(reply: Reply) -> dict[str, str]:
+    """The keywords of an answer to EHLO in lower case, with what stands behind each."""
+    lines = (line.partition(" ") for line in reply.text.split("\n")[1:])
+    return {keyword.lower(): text for keyword, _, text in lines}
 
 
 def refusal(
@@ -98,14 +109,14 @@ def _path(offered: Capabilities, address: Address | None) -> str:
     return f"<{address}>"
 
 
-def mail_command(offered: Capabilities, envelope: Envelope, octets: int) -> bytes:
-    """MAIL with the parameters that the server understands.
+def mail_command(offered: Capabilities, envelope: Envelope, octets: int | None) -> bytes:
+    """MAIL with the parameters that the server understands. octets: None when nobody knows.
 
     What can't be converted goes out with 8 bits even where 8BITMIME isn't offered: most
     such servers take it all the same.
     """
     parts = [f"MAIL FROM:{_path(offered, envelope.sender)}"]
-    if offered.size_known:
+    if offered.size_known and octets is not None:
         parts.append(f"SIZE={octets}")
     if offered.eight_bit and envelope.body == "8BITMIME":
         parts.append("BODY=8BITMIME")

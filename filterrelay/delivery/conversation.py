@@ -1,14 +1,16 @@
 """The mail transactions with a next hop, each in as few writes as the server allows."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from itertools import repeat
 
-from filterrelay.delivery.capabilities import Capabilities
+from filterrelay.delivery.capabilities import Capabilities, capabilities_of, extensions_in
 from filterrelay.delivery.channel import Channel, ConversationLost
 from filterrelay.delivery.contact import Stage
 from filterrelay.mail.reply import Reply
+from filterrelay.mail.session import Session
 from filterrelay.wire.data import dot_stuffed, stuffed_chunks
 
 _WHOLE = 128 * 1024  # octets that are handed to the transport at once
@@ -35,12 +37,24 @@ class Peer:
     capabilities: Capabilities = field(default_factory=Capabilities)
 
 
+class CutOff(asyncio.CancelledError):
+    """A transaction was cancelled after its end had been answered, for some recipients at least.
+
+    replies: for each recipient, None for those without one.
+    """
+
+    def __init__(self, replies: Sequence[Reply | None]) -> None:
+        super().__init__()
+        self.replies = replies
+
+
 class Conversation(Channel):
     """An established connection; one transaction at a time.
 
     timeout: seconds a reply may take; the one after the final dot may take
     twice that, and longer for big messages (RFC 5321 section 4.5.3.2). refused: where the
-    last transaction wasn't accepted as a whole.
+    last transaction wasn't accepted as a whole. client: whom the server takes us for since
+    XCLIENT; None for ourselves.
     """
 
     def __init__(self, transport: asyncio.Transport, peer: Peer, timeout: float) -> None:
@@ -48,6 +62,7 @@ class Conversation(Channel):
         self.peer = peer
         self.transactions = 0
         self.refused: Stage | None = None
+        self.client: Session | None = None
         self._needs_reset = False
 
     async def transaction(
@@ -55,10 +70,11 @@ class Conversation(Channel):
     ) -> list[Reply]:
         """One message; returns the final reply for each recipient.
 
-        mail, recipients: whole commands. Raises ConversationLost.
+        mail, recipients: whole commands. Raises ConversationLost, CutOff.
         """
         self.transactions += 1
         self._heard = self._after_dot = False
+        answers: Sequence[Reply] = ()
         try:
             sender_reply, answers, go = await self._envelope(mail, recipients)
             if sender_reply.code // 100 != 2:
@@ -78,9 +94,79 @@ class Conversation(Channel):
                 await self._nothing()
                 return answers
         except asyncio.CancelledError:
+            known = self._known(answers)
             self.abort("given up in the middle of a transaction")
+            if known:
+                raise CutOff(known) from None
             raise
         return [next(finals) if answer.code // 100 == 2 else answer for answer in answers]
+
+    async def ask(self, commands: Sequence[bytes], *, begins: bool) -> list[Reply]:
+        """The replies to commands of a transaction that goes on step by step.
+
+        begins: MAIL is among them. Raises ConversationLost.
+        """
+        wanted = len(commands)
+        if begins:
+            self.transactions += 1
+            self.refused = None
+            self._heard = self._after_dot = False
+            if self._needs_reset:
+                commands = [b"RSET\r\n", *commands]
+            self._needs_reset = True
+        with self._giving_up():
+            return (await self._answers_to(commands))[len(commands) - wanted :]
+
+    async def deliver(self, body: bytes) -> Reply:
+        """The reply to the message, whose envelope has been accepted. Raises ConversationLost."""
+        with self._giving_up():
+            if self.peer.capabilities.chunking:
+                return (await self._chunks(body, 1))[0]
+            (go,) = await self._exchange(b"DATA\r\n", 1)
+            if go.code == 354:
+                return (await self._data(body, 1))[0]
+            if go.code // 100 not in (4, 5):
+                raise self._broken(f"answered DATA with {go.code}", Stage.DATA)
+            self.refused = Stage.DATA
+            return go
+
+    async def pose(
+        self, client: Session, commands: Sequence[bytes], hello: str, ignored: Collection[str]
+    ) -> Reply | None:
+        """Has the server take us for that client from now on; its words when it won't.
+
+        commands: XCLIENT's. hello: the name for the EHLO that must follow. ignored: extensions
+        that aren't used. Raises ConversationLost.
+        """
+        self._heard = self._after_dot = False
+        with self._giving_up():
+            for command in commands:
+                (reply,) = await self._exchange(command, 1)
+                if reply.code // 100 != 2:
+                    return reply
+            (reply,) = await self._exchange(f"EHLO {hello}\r\n".encode(), 1)
+        if reply.code // 100 != 2:
+            return reply
+        offered = extensions_in(reply)
+        kept = {keyword: offered[keyword] for keyword in offered if keyword not in ignored}
+        self.peer = replace(self.peer, capabilities=capabilities_of(kept))
+        self.client, self._needs_reset = client, False
+        return None
+
+    @contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        """Nobody can tell afterwards which answers are still to come: the connection ends, too."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            self.abort("given up in the middle of a transaction")
+            raise
+
+    async def _answers_to(self, commands: Sequence[bytes]) -> list[Reply]:
+        """The replies to all of them, sent at once where the server allows it."""
+        if self.peer.capabilities.pipelining:
+            return await self._exchange(b"".join(commands), len(commands))
+        return [(await self._exchange(command, 1))[0] for command in commands]
 
     async def _envelope(
         self, mail: bytes, recipients: Sequence[bytes]
@@ -200,6 +286,16 @@ class Conversation(Channel):
         if any(reply.code // 100 != 2 for reply in finals):
             self.refused = self._stage(0)
         return finals
+
+    def _known(self, answers: Sequence[Reply]) -> list[Reply | None]:
+        """The last words so far, by recipient; empty when none has come for the message.
+
+        answers: to the recipients.
+        """
+        if not (self._after_dot and self._replies):
+            return []
+        finals = iter(self._replies if self.peer.lmtp else self._replies * len(answers))
+        return [next(finals, None) if each.code // 100 == 2 else each for each in answers]
 
     async def _in_pieces(self, body: bytes) -> None:
         """Writes a big body at the pace at which it is taken."""

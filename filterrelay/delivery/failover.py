@@ -17,6 +17,7 @@ from filterrelay.mail.endpoint import Endpoint
 
 FIRST_PAUSE = 5.0  # seconds that a host is left alone after a failure; doubles each time
 LONGEST_PAUSE = 60.0
+_MOMENT = 1.0  # seconds that a host is left alone by those who hurry
 _RUNG_MEMORY = 600.0  # seconds that a failed handshake is remembered
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
@@ -81,6 +82,20 @@ class Hosts:
         error = self._states[0].error
         assert error is not None, "a host is left alone for a reason"
         return error, min(state.down_until for state in self._states) - now
+
+    def hurry(self) -> None:
+        """Has hosts that were left alone for a moment tried again, if there are no others.
+
+        For who has a client waiting, and no queue. One that refused our login stays alone.
+        """
+        now = self._time()
+        if self.outage() is None:
+            return
+        for state in self._states:
+            failed_at = state.down_until - state.pause
+            refused = state.error is not None and state.error.stage is Stage.LOGIN
+            if not refused and now - failed_at >= _MOMENT:
+                state.down_until = now
 
     def better_than(self, rank: int) -> bool:
         """Whether a host of better preference may be tried again, and nobody does so."""

@@ -129,6 +129,15 @@ class Hops:
             return shared
         return Shaped(self._destinations[hop.shape], shared, self._shape_rates[hop.shape])
 
+    def named(self, name: str) -> Upstream:
+        """The upstream of that name in the file, which mail for it from the spool shares."""
+        return self._named(name, "")
+
+    def close(self) -> None:
+        """Says goodbye on all connections to the file's upstreams: no mail goes there any more."""
+        for upstream in self._fixed.values():
+            upstream.close()
+
     def _direct(self, hop: Hop, site: Site) -> Upstream:
         """A site of direct delivery, with its destination's limits where those are smaller."""
         config, rates = self._configured[hop.upstream], self._rates[hop.upstream]

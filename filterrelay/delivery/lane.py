@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -177,6 +177,13 @@ class Lane:
                 sleeper.set_result(None)
                 return False
         return self.senders < self.most_senders
+
+    def take_out(self, ids: Collection[str]) -> list[Part]:
+        """What waits of these messages, which waits no more then."""
+        taken = [part for part in self.waiting if part.flight.message.id in ids]
+        if taken:
+            self.waiting = deque(p for p in self.waiting if p.flight.message.id not in ids)
+        return taken
 
     async def sleep(self) -> None:
         """Returns when there may be something to send."""

@@ -1,11 +1,12 @@
 """The lanes by next hop, made when the first mail for one comes; direct ones are forgotten."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
-from filterrelay.delivery.lane import Lane
+from filterrelay.delivery.lane import Lane, Part
 from filterrelay.delivery.memory import Commons
+from filterrelay.delivery.nowhere import Nowhere
 from filterrelay.delivery.route import Way
-from filterrelay.delivery.upstream import Nowhere, UpstreamLike
+from filterrelay.delivery.upstream import UpstreamLike
 from filterrelay.mail.hop import Hop
 
 _LINGER = 120.0  # seconds that a lane without mail is kept, and its connections with it
@@ -48,6 +49,10 @@ class Lanes:
             lane = Lane(self._open(way), self._most_spooled, self._commons)
             self._lanes[way.hop] = lane
         return lane
+
+    def take_out(self, ids: Collection[str]) -> list[Part]:
+        """What waits of these messages, which is no more in its lane then."""
+        return [part for lane in self for part in lane.take_out(ids)] if ids else []
 
     def rooms(self, left: int) -> dict[str, int]:
         """How many more parts from the spool each lane can take, by its hop's text.

@@ -25,6 +25,7 @@ LEAST_AGE = 300  # seconds; with less each message would mean a fetch
 MOST_KNOWN = 10_000  # policies and faults kept in memory
 MOST_MX = 100  # of one policy
 MOST_AT_ONCE = 64  # fetches under way
+MOST_WAIT = 30.0  # seconds until one may begin; with its own time the minute of section 3.3
 REFRESH = timedelta(days=1)  # after so long a policy is fetched anew; section 3.3
 AFTER_FAULT = timedelta(minutes=5)  # until a fetch that failed is tried again; section 3.3
 
@@ -253,14 +254,25 @@ class MtaSts:
         if other is not None and other.id == id_ and other.is_fresh_at(now):
             return self._keep(domain, Told(other), other.fetched + REFRESH)
         try:
-            async with self._slots:
-                page = await self._https.get(f"https://mta-sts.{domain}/.well-known/mta-sts.txt")
+            page = await self._page(f"https://mta-sts.{domain}/.well-known/mta-sts.txt")
             policy = parse_policy(_text(page), id_, now)
         except (HttpsFailed, BadPolicy) as bad:
             return self._without(domain, now, bad)
         self._files.save(domain, policy)
         _log.info("sts_policy_fetched", domain=domain, mode=policy.mode)
         return self._keep(domain, Told(policy), now + REFRESH)
+
+    async def _page(self, url: str) -> Page:
+        """What stands there; many servers that hang mustn't keep all others' mail waiting."""
+        try:
+            async with asyncio.timeout(MOST_WAIT):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise HttpsFailed(f"{url}: too many other policies are being fetched") from None
+        try:
+            return await self._https.get(url)
+        finally:
+            self._slots.release()
 
     def _without(self, domain: str, now: datetime, bad: HttpsFailed | BadPolicy) -> Told:
         """What is known goes on while it holds."""

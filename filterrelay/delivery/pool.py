@@ -14,6 +14,13 @@ MOST_IDLE = 30.0  # seconds without a message before a connection is closed
 _TURN = 2.0  # seconds after which a connection gives way to a pool that has none
 _SWEEP = 5.0
 
+Suits = Callable[[Conversation], bool]
+
+
+def speaks_for_us(conversation: Conversation) -> bool:
+    """Whether the next hop takes us for ourselves there, and not for a client (XCLIENT)."""
+    return conversation.client is None
+
 
 @dataclass(frozen=True, slots=True)
 class Wear:
@@ -66,23 +73,24 @@ class Pool:
         return self._count
 
     async def acquire(
-        self, *, fresh: bool = False, kept: bool = False, past: Collection[int] = ()
+        self,
+        *,
+        fresh: bool = False,
+        kept: bool = False,
+        past: Collection[int] = (),
+        suits: Suits = speaks_for_us,
     ) -> Conversation:
         """A connection for one transaction; give it back with `release`.
 
         fresh: not one that was kept. kept: rather one of those that are open than a new
-        one. past: the ranks of hosts that a fresh one isn't to. Raises what opening raises.
+        one. past: the ranks of hosts that a fresh one isn't to. suits: which of those that
+        were kept will do. Raises what opening raises.
         """
-        while self._idle and not fresh:
-            known = self._idle.pop()[0]
-            if known.usable and not self._stale(known):
-                self._tell_idle()
-                return known
-            known.quit()
-            self._drop()
-        grown = not (kept and self._count) and self._grow(fresh=fresh)
+        if not fresh and (known := self._idle_one(suits)) is not None:
+            return known
+        grown = not (kept and self._count) and self._grow(fresh=fresh or bool(self._idle))
         if not grown and (handed := await self._turn(kept=kept)) is not None:
-            if handed.usable and not fresh:
+            if handed.usable and not fresh and suits(handed):
                 return handed
             handed.quit()
         # The slot is ours and counted, whether it was free, handed over, or a connection's.
@@ -94,6 +102,21 @@ class Pool:
         conversation.on_lost = self._lost
         self.observe()
         return conversation
+
+    def _idle_one(self, suits: Suits) -> Conversation | None:
+        """The one used last of those that suit; any that is worn out on the way is closed."""
+        for place in range(len(self._idle) - 1, -1, -1):
+            known = self._idle[place][0]
+            worn = not known.usable or self._stale(known)
+            if not worn and not suits(known):
+                continue
+            del self._idle[place]
+            if not worn:
+                self._tell_idle()
+                return known
+            known.quit()
+            self._drop()
+        return None
 
     def release(self, conversation: Conversation) -> None:
         """Takes a connection back, to be kept if it can be."""

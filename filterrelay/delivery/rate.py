@@ -35,10 +35,19 @@ class RateLimit:
         self._full_at = max(self._full_at, now) + count * self._interval
         return delay
 
+    def give_back(self, count: int = 1) -> None:
+        """Gives places back that were taken for nothing."""
+        self._full_at -= count * self._interval
+
     def room(self, now: float, within: float) -> int:
         """How many more may go until so many seconds have passed."""
         left = now + within + self._burst - max(self._full_at, now)
         return max(0, int(left / self._interval + 1e-6))
+
+
+def transactions(recipients: int, most: int) -> int:
+    """How many it takes for so many recipients, of whom each has so many at most."""
+    return -(-recipients // most)
 
 
 class Rates:
@@ -76,6 +85,13 @@ class Rates:
         waits = [each.claim(now, messages) for each in self._messages]
         waits += [each.claim(now, recipients) for each in self._recipients]
         return max(waits, default=0.0)
+
+    def give_back(self, messages: int, recipients: int) -> None:
+        """Gives places back that were claimed for nothing."""
+        for each in self._messages:
+            each.give_back(messages)
+        for each in self._recipients:
+            each.give_back(recipients)
 
     def room(self, now: float) -> int | None:
         """How many messages may go before who waits has to wait on disk; None: any number."""

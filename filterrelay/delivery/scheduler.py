@@ -101,6 +101,7 @@ class Scheduler:
         self._ending = False  # no sender goes on
         self._stopped = self._ended = False  # nothing more is leased; no lease is kept
         self._first_look = True
+        self._last_act: int | None = None  # of operators, by its number in the spool
         settler = Settler(spool, schedule, reports, clock, metrics, on_attempt=on_attempt)
         self._returns = Returns(spool, self.nudge, clock)
         self._probes = Probes(self.nudge)
@@ -162,6 +163,7 @@ class Scheduler:
     async def _poll(self) -> bool:
         """One look into the spool; whether there may be more that is due."""
         await self._returns.flush()
+        await self._take_back()
         self._lanes.forget_idle(self._clock.monotonic())
         now = self._clock.now()
         until = now + self._pace.lease
@@ -179,6 +181,16 @@ class Scheduler:
             self._take(message, recipients, until)
         await self._take_early(now, until)
         return len(due) >= batch
+
+    async def _take_back(self) -> None:
+        """Gives back what waits here and was held, redirected or deleted meanwhile."""
+        more = True
+        while more:
+            ids, self._last_act = await self._spool.acts(self._last_act)
+            for part in self._lanes.take_out(self._flights.keys() & ids):
+                self._returns.as_it_is(part)
+                self._forget(part)
+            more = bool(ids)
 
     async def _take_early(self, now: datetime, until: datetime) -> None:
         """Takes what waits for next hops that are back; at the start, one message to try each."""

@@ -1,7 +1,8 @@
 """What a sender does with one part: whether it may go now, the attempt, and its result."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -24,7 +25,6 @@ from filterrelay.spool.store import (
     NotQueued,
     Spool,
     SpoolFull,
-    State,
     StoredMessage,
 )
 
@@ -104,7 +104,7 @@ class Sending:
             _log.info("deleted_meanwhile", message_id=message_id)
             return None
         except NotQueued:
-            _log.info("set_aside_meanwhile", message_id=message_id)
+            _log.info("taken_back_meanwhile", message_id=message_id)
             self._returns.as_it_is(part)
             return None
         except SpoolFull as full:
@@ -156,13 +156,13 @@ class Sending:
             known = outage.sent(len(part.recipients))
             part.lane.hear_of(outage)
         if known is not None:
-            await self._ask_whether_queued(part)
+            await self._look(part)
             return _all(part, known)
         body = await self._bodies.of(part)
         if body is None:
             return None
         if part.flight.fresh:
-            await self._ask_whether_queued(part)
+            await self._look(part)
         else:
             await self._begin(part)
         part.trying = True
@@ -194,17 +194,20 @@ class Sending:
         return signed
 
     async def _begin(self, part: Part) -> None:
-        """Records the attempt, and when the following one would be."""
-        indexes = [stored.index for stored in part.recipients]
-        await self._spool.begin_attempt(part.flight.message.id, indexes, self.after(part))
+        """Records the attempt, and when the following one would be. Raises as `_look`."""
+        message_id, recipients = part.flight.message.id, part.recipients
+        begun = await self._spool.begin_attempt(message_id, recipients, self.after(part))
+        _narrow(part, begun)
         part.counted = True
 
-    async def _ask_whether_queued(self, part: Part) -> None:
-        """Raises when the part has been deleted or set aside while it waited."""
+    async def _look(self, part: Part) -> None:
+        """Leaves to the spool whom an operator has sent elsewhere while the part waited.
+
+        Raises NoSuchMessage or NotQueued when nobody is left to be tried.
+        """
         if part.flight.fresh and self._clock.monotonic() - part.since <= _FRESH:
             return
-        if await self._spool.state(part.flight.message.id) is not State.QUEUED:
-            raise NotQueued(part.flight.message.id)
+        _narrow(part, await self._spool.as_leased(part.flight.message.id, part.recipients))
 
     def after(self, part: Part) -> datetime:
         """When to try again should this attempt end without a result."""
@@ -238,6 +241,14 @@ class Sending:
         self._returns.untried(part, due, str(outage.reply))
 
 
+def _narrow(part: Part, waiting: Collection[int]) -> None:
+    """Has the part be for these alone. Raises NotQueued when that is nobody."""
+    if len(waiting) < len(part.recipients):
+        part.recipients = [stored for stored in part.recipients if stored.index in waiting]
+        if not waiting:
+            raise NotQueued(part.flight.message.id)
+
+
 def _all(part: Part, sent: Sent) -> list[Tried]:
-    """One transaction's result for the whole part."""
-    return [Tried(part.recipients, sent)]
+    """One transaction's result for the whole part, the same for each who is left in it."""
+    return [Tried(part.recipients, replace(sent, replies=sent.replies[: len(part.recipients)]))]

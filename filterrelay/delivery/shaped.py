@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from filterrelay.delivery.rate import Rates
+from filterrelay.delivery.rate import Rates, transactions
 from filterrelay.delivery.upstream import Outage, Sent, UpstreamLike, in_turn
 from filterrelay.delivery.window import Window
 from filterrelay.mail.envelope import Envelope, Recipient
@@ -38,14 +38,25 @@ class Shaped:
         if (outage := self.outage()) is not None:
             return outage
         await self._window.enter()
+        admitted = False
         try:
             outage = self.outage() or await in_turn(self._rates, self.recipients, recipients)
-            outage = outage or await self._upstream.admit(recipients)
-        except BaseException:
-            self._window.leave()
-            raise
-        if outage is not None:
-            self._window.leave()
+            outage = outage or await self._beyond(recipients)
+            admitted = outage is None
+        finally:
+            if not admitted:
+                self._window.leave()
+        return outage
+
+    async def _beyond(self, recipients: int) -> Outage | None:
+        """Waits for the upstream's limits; the destination's rate is for what they let go."""
+        admitted = False
+        try:
+            outage = await self._upstream.admit(recipients)
+            admitted = outage is None
+        finally:
+            if not admitted:
+                self._rates.give_back(transactions(recipients, self.recipients), recipients)
         return outage
 
     def leave(self) -> None:

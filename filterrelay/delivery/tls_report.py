@@ -26,7 +26,7 @@ from filterrelay.delivery.https import Https, HttpsFailed
 from filterrelay.delivery.tls_tally import Result, TlsTally, results_of
 from filterrelay.mail.address import BadAddress, parse_mailbox
 from filterrelay.mail.envelope import Envelope, Recipient
-from filterrelay.mail.identifier import new_id
+from filterrelay.mail.identifier import derived_id, new_id
 from filterrelay.observe.clock import Clock
 from filterrelay.plugin.services import DnsError, Resolver
 
@@ -42,7 +42,7 @@ _SENT = "sent"  # the domains whose reports have gone out, a line each
 
 _log: Any = structlog.get_logger("filterrelay.delivery")
 
-Send = Callable[[Envelope, bytes], Awaitable[str]]
+Send = Callable[[Envelope, bytes, str], Awaitable[None]]  # and the ID that it is to have
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,8 @@ class Sender:
 class TlsReports:
     """Sends each finished day's reports, from one process at a time.
 
-    submit: signs and spools a report by mail.
+    submit: signs and spools a report by mail, unless the spool knows one of that ID: a crash
+    before it was noted here doesn't repeat it.
     """
 
     def __init__(
@@ -158,7 +159,9 @@ class TlsReports:
             return False
         now = self._clock.now()
         await self._submit(
-            Envelope(None, (recipient,)), report.mail(str(recipient.address), content, now)
+            Envelope(None, (recipient,)),
+            report.mail(str(recipient.address), content, now),
+            derived_id(b"tls-report", report.id.encode(), place.encode()),
         )
         return True
 

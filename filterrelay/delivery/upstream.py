@@ -18,10 +18,10 @@ from filterrelay.delivery.capabilities import (
 from filterrelay.delivery.channel import ConversationLost
 from filterrelay.delivery.connect import Dialing, HostUnavailable
 from filterrelay.delivery.contact import NONE, Contact, Stage
-from filterrelay.delivery.conversation import Conversation, Peer
+from filterrelay.delivery.conversation import Conversation, CutOff, Peer
 from filterrelay.delivery.failover import Hosts, Unreachable
-from filterrelay.delivery.pool import Pool, Wear
-from filterrelay.delivery.rate import PATIENCE, Rates
+from filterrelay.delivery.pool import Pool, Suits, Wear
+from filterrelay.delivery.rate import PATIENCE, Rates, transactions
 from filterrelay.delivery.slots import Slots
 from filterrelay.delivery.watch import Watch
 from filterrelay.delivery.window import Rest, Window, are_throttling
@@ -93,6 +93,18 @@ class SevenBitsOnly(FilterRelayError):
     host: str
 
 
+class Interrupted(asyncio.CancelledError):
+    """A transaction was cancelled when some recipients had their last word already.
+
+    places: theirs, in the order asked. sent: what became of it for them.
+    """
+
+    def __init__(self, places: Sequence[int], sent: Sent) -> None:
+        super().__init__()
+        self.places = places
+        self.sent = sent
+
+
 class UpstreamLike(Protocol):
     """What the scheduler asks of a next hop."""
 
@@ -128,7 +140,7 @@ class UpstreamLike(Protocol):
     async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
         """One transaction. Network trouble is a temporary reply, never an exception.
 
-        Raises SevenBitsOnly for what the envelope calls 8BITMIME.
+        Raises SevenBitsOnly for what the envelope calls 8BITMIME, Interrupted when cancelled.
         """
         ...
 
@@ -253,18 +265,44 @@ class Upstream:
                     continue
                 failed = conversation.refused if sent.answered else Stage.OFFER
                 return self._noted(sent, began, watch.seen(conversation, failed))
+            except CutOff as cut:
+                known = {place: reply for place, reply in enumerate(cut.replies) if reply}
+                sent = self._sent(conversation.peer, [*known.values()])
+                contact = watch.seen(conversation, Stage.END)
+                raise Interrupted([*known], replace(sent, contact=contact)) from cut
             except ConversationLost as lost:
                 reused = conversation.transactions > 1
-                if not reused:
-                    hosts_left -= 1
-                    if not lost.heard:
-                        self._hosts.failed(conversation.peer.rank, _no_service(conversation, lost))
+                hosts_left -= not reused
+                self.note_lost(conversation, lost)
                 if lost.after_dot or (lost.heard and not reused) or not hosts_left:
                     sent = _lost(conversation.peer, lost, len(recipients))
                     return self._noted(sent, began, watch.seen(conversation, lost.stage))
                 fresh, kept = True, False
             finally:
                 self._pool.release(conversation)
+
+    async def acquire(self, *, fresh: bool, suits: Suits) -> Conversation:
+        """A connection for who speaks with the next hop step by step; `release` takes it back.
+
+        fresh, suits: as for a pool. Raises Unreachable.
+        """
+        self._hosts.hurry()
+        conversation = await self._pool.acquire(fresh=fresh, suits=suits)
+        self.offered = conversation.peer.capabilities
+        return conversation
+
+    def release(self, conversation: Conversation) -> None:
+        """Takes a connection back."""
+        self._pool.release(conversation)
+
+    def note_lost(self, conversation: Conversation, lost: ConversationLost) -> None:
+        """A host that took a new connection, but then said nothing more, is left alone."""
+        if conversation.transactions <= 1 and not lost.heard:
+            self._hosts.failed(conversation.peer.rank, _no_service(conversation, lost))
+
+    async def turn(self) -> Outage | None:
+        """Waits for a message's turn by the rates; an outage when that isn't soon."""
+        return await in_turn(self._rates, self.recipients, 1)
 
     def _noted(self, sent: Sent, began: float, contact: Contact) -> Sent:
         """The same with its contact; the window learns from what was answered, if it was."""
@@ -310,7 +348,10 @@ class Upstream:
             [rcpt_command(offered, recipient) for recipient in recipients],
             body,
         )
-        return Sent(replies, peer.host, peer.tls, dsn=offered.dsn, final=self._is_final)
+        return self._sent(peer, replies)
+
+    def _sent(self, peer: Peer, replies: Sequence[Reply]) -> Sent:
+        return Sent(replies, peer.host, peer.tls, dsn=peer.capabilities.dsn, final=self._is_final)
 
 
 def _now() -> float:
@@ -325,7 +366,7 @@ async def in_turn(rates: Rates, batch: int, recipients: int) -> Outage | None:
     now = _now()
     if (delay := rates.delay(now)) > PATIENCE:
         return Outage(_AT_THE_RATE, "", answered=False, why="rate", left=delay)
-    pause = rates.claim(now, -(-recipients // batch), recipients)
+    pause = rates.claim(now, transactions(recipients, batch), recipients)
     if pause:
         await asyncio.sleep(pause)
     return None
@@ -346,35 +387,3 @@ def _no_service(conversation: Conversation, lost: ConversationLost) -> HostUnava
     host = conversation.peer.host
     reply = lost.reply or Reply(451, "4.4.2", f"{host}: {lost.reason}")
     return HostUnavailable(host, Stage.GREETING, reply, answered=lost.reply is not None)
-
-
-class Nowhere:
-    """The next hop of mail that is answered without an attempt."""
-
-    connections = recipients = 1
-
-    def outage(self) -> Outage | None:
-        """Never one."""
-        return None
-
-    def room(self) -> int | None:
-        """Always."""
-        return None
-
-    async def admit(self, recipients: int) -> Outage | None:
-        """At once."""
-        return None
-
-    def leave(self) -> None:
-        """Nothing was taken."""
-
-    async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
-        """Never called: what is here has its answer."""
-        raise AssertionError("there is no way to nowhere")
-
-    async def probe(self) -> bool:
-        """Always there."""
-        return True
-
-    def close(self) -> None:
-        """Has nothing to close."""

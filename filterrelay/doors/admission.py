@@ -93,14 +93,26 @@ class WorkerAdmission:
         table = self._table
         if sum(table.totals) >= limits.connections:
             return Refusal.TOO_MANY
+        if (refusal := self.take_place(client_ip, limits)) is not None:
+            return refusal
+        table.totals[self._index] += 1
+        return None
+
+    def take_place(self, client_ip: str, limits: Limits) -> Refusal | None:
+        """Counts a connection that has entered already as this client's, too, or says why not."""
         if client_ip:
-            place = table.place(b"client", _site(client_ip))
+            table, place = self._table, self._table.place(b"client", _site(client_ip))
             if sum(table.connections[place::PLACES]) >= limits.connections_per_client:
                 return Refusal.TOO_MANY_FROM_CLIENT
             here = self._start + place
             table.connections[here] = min(_MOST, table.connections[here] + 1)
-        table.totals[self._index] += 1
         return None
+
+    def give_place(self, client_ip: str) -> None:
+        """The connection is no longer this client's."""
+        if client_ip:
+            here = self._start + self._table.place(b"client", _site(client_ip))
+            self._table.connections[here] = max(0, self._table.connections[here] - 1)
 
     def is_ahead(self) -> bool:
         """Whether another worker of the same band has fewer connections than this one."""
@@ -110,9 +122,7 @@ class WorkerAdmission:
         """The connection that entered is gone."""
         table = self._table
         table.totals[self._index] = max(0, table.totals[self._index] - 1)
-        if client_ip:
-            here = self._start + table.place(b"client", _site(client_ip))
-            table.connections[here] = max(0, table.connections[here] - 1)
+        self.give_place(client_ip)
 
     def login_failed(self, client_ip: str, login: str, limits: Limits, now: float) -> int:
         """Counts a failed login; returns how many there were lately that make this one worse.

@@ -36,7 +36,7 @@ class Conversation(Connection):
     """One client's session, from the greeting to QUIT.
 
     client: what is known of it now. mail: the transaction's envelope, None
-    outside of one.
+    outside of one. names_clients: it is a mail server that may say who its client is.
     """
 
     command_size_limits = {"MAIL": 2048, "RCPT": 2048, "AUTH": 12_288}  # noqa: RUF012  # typed so in the base
@@ -59,6 +59,8 @@ class Conversation(Connection):
         self.policy = reception.policy
         self.client = client
         self.mail: Envelope | None = None
+        self.names_clients = self.policy.speaks_for_clients(client.client_ip)
+        self._client_helo = ""  # what a mail server says that its client has said
         self._errors = 0
         self._since_message = 0  # commands
         self._draining = False
@@ -118,14 +120,12 @@ class Conversation(Connection):
         self.mail = None
 
     async def _greet(self) -> None:
-        refused = await self._ask(self.reception.intake.on_connect(self.client))
-        if refused is not None:
-            raise HangUp(refused)
+        await self._judge_client()
         if self._draining:
             raise HangUp(replies.SHUTTING_DOWN)
         if self._buffer and not self._buffer.startswith(CLIENT_HELLO):
             raise HangUp(replies.TALKS_TOO_SOON)
-        self.reply(Reply(220, "", f"{self.policy.hostname} ESMTP"))
+        self._say_greeting()
         self.allow(self._patience)
         self._idle = True
         if not self._buffer:
@@ -134,6 +134,15 @@ class Conversation(Connection):
             self.log.info("tls_where_none_is")
             self._replies.clear()
             raise HangUp
+
+    async def _judge_client(self) -> None:
+        """Raises HangUp for a client that isn't wanted."""
+        refused = await self._ask(self.reception.intake.on_connect(self.client))
+        if refused is not None:
+            raise HangUp(refused)
+
+    def _say_greeting(self) -> None:
+        self.reply(Reply(220, "", f"{self.policy.hostname} ESMTP"))
 
     async def _ask(self, question: Awaitable[Reply | None]) -> Reply | None:
         """What the intake says, 451 if it fails; meanwhile the client's time stands still."""
@@ -225,21 +234,24 @@ class Conversation(Connection):
     async def smtp_EHLO(self, arg: str | None) -> None:
         """RFC 5321 section 4.1.1.1."""
         if await self._introduce(arg, esmtp=True):
-            self.reply(self.policy.ehlo(self.client))
+            self.reply(self.policy.ehlo(self.client, names_clients=self.names_clients))
 
     async def _introduce(self, name: str | None, *, esmtp: bool) -> bool:
         """Takes the client's name; whether it was accepted."""
         if not name or len(name) > MAX_HOST_NAME or not _HOST_NAME.match(name):
             self.refuse(replies.BAD_HELO)
             return False
-        introduced = replace(self.client, helo=name, esmtp=esmtp)
-        refused = await self._ask(self.reception.intake.on_helo(introduced))
+        introduced = replace(self.client, helo=self._client_helo or name, esmtp=esmtp)
+        refused = await self._judge_helo(introduced)
         if refused is not None:
             self.reply(refused)
             return False
         self.client = introduced
         self.end_transaction()
         return True
+
+    async def _judge_helo(self, introduced: Session) -> Reply | None:
+        return await self._ask(self.reception.intake.on_helo(introduced))
 
     @syntax("STARTTLS")
     async def smtp_STARTTLS(self, arg: str | None) -> None:
@@ -315,7 +327,7 @@ class Conversation(Connection):
         self.refuse(replies.NOT_IMPLEMENTED)
 
     smtp_EXPN = smtp_SEND = smtp_SOML = smtp_SAML = smtp_TURN = _not_implemented
-    smtp_ETRN = smtp_ATRN = smtp_XCLIENT = smtp_XFORWARD = _not_implemented
+    smtp_ETRN = smtp_ATRN = _not_implemented
 
     @syntax("HELP [command]")
     async def smtp_HELP(self, arg: str | None) -> None:
@@ -338,4 +350,6 @@ class Conversation(Connection):
         """Whether the listener has the command, if perhaps not before STARTTLS or after it."""
         if name == "STARTTLS":
             return self.policy.offers_starttls
+        if name in ("XCLIENT", "XFORWARD"):
+            return self.names_clients
         return name != "AUTH" or self.policy.listener.auth != "none"

@@ -41,6 +41,7 @@ class MilterConnection(asyncio.Protocol):
         self._loop = reception.loop
         self._events: deque[Event] = deque()
         self._work: Work | None = None
+        self._asked: Event | None = None  # for that work
         self._waiter: asyncio.Future[None] | None = None
         self._ended = False
         self._read_paused = False
@@ -174,6 +175,7 @@ class MilterConnection(asyncio.Protocol):
                 self.log.exception("milter_failed")
                 self.failed(event)
             if self._work is not None:
+                self._asked = event
                 self._wake()
                 return
 
@@ -185,7 +187,7 @@ class MilterConnection(asyncio.Protocol):
                     await self._wait()
                 if self._work is None:
                     break
-                await self._work
+                await self._finish_work(self._work)
                 self._work = None
                 if self._read_paused and not self._ended:
                     self._read_paused = False
@@ -199,6 +201,14 @@ class MilterConnection(asyncio.Protocol):
             if self._timer is not None:
                 self._timer.cancel()  # or it would hold on to the whole session until it strikes
             self._stream.close()
+
+    async def _finish_work(self, work: Work) -> None:
+        try:
+            await work
+        except Exception:  # the seam: as where events are noted
+            self.log.exception("milter_failed")
+            if self._asked is not None:
+                self.failed(self._asked)
 
     async def ask(self, question: Awaitable[Reply | None], *, progress: bool) -> Reply | None:
         """What the intake says, 451 if it fails.

@@ -5,6 +5,7 @@ import ssl
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import ip_address
+from itertools import product
 from typing import Protocol
 
 from filterrelay.doors.admission import WorkerAdmission
@@ -17,8 +18,10 @@ from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import COMMANDS, CONNECTION_RESULTS, LOGIN_RESULTS, Metrics
 from filterrelay.plugin.hooks import Reads
 from filterrelay.settings import Limits, Listener
+from filterrelay.wire.client_attributes import XCLIENT, XFORWARD
 
 LOOPBACK = "127.0.0.1"
+_NAMING_CLIENTS = (f"XCLIENT {' '.join(XCLIENT)}", f"XFORWARD {' '.join(XFORWARD)}")
 
 
 class Intake(Protocol):
@@ -109,6 +112,8 @@ class DoorPolicy:
 
     def speaks_for_clients(self, peer_ip: str) -> bool:
         """Whether a mail server there may say who its client is; a local one counts as loopback."""
+        if not self.listener.xclient_from:
+            return False
         address = ip_address(peer_ip or LOOPBACK)
         return any(address in network for network in self.listener.xclient_from)
 
@@ -120,24 +125,25 @@ class DoorPolicy:
         return any(address in network for network in self.listener.proxy_from)
 
     @cached_property
-    def _greetings(self) -> dict[tuple[bool, bool], Reply]:
+    def _greetings(self) -> dict[tuple[bool, ...], Reply]:
         return {
-            (tls, kept): Reply(250, "", "\n".join([self.hostname, *self._keywords(tls, kept)]))
-            for tls in (False, True)
-            for kept in (False, True)
+            case: Reply(250, "", "\n".join([self.hostname, *self._keywords(*case)]))
+            for case in product((False, True), repeat=3)
         }
 
-    def ehlo(self, session: Session) -> Reply:
-        """EHLO's answer: what is offered to this client now."""
-        return self._greetings[session.tls is not None, self.offers_requiretls(session)]
+    def ehlo(self, session: Session, *, names_clients: bool = False) -> Reply:
+        """EHLO's answer: what is offered now. names_clients: to a mail server that may do so."""
+        tls, kept = session.tls is not None, self.offers_requiretls(session)
+        return self._greetings[tls, kept, names_clients]
 
-    def _keywords(self, tls: bool, requiretls: bool) -> list[str]:
+    def _keywords(self, tls: bool, requiretls: bool, names_clients: bool) -> list[str]:
         starttls = ["STARTTLS"] if self.offers_starttls and not tls else []
         auth = ["AUTH PLAIN LOGIN"] if tls and self.listener.auth != "none" else []
         return [
             *("PIPELINING", f"SIZE {self.limits.message_size}", "8BITMIME", "SMTPUTF8"),
             *("ENHANCEDSTATUSCODES", "CHUNKING", "DSN", *starttls, *auth),
             *(["REQUIRETLS"] if requiretls else []),
+            *(_NAMING_CLIENTS if names_clients else []),
             "HELP",
         ]
 

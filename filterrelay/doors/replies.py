@@ -32,8 +32,10 @@ MAIL_ALREADY = Reply(503, "5.5.1", "MAIL was said already; RSET starts anew")
 RCPT_FIRST = Reply(503, "5.5.1", "Say RCPT first")
 NO_RECIPIENTS = Reply(554, "5.5.1", "No valid recipients")  # RFC 2920 section 3.1
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients, send the rest separately")
+GONE = Reply(451, "4.4.2", "You closed the connection too soon, please try again")
 CHUNKS_BEGUN = Reply(503, "5.5.1", "Go on with BDAT, or say RSET")  # RFC 3030 section 3
 BAD_CHUNK = Reply(501, "5.5.4", "Syntax: BDAT <octets> [LAST]; closing the connection")
+MAY_NOT_NAME_CLIENTS = Reply(550, "5.7.0", "Insufficient authorization")  # XFORWARD_README
 TLS_ALREADY = Reply(503, "5.5.1", "TLS is in use already")
 NO_STARTTLS = Reply(502, "5.5.1", "STARTTLS is not offered here")
 

@@ -227,8 +227,8 @@ class Door:
         A mail server in front of us comes with all its clients' connections: its own
         address doesn't count.
         """
-        stands_in_front = self._policy.listener.kind != "smtp"
-        if stands_in_front and not self._policy.speaks_for_clients(client_ip):
+        stands_in_front = self._policy.speaks_for_clients(client_ip)
+        if self._policy.listener.kind != "smtp" and not stands_in_front:
             self._refuse(client, client_ip, "no mail server of ours (xclient_from)")
             return
         counted = "" if stands_in_front else client_ip

@@ -8,8 +8,10 @@ from filterrelay.doors import replies
 from filterrelay.doors.arrival import Arrival
 from filterrelay.doors.connection import HangUp
 from filterrelay.doors.esmtp import BadArgument, Offer, parse_chunk, parse_mail, parse_rcpt
-from filterrelay.doors.login import Login
+from filterrelay.doors.forwarding import Forwarding
 from filterrelay.doors.policy import Reception
+from filterrelay.intake.transaction import Onward
+from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.reply import RECIPIENT_OK, SENDER_OK, TRY_LATER, Reply
 from filterrelay.mail.session import Session
 from filterrelay.wire.data import ChunkDecoder, DataDecoder
@@ -17,7 +19,7 @@ from filterrelay.wire.data import ChunkDecoder, DataDecoder
 BLOCK_PATIENCE = 180.0  # seconds for the next block, RFC 5321 section 4.5.3.2.5
 
 
-class SmtpSession(Login):
+class SmtpSession(Forwarding):
     """The whole of SMTP as this door speaks it."""
 
     def __init__(self, reception: Reception, client: Session) -> None:
@@ -57,11 +59,20 @@ class SmtpSession(Login):
         except BadArgument as error:
             self.refuse(error.reply)
             return
-        refused = await self._ask(self.reception.intake.on_sender(self.client, envelope))
-        if refused is None:
-            self.mail = envelope
-            self._group_refused = False
-        self.reply(refused or SENDER_OK)
+        refused = await self._judge_sender(envelope)
+        if refused is not None:
+            self.reply(refused)
+            return
+        self.mail = envelope
+        self._group_refused = False
+        self._take_sender(envelope)
+
+    async def _judge_sender(self, envelope: Envelope) -> Reply | None:
+        return await self._ask(self.reception.intake.on_sender(self.origin, envelope))
+
+    def _take_sender(self, envelope: Envelope) -> None:
+        """Has the client told that we have nothing against the sender."""
+        self.reply(SENDER_OK)
 
     @syntax("RCPT TO:<address> [parameters]")
     async def smtp_RCPT(self, arg: str | None) -> None:
@@ -81,13 +92,18 @@ class SmtpSession(Login):
             self._group_refused = True
             self.refuse(error.reply)
             return
-        question = self.reception.intake.on_recipient(self.client, envelope, recipient)
+        question = self.reception.intake.on_recipient(self.origin, envelope, recipient)
         refused = await self._ask(question)
-        if refused is None:
-            self.mail = replace(envelope, recipients=(*envelope.recipients, recipient))
-        else:
+        if refused is not None:
             self._group_refused = True
-        self.reply(refused or RECIPIENT_OK)
+            self.reply(refused)
+            return
+        self.mail = replace(envelope, recipients=(*envelope.recipients, recipient))
+        self._take_recipient(recipient)
+
+    def _take_recipient(self, recipient: Recipient) -> None:
+        """Has the client told that we have nothing against the recipient."""
+        self.reply(RECIPIENT_OK)
 
     def _refuse_step(self, reply: Reply) -> None:
         """Says no to a step of a transaction; the client's mistake only if none before it failed.
@@ -187,12 +203,18 @@ class SmtpSession(Login):
         if (refused := self._refusal(arrival)) is not None:
             return refused
         raw, memory = arrival.take(), arrival.reservation
-        receiving = self.reception.intake.receive(self.client, envelope, raw, memory)
+        receiving = self.reception.intake.receive(
+            self.origin, envelope, raw, memory, self._onward()
+        )
         del raw
         reply = await self._ask(receiving) or TRY_LATER
         if reply is not TRY_LATER:
             self._arrival = None  # its memory is the intake's
         return reply
+
+    def _onward(self) -> Onward | None:
+        """How the message is passed on here; None when it is the spool's."""
+        return None
 
     @syntax("BDAT <octets> [LAST]")
     async def smtp_BDAT(self, arg: str | None) -> None:
@@ -228,7 +250,7 @@ class SmtpSession(Login):
     def _refuse_content(self, reply: Reply, octets: int) -> Reply:
         """Has the refusal counted, logged and traced; returns it with the message's ID."""
         assert self.mail is not None  # _why_no_content has looked
-        return self.reception.intake.refuse_content(self.client, self.mail, reply, octets)
+        return self.reception.intake.refuse_content(self.origin, self.mail, reply, octets)
 
     async def _skip_chunk(self, octets: int) -> None:
         """Reads a chunk that isn't wanted, to stay in step."""

@@ -42,7 +42,8 @@ class Finish:
         edits.extend(authentication_results(hostname, judged.findings.values()))
         if session.door != "milter":  # the mail server writes its own
             shown = rules is not None and rules.listener.client_in_received
-            client = not session.may_relay or shown
+            # A mail server in front has said already who its client was.
+            client = session.door != "proxy" and (not session.may_relay or shown)
             edits.append(
                 received(session, judged.envelope, hostname, message.id, now, client=client)
             )

@@ -127,8 +127,9 @@ class Intake(Stages):
             if leaves or held:
                 judged = await self._finish(session, judged)
                 if onward is not None:
+                    at = self._clock.now()  # the trace has it before what pass_on does
                     reply = await onward.pass_on(judged)
-                    return self._outcome(session, message, judged, reply), None
+                    return replace(self._outcome(session, message, judged, reply), at=at), None
             outcome, deposit = self._settle(session, message, judged)
             if deposit is not None:
                 await self._spool.commit(deposit)
@@ -236,13 +237,15 @@ class Intake(Stages):
         await self._spool.record([Event(stored.id, now, "judged-again", data)])
         return judged.verdict
 
-    async def submit(self, envelope: Envelope, raw: bytes, *, about: str = "") -> str:
+    async def submit(
+        self, envelope: Envelope, raw: bytes, *, about: str = "", id_: str = ""
+    ) -> str:
         """Signs and spools a message of the relay's own, such as a bounce; returns its ID.
 
-        about: the message that it reports on, for the trace.
+        about: the message that it reports on, for the trace. id_: a new one when not said.
         """
         session = Session(new_id(self._clock.now()), "", "report", "", trusted=True)
-        message = Message(new_id(self._clock.now()), raw)
+        message = Message(id_ or new_id(self._clock.now()), raw)
         with bound_contextvars(message_id=message.id):
             message, _, steps = await self._chain.sign(session, envelope, message)
             judged = Judgement(Pass(), "", envelope, message, {}, (), steps)

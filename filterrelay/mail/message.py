@@ -11,6 +11,8 @@ from filterrelay.mail.mime import Part, parse_parts
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _BLANKS = (b" ", b"\t")
+# A field (RFC 5322 section 2.2, with section 4.5's blanks), an mbox's first line, or the end.
+_BEGINNING = re.compile(rb"[!-9;-~]+[ \t]*:|>?From |\r\n")
 
 
 def is_clean(text: bytes | bytearray) -> bool:
@@ -121,10 +123,10 @@ class Message:
     def has_section(self) -> bool:
         """Whether it begins with a header section, be it an empty one.
 
-        A first line that begins with a blank is none: it would go on with the
-        lowest of the fields that are put above it (RFC 5322 section 2.2.3).
+        Another first line than a field is text already. Fields that are put above it must
+        not touch it: beginning with a blank, it would go on with the lowest of them.
         """
-        return bool(self.raw) and self.raw[:1] not in _BLANKS
+        return _BEGINNING.match(self.raw) is not None
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:

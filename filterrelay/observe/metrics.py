@@ -16,7 +16,7 @@ COMMANDS = (
     *("help", "auth", "starttls", "xclient", "xforward", "other"),
 )
 REFUSAL_HOOKS = ("on_connect", "on_helo", "on_sender", "on_recipient")
-REFUSED_BY = ("policy", "plugin")
+REFUSED_BY = ("policy", "plugin", "next-hop")
 CONNECTION_RESULTS = ("accepted", "refused", "too_many", "broken")
 ATTEMPT_RESULTS = ("delivered", "deferred", "bounced")
 REPLY_CLASSES = ("2xx", "4xx", "5xx", "none")

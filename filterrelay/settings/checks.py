@@ -174,10 +174,7 @@ def _listener_kind(
             if listener.upstream:
                 yield "upstream", "an smtp listener has none; use a [[route]] instead"
         case "proxy":
-            if not listener.upstream:
-                yield "upstream", "a proxy listener needs the name of its upstream"
-            elif listener.upstream not in upstreams:
-                yield "upstream", no_such("upstream", listener.upstream, upstreams)
+            yield from _passage(listener, settings, upstreams)
         case "milter":
             for key in ("tls", "auth", "relay_domains"):
                 if getattr(listener, key) not in ((), "none"):
@@ -186,6 +183,19 @@ def _listener_kind(
                 yield "upstream", no_such("upstream", listener.upstream, upstreams)
             if listener.quarantine == "own" and not (settings.upstream or settings.route):
                 yield "quarantine", "own needs an [[upstream]]: where mail goes that is released"
+
+
+def _passage(
+    listener: Listener, settings: Settings, upstreams: Iterable[str]
+) -> Iterator[tuple[str, str]]:
+    """A proxy listener's way on."""
+    protocols = {each.name: each.protocol for each in settings.upstream}
+    if not listener.upstream:
+        yield "upstream", "a proxy listener needs the name of its upstream"
+    elif listener.upstream not in protocols:
+        yield "upstream", no_such("upstream", listener.upstream, upstreams)
+    elif protocols[listener.upstream] != "smtp":
+        yield "upstream", "a proxy passes mail on by smtp, and to nothing else"
 
 
 def _filters(settings: Settings) -> Iterator[Complaint]:
@@ -266,7 +276,7 @@ def warnings(settings: Settings) -> list[str]:
     if "console" in settings.model_fields_set and settings.console.address:
         found.append("[console]: there is no console yet; nothing answers there")
     for listener in settings.listener:
-        found += [f"listener {listener.name}: OPEN RELAY: {why}" for why in _openings(listener)]
+        found += [f"listener {listener.name}: {why}" for why in _openings(listener)]
     for upstream in settings.upstream:
         if upstream.username and upstream.tls == "none":
             found.append(
@@ -281,17 +291,20 @@ def warnings(settings: Settings) -> list[str]:
 
 
 def _openings(listener: Listener) -> Iterator[str]:
+    """Whom it trusts that it may not want to; relaying is a mail server's part, if it has one."""
+    relay = "OPEN RELAY: " if listener.kind == "smtp" else ""
+    trusted = "may send to anybody" if relay else "counts as your own, whose mail is signed"
     for network in listener.trusted_networks:
         if _is_broad(network):
-            yield f"anybody in {network} may send to anybody (trusted_networks)"
+            yield f"{relay}anybody in {network} {trusted} (trusted_networks)"
     for network in listener.proxy_from if listener.trusted_networks else ():
         if _is_broad(network):
-            yield f"anybody in {network} may pose as a trusted client (proxy_from)"
+            yield f"{relay}anybody in {network} may pose as a trusted client (proxy_from)"
     for network in listener.xclient_from:
         if _is_broad(network):
-            yield f"anybody in {network} may pose as any client (xclient_from)"
-    if any(pattern.means_everybody for pattern in listener.relay_domains):
-        yield "anybody may send to anybody (relay_domains)"
+            yield f"{relay}anybody in {network} may pose as any client (xclient_from)"
+    if relay and any(pattern.means_everybody for pattern in listener.relay_domains):
+        yield f"{relay}anybody may send to anybody (relay_domains)"
 
 
 def _is_broad(network: Network) -> bool:

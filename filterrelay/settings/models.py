@@ -139,7 +139,8 @@ class Listener(Section):
     xclient_from: tuple[Network, ...] = ()
     """Networks of the mail servers that may say who their client is, with XCLIENT, XFORWARD or
     as a milter's. Only they may use a proxy and a milter, which take the machine's own
-    addresses when it isn't said."""
+    addresses when it isn't said. Their connections count for no client but the one they name.
+    XFORWARD names the client for a proxy; on an smtp listener it decides nothing."""
     upstream: str = ""
     """The next hop's name. proxy: where mail is passed on. milter: where mail goes that is
     released from our own quarantine; the routes' way when not said."""
@@ -221,10 +222,11 @@ class Upstream(Section):
     ignore_extensions: tuple[IgnorableExtension, ...] = ()
     """What the servers offer and don't master, such as `chunking`; it isn't used."""
     xforward: bool = False
-    """Whether the client's particulars are passed on with XFORWARD, by a proxy listener."""
+    """Whether a proxy listener's client is told of with XFORWARD. Mail from the queue has none
+    that the next hop would have to know."""
     xclient: bool = False
-    """Whether we pose as the client with XCLIENT, by a proxy listener; so the next hop's rules
-    for clients hold. It must list our address in its smtpd_authorized_xclient_hosts."""
+    """Whether we pose as a proxy listener's client with XCLIENT; so the next hop's rules for
+    clients hold. It must list our address in its smtpd_authorized_xclient_hosts."""
     ca_file: Path | None = None
     """Authorities to trust instead of the system's."""
     certificate: Path | None = None

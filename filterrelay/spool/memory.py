@@ -37,6 +37,7 @@ class MemorySpool:
         self._messages: dict[str, StoredMessage] = {}
         self._bodies: dict[str, bytes] = {}
         self._events: list[Event] = []
+        self._acts: list[str] = []  # messages that operators held, redirected or deleted
         self._last_turn = ""  # the hop whose mail was leased last
 
     async def open(self) -> None:
@@ -128,8 +129,8 @@ class MemorySpool:
         return self._bodies[message_id]
 
     async def begin_attempt(
-        self, message_id: str, indexes: Sequence[int], next_attempt: datetime
-    ) -> None:
+        self, message_id: str, recipients: Sequence[StoredRecipient], next_attempt: datetime
+    ) -> frozenset[int]:
         """Counts an attempt for these recipients and records when the next would be."""
 
         def begun(stored: StoredRecipient) -> StoredRecipient:
@@ -142,10 +143,23 @@ class MemorySpool:
                 unreached=False,
             )
 
+        indexes = await self.as_leased(message_id, recipients)
+        self._messages[message_id] = _each_pending(self._messages[message_id], begun)
+        return indexes
+
+    async def as_leased(
+        self, message_id: str, recipients: Sequence[StoredRecipient]
+    ) -> frozenset[int]:
+        """For whom begin_attempt would begin one."""
         message = await self.get(message_id)
         if message.state is not State.QUEUED:
             raise NotQueued(message_id)
-        self._messages[message_id] = _each_pending(message, begun)
+        waiting = {(stored.index, stored.redirect) for stored in message.pending()}
+        return frozenset(r.index for r in recipients if (r.index, r.redirect) in waiting)
+
+    async def acts(self, after: int | None) -> tuple[Sequence[str], int]:
+        """The messages held, redirected or deleted since that act, and the number of the last."""
+        return [] if after is None else self._acts[after:], len(self._acts)
 
     async def state(self, message_id: str) -> State:
         """Where the message stands. Raises NoSuchMessage."""
@@ -199,7 +213,7 @@ class MemorySpool:
         for message in messages:
             held = replace(message, state=State.HELD, reason=reason, by="")
             self._messages[message.id] = held
-            self._events.append(Event(message.id, at, "held", {"reason": reason}))
+            self._act(Event(message.id, at, "held", {"reason": reason}))
         return len(messages)
 
     async def release(self, ids: Sequence[str], at: datetime, *, passed: str = "") -> int:
@@ -256,7 +270,7 @@ class MemorySpool:
 
         for message in messages:
             self._messages[message.id] = _each_pending(message, redirected)
-            self._events.append(Event(message.id, at, "redirected", {"upstream": upstream}))
+            self._act(Event(message.id, at, "redirected", {"upstream": upstream}))
         return len(messages)
 
     async def delete(self, ids: Sequence[str], at: datetime) -> int:
@@ -264,7 +278,7 @@ class MemorySpool:
         messages = self._those(ids, *State)
         for message in messages:
             self._drop(message.id)
-            self._events.append(Event(message.id, at, "deleted", {}))
+            self._act(Event(message.id, at, "deleted", {}))
         return len(messages)
 
     async def record(self, events: Sequence[Event]) -> None:
@@ -331,6 +345,10 @@ class MemorySpool:
     def _those(self, ids: Sequence[str], *states: State) -> list[StoredMessage]:
         found = (self._messages.get(message_id) for message_id in dict.fromkeys(ids))
         return [message for message in found if message and message.state in states]
+
+    def _act(self, event: Event) -> None:
+        self._events.append(event)
+        self._acts.append(event.message_id)
 
     def _drop(self, message_id: str) -> None:
         del self._messages[message_id], self._bodies[message_id]

@@ -7,7 +7,7 @@ from sqlite3 import Connection
 from filterrelay.spool import statements
 from filterrelay.spool.codec import json_list, json_object
 from filterrelay.spool.statements import SQL, Row
-from filterrelay.spool.store import NoSuchMessage, NotQueued, hop_of
+from filterrelay.spool.store import NoSuchMessage, NotQueued, StoredRecipient, hop_of
 
 STEP = 500  # messages a transaction, so that commits get between
 
@@ -121,30 +121,40 @@ class Recovery:
         return len(ids)
 
 
+def as_leased(
+    message_id: str, recipients: Sequence[StoredRecipient], connection: Connection
+) -> frozenset[int]:
+    """The indexes of those who wait as these do. Raises NoSuchMessage or NotQueued."""
+    state = connection.execute(SQL["state"], (message_id,)).fetchone()
+    if state is None:
+        raise NoSuchMessage(message_id)
+    if state != ("queued",):
+        raise NotQueued(message_id)
+    waiting = {*connection.execute(SQL["waiting"], (message_id,))}
+    return frozenset(r.index for r in recipients if (r.index, r.redirect) in waiting)
+
+
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """An attempt begins."""
+    """An attempt begins. recipients: as they were leased."""
 
     message_id: str
-    indexes: str
+    recipients: Sequence[StoredRecipient]
     next_attempt: int
 
-    def make(self, connection: Connection) -> None:
-        """Raises NoSuchMessage or NotQueued when an operator came in between."""
-        state = connection.execute(SQL["state"], (self.message_id,)).fetchone()
-        if state is None:
-            raise NoSuchMessage(self.message_id)
-        if state != ("queued",):
-            raise NotQueued(self.message_id)
+    def make(self, connection: Connection) -> frozenset[int]:
+        """Returns for whom. Raises NoSuchMessage or NotQueued when an operator came in between."""
+        begun = as_leased(self.message_id, self.recipients, connection)
         parameters = {
             "id": self.message_id,
-            "indexes": self.indexes,
+            "indexes": json_list(begun),
             "next": self.next_attempt,
             "release": False,
             "owner": "",
         }
         connection.execute(SQL["begin_attempt"], parameters)
         connection.execute(SQL["settle_message"], parameters)
+        return begun
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,15 @@ def _read(connection: Connection, ids: Sequence[str]) -> list[StoredMessage]:
         connection.execute("COMMIT")
 
 
+def acts(after: int | None, connection: Connection) -> tuple[list[str], int]:
+    """The messages of some acts of operators that follow, and the number of the last one seen."""
+    (last,) = connection.execute(SQL["last_event"]).fetchone()
+    if after is None:
+        return [], last
+    rows = connection.execute(SQL["acts"], (after, last, _PAGE)).fetchall()
+    return [id_ for _, id_ in rows], rows[-1][0] if len(rows) == _PAGE else last
+
+
 def state(message_id: str, connection: Connection) -> State:
     """Where the message stands. Raises NoSuchMessage."""
     row = connection.execute(SQL["state"], (message_id,)).fetchone()

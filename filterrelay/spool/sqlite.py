@@ -40,6 +40,7 @@ from filterrelay.spool.store import (
     SpoolUnavailable,
     State,
     StoredMessage,
+    StoredRecipient,
     recipients_due,
 )
 from filterrelay.spool.threads import Threads
@@ -204,13 +205,22 @@ class SqliteSpool:
                     raise
 
     async def begin_attempt(
-        self, message_id: str, indexes: Sequence[int], next_attempt: datetime
-    ) -> None:
+        self, message_id: str, recipients: Sequence[StoredRecipient], next_attempt: datetime
+    ) -> frozenset[int]:
         """Counts an attempt for these recipients and records when the next would be."""
-        beginning = operations.Beginning(
-            message_id, codec.json_list(indexes), codec.microseconds(next_attempt)
-        )
-        await self._writer.submit(beginning)
+        beginning = operations.Beginning(message_id, recipients, codec.microseconds(next_attempt))
+        begun: frozenset[int] = await self._writer.submit(beginning)
+        return begun
+
+    async def as_leased(
+        self, message_id: str, recipients: Sequence[StoredRecipient]
+    ) -> frozenset[int]:
+        """For whom begin_attempt would begin one."""
+        return await self._lookups.ask(partial(operations.as_leased, message_id, recipients))
+
+    async def acts(self, after: int | None) -> tuple[Sequence[str], int]:
+        """The messages held, redirected or deleted since that act, and the number of the last."""
+        return await self._lookups.ask(partial(questions.acts, after))
 
     async def state(self, message_id: str) -> State:
         """Where the message stands. Raises NoSuchMessage."""

@@ -131,12 +131,26 @@ class Spool(Protocol):
         ...
 
     async def begin_attempt(
-        self, message_id: str, indexes: Sequence[int], next_attempt: datetime
-    ) -> None:
+        self, message_id: str, recipients: Sequence[StoredRecipient], next_attempt: datetime
+    ) -> frozenset[int]:
         """Counts an attempt for these recipients and records when the next would be.
 
-        Raises NoSuchMessage or NotQueued when somebody has deleted it, or set it aside,
-        since it was leased.
+        recipients: as they were leased. Returns the indexes of those for whom it begins: not
+        of who has ended or been redirected since then, who are left as they are. Raises
+        NoSuchMessage or NotQueued when somebody has deleted it, or set it aside.
+        """
+        ...
+
+    async def as_leased(
+        self, message_id: str, recipients: Sequence[StoredRecipient]
+    ) -> frozenset[int]:
+        """For whom begin_attempt would begin one, at the price of one look. Raises as it does."""
+        ...
+
+    async def acts(self, after: int | None) -> tuple[Sequence[str], int]:
+        """The messages held, redirected or deleted since that act, and the number of the last.
+
+        A page at a time: when it is empty there are no more. after: None for the number only.
         """
         ...
 

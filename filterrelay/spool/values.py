@@ -44,7 +44,7 @@ class NoSuchMessage(FilterRelayError):
 
 @dataclass
 class NotQueued(FilterRelayError):
-    """The message waits for no attempt any more: somebody has set it aside."""
+    """The message waits for no such attempt: somebody has set it aside, or sent it elsewhere."""
 
     id: str
 

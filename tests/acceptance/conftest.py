@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from .behind_postfix.ways import Office, run_office
 from .peers.certificates import Certificates, DkimKey, make_certificates, make_dkim_key
 from .peers.clamd import Clamd, run_clamd
 from .peers.dovecot import Dovecot, run_dovecot
@@ -49,6 +50,18 @@ def provider(certificates: Certificates, dovecot: Dovecot) -> Iterator[Postfix]:
     }
     with run_postfix({"submission": service}, settings) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def behind_postfix(
+    certificates: Certificates, dkim_key: DkimKey, dovecot: Dovecot
+) -> Iterator[Office]:
+    """filterrelay behind a Postfix for each way that deploy/postfix/ shows, all running."""
+    with run_office(certificates, dkim_key, dovecot.ports["auth"]) as office:
+        office.program.start()
+        yield office
+        assert office.program.stop() == 0
+        assert office.sink.frowns == []
 
 
 @pytest.fixture

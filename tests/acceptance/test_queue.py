@@ -102,6 +102,25 @@ def test_everything_under_way_can_be_moved_under_load(
     program.assert_healthy_log()
 
 
+def test_what_waits_for_a_next_hop_that_hangs_goes_another_way_at_once(
+    program: Program, sink: Sink, backup: Sink
+) -> None:
+    """Thousands in the workers' hands: only what has begun there goes there, and each goes once."""
+    program.config["upstream"][0]["connections"] = 2
+    sink.pause = 4.0
+    program.start()
+    with under_load(program.ports["open"], clients=8, octets=500) as load:
+        load.wait_for(2000, 60)
+    assert act(program, "redirect", "backup", "--all") > 1900
+    begun = sink.begun
+    wait_until(
+        lambda: len(arrived(backup)) >= len(load.acknowledged) - begun, "arrival elsewhere", 30
+    )
+    wait_until(lambda: program.json_command("queue", "list") == [], "an empty queue", 30)
+    assert sorted(arrived(sink) + arrived(backup)) == sorted(load.acknowledged)
+    assert (sink.begun, load.refusals, load.broken) == (begun, [], [])
+
+
 def test_a_bounced_message_is_returned_to_its_sender(stuck: Program, sink: Sink) -> None:
     """In the operator's words, by the running relay, without waiting for the next attempt."""
     stuck.start()

@@ -9,9 +9,13 @@ from typer.testing import CliRunner, Result
 
 from filterrelay.cli import init as command
 from filterrelay.cli.init import AlreadyThere, app, configuration, found_here
+from filterrelay.cli.postfix import NoPostfix, Postfix
 from filterrelay.settings import Settings
 from filterrelay.settings.file import load, warnings
 from filterrelay.wire.dkim_key import read_key
+
+SMTPD = ["smtp", "inet", "n", "-", "y", "-", "-", "smtpd"]
+POSTFIX = Postfix({"mynetworks": "10.1.0.0/16"}, [SMTPD], {}, Path("/queue"), "root")
 
 
 @pytest.fixture(autouse=True)
@@ -158,10 +162,11 @@ def uncommented(text: str, marks: str) -> Settings:
     return Settings.model_validate(tomllib.loads("\n".join(lines)))
 
 
-def test_keys_behind_one_mark_have_their_defaults() -> None:
+@pytest.mark.parametrize("server", [None, POSTFIX])
+def test_keys_behind_one_mark_have_their_defaults(server: Postfix | None) -> None:
     """To take the mark away changes nothing."""
     words = dict.fromkeys(("hostname", "domain", "selector", "upstream", "state_dir"), "x.example")
-    text = configuration(words, {})
+    text = configuration(words, {}, server)
     plain = Settings.model_validate(tomllib.loads(text))
     assert uncommented(text, "#") == plain
     assert uncommented(text, "#").model_fields_set > plain.model_fields_set
@@ -177,11 +182,13 @@ def test_keys_behind_two_marks_are_examples() -> None:
     assert changed.upstream[0].username
 
 
-def test_no_word_of_the_template_is_left() -> None:
+@pytest.mark.parametrize("server", [None, POSTFIX])
+def test_no_word_of_the_template_is_left(server: Postfix | None) -> None:
     """All its gaps are filled."""
     words = dict.fromkeys(("hostname", "domain", "selector", "upstream", "state_dir"), "x.example")
-    assert "@@" not in configuration(words, {})
-    assert not any(f"@{word}@" in configuration(words, {}) for word in (*words, "found"))
+    text = configuration(words, {}, server)
+    assert "@@" not in text
+    assert not any(f"@{word}@" in text for word in (*words, "found", "doors", "trusted", "socket"))
 
 
 @pytest.mark.parametrize(
@@ -230,3 +237,52 @@ def test_the_filters_told_are_those_written(
 def test_it_takes_a_configuration_as_every_command_does(tmp_path: Path) -> None:
     """And does nothing with it."""
     assert init(tmp_path / "new", "-c", "nowhere.toml").exit_code == 0
+
+
+def test_behind_postfix_it_is_a_milter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written loads, listens where Postfix looks, and needs no certificate and no login."""
+    monkeypatch.setattr(command, "read_postfix", lambda directory: POSTFIX)
+    said = init(tmp_path, "--postfix", "--hostname", "mx.shop.example").output
+    (listener,) = written(tmp_path).listener
+    assert (listener.kind, listener.address, listener.group) == (
+        "milter",
+        "unix:/queue/filterrelay/milter.sock",
+        "root",
+    )
+    assert [str(network) for network in listener.trusted_networks] == ["10.1.0.0/16"]
+    assert warnings(written(tmp_path)) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["dkim", "filterrelay.toml"]
+    assert "\n   smtpd_milters = unix:filterrelay/milter.sock\n" in said
+    assert "\n   install -d -o filterrelay -g root -m 0750 /queue/filterrelay\n" in said
+    assert "example stand" not in said
+    assert "user add" not in said
+
+
+def test_the_postfix_may_be_another_than_the_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """--postfix-config says where it is, and means --postfix."""
+    asked = list[Path | None]()
+
+    def read_postfix(directory: Path | None) -> Postfix:
+        asked.append(directory)
+        return POSTFIX
+
+    monkeypatch.setattr(command, "read_postfix", read_postfix)
+    assert init(tmp_path / "a", "--postfix").exit_code == 0
+    assert init(tmp_path / "b", "--postfix-config", "/etc/postfix-in").exit_code == 0
+    assert asked == [None, Path("/etc/postfix-in")]
+
+
+def test_without_postfix_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor where it is given a smart host, which nobody would use."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr("filterrelay.cli.postfix._SBIN", "/nowhere")
+    assert isinstance(init(tmp_path / "new", "--postfix").exception, NoPostfix)
+    monkeypatch.setattr(command, "read_postfix", lambda directory: POSTFIX)
+    said = init(tmp_path / "new", "--postfix", "--upstream", "out.example:465")
+    assert said.exit_code == 2
+    assert "--upstream" in said.stderr
+    assert not (tmp_path / "new").exists()

@@ -20,12 +20,14 @@ def test_a_file_that_can_be_served_is_read(configuration: Path) -> None:
 def test_plugins_of_a_faulty_file_are_checked_too(configuration: Path) -> None:
     """One round of mending is enough."""
     text = configuration.read_text()
-    configuration.write_text(f'wrokers = 1\n{text}xforward = true\n[[filter]]\nuse = "spff"\n')
+    configuration.write_text(
+        f'wrokers = 1\n{text}[spool]\nurl = "postgresql://db/mail"\n[[filter]]\nuse = "spff"\n'
+    )
     with pytest.raises(SettingsError) as caught:
         servable_settings(configuration)
     assert [problem.key for problem in caught.value.problems] == [
         "wrokers",
-        "upstream[0].xforward",
+        "spool.url",
         "filter[0].use",
     ]
 

@@ -30,9 +30,11 @@ def test_a_bad_file_ends_the_start_with_what_is_wrong(
 def test_all_that_is_wrong_is_said_at_once(configuration: Path, filterrelay: Run) -> None:
     """A wrong key, what isn't there yet and an unknown plugin, each with its line."""
     text = configuration.read_text()
-    configuration.write_text(f'wrokers = 2\n{text}xforward = true\n[[filter]]\nuse = "clamv"\n')
+    configuration.write_text(
+        f'wrokers = 2\n{text}[spool]\nurl = "postgresql://db/mail"\n[[filter]]\nuse = "clamv"\n'
+    )
     said = filterrelay("serve").err
-    for problem in (":1: wrokers: ", ":12: upstream[0].xforward: ", ":14: filter[0].use: "):
+    for problem in (":1: wrokers: ", ":13: spool.url: ", ":15: filter[0].use: "):
         assert problem in said
 
 

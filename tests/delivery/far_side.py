@@ -43,6 +43,8 @@ _USUAL: Mapping[str, str] = {
     "DATA": "354 Go on",
     ".": "250 2.0.0 Queued as 4711",
     "RSET": "250 2.0.0 Ok",
+    "XFORWARD": "250 2.0.0 Ok",
+    "XCLIENT": "220 mx.provider.example",
     "QUIT": "221 2.0.0 Bye",
 }
 

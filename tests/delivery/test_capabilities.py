@@ -2,10 +2,16 @@
 
 import pytest
 
-from filterrelay.delivery.capabilities import Capabilities, rcpt_command
+from filterrelay.delivery.capabilities import (
+    Capabilities,
+    capabilities_of,
+    extensions_in,
+    rcpt_command,
+)
 from filterrelay.delivery.upstream import SevenBitsOnly
 from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Recipient
+from filterrelay.mail.reply import Reply
 from filterrelay.plugin.testing import an_envelope
 
 from .far_side import BODY, Opener, codes, far_side, send, upstream_settings
@@ -145,6 +151,15 @@ async def test_binary_content_goes_in_chunks_only(
         assert [message.mail for message in side.received] == [
             "MAIL FROM:<alice@office.example> BODY=BINARYMIME"
         ] * code.startswith("250")
+
+
+def test_ehlos_answer_is_read_as_keywords_with_what_they_say() -> None:
+    """The first line is the server's name, and no keyword."""
+    said = "chunking.example\nSIZE 1000\nXCLIENT NAME addr\nXFORWARD NAME\n8BITMIME"
+    offered = capabilities_of(extensions_in(Reply(250, "", said)))
+    assert (offered.size, offered.eight_bit, offered.chunking) == (1000, True, False)
+    assert offered.xclient == {"NAME", "ADDR"}
+    assert offered.xforward == {"NAME"}
 
 
 async def test_what_a_server_does_not_master_is_not_used(open_upstream: Opener) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from filterrelay.delivery.upstream import Interrupted
+
 from .far_side import Act, FarSide, Opener, codes, far_side, send, upstream_settings
 
 TO = ("a@p.x", "b@p.x", "c@p.x")
@@ -50,6 +52,25 @@ async def test_who_has_a_reply_keeps_it_when_the_connection_breaks(
         assert given[0] == 250
         assert given[1:] == ([421] * 2 if isinstance(end, str) else [451] * 2)
         assert side.connections == 1
+
+
+@pytest.mark.parametrize("extensions", EXTENSIONS)
+async def test_who_has_a_reply_keeps_it_when_we_break_off(
+    open_upstream: Opener, extensions: tuple[str, ...]
+) -> None:
+    """Of what is cancelled it is known who has it, and who was refused before."""
+    finals = ["250 2.0.0 Saved", Act.HANG]
+    told = {"RCPT": ["250 Ok", "550 5.1.1 No", "250 Ok"], ".": finals, "LAST": finals}
+    async with far_side(answers=told, extensions=extensions, lmtp=True) as side:
+        upstream = open_upstream(lmtp_settings(side, timeout="5s"))
+        sending = asyncio.ensure_future(send(upstream, *TO))
+        await side.hung.wait()
+        await asyncio.sleep(0.01)
+        sending.cancel()
+        with pytest.raises(Interrupted) as cut:
+            await sending
+        assert (cut.value.places, codes(cut.value.sent)) == ([0, 1], ["250 2.0.0", "550 5.1.1"])
+        assert (cut.value.sent.host, cut.value.sent.final) == (side.host, True)
 
 
 async def test_nobody_accepted_is_no_message(open_upstream: Opener) -> None:

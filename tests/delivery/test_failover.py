@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from filterrelay.delivery.failover import Hosts
+from filterrelay.delivery.failover import Hosts, Unreachable
 from filterrelay.delivery.hops import dialing_of
 from filterrelay.mail.endpoint import parse_endpoint
 
@@ -84,6 +84,29 @@ async def test_a_connection_gives_way_to_a_host_of_better_preference_alone() -> 
         assert hosts_of([first], [second, backup]).better_than(2)
         for conversation in conversations:
             conversation.abort("done")
+
+
+@pytest.mark.parametrize(
+    ("answers", "tries"), [({"GREETING": "421 4.3.2 Busy"}, 2), ({"AUTH": "535 5.7.8 Wrong"}, 1)]
+)
+async def test_who_hurries_has_a_host_tried_again_after_a_moment(
+    monkeypatch: pytest.MonkeyPatch, answers: dict[str, Answer | list[Answer]], tries: int
+) -> None:
+    """Not at once, and never one that locks an account after too many logins."""
+    monkeypatch.setattr("filterrelay.delivery.failover._MOMENT", 0.05)
+    async with far_side(answers=answers, extensions=["AUTH PLAIN"]) as side:
+        config = upstream_settings(username="relay", password="secret")
+        hosts = Hosts("x", [[parse_endpoint(side.host)]], dialing_of(config, "relay.example"))
+        for _ in range(2):
+            hosts.hurry()
+            with pytest.raises(Unreachable):
+                await hosts.open()
+        assert side.connections == 1
+        await asyncio.sleep(0.06)
+        hosts.hurry()
+        with pytest.raises(Unreachable):
+            await hosts.open()
+        assert side.connections == tries
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """From the ways that mail goes to the connections that it goes over."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,20 @@ async def test_all_mail_for_an_upstream_shares_its_connections() -> None:
     first = ours.open(Way(Hop("provider")))
     assert ours.open(Way(Hop("provider"), reason="route 2")) is first
     assert ours.open(Way(Hop("provider", "opportunistic"))) is not first
+
+
+async def test_connections_that_only_a_destinations_mail_used_end_with_goodbye() -> None:
+    """Its lane leaves them to other mail, of which there was none."""
+    slow = Destination.model_validate({"name": "slow", "domains": ["slow.example"]})
+    async with far_side() as side:
+        ours = hops(upstream_settings(side), destinations=(slow,))
+        opened = ours.open(Way(Hop("provider", shape="slow")))
+        await send(opened)
+        opened.close()
+        assert "QUIT" not in side.verbs()
+        ours.close()
+        await asyncio.wait_for(side.closed.wait(), 5)
+        assert side.verbs()[-1] == "QUIT"
 
 
 async def test_a_site_is_opened_with_the_settings_of_direct_delivery() -> None:

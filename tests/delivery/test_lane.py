@@ -4,7 +4,7 @@ import asyncio
 
 from filterrelay.delivery.lane import SETTLING, Flight, Lane, Part
 from filterrelay.delivery.memory import Commons
-from filterrelay.delivery.upstream import Nowhere
+from filterrelay.delivery.nowhere import Nowhere
 from filterrelay.mail.hop import Hop
 from filterrelay.observe.budget import MemoryBudget
 from filterrelay.plugin.testing import SOME_TIME, an_envelope

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from filterrelay.delivery import mta_sts
 from filterrelay.delivery.https import Https
 from filterrelay.delivery.mta_sts import (
     MOST_AGE,
+    MOST_AT_ONCE,
     BadPolicy,
     MtaSts,
     PolicyFiles,
@@ -245,6 +247,24 @@ async def test_a_policy_that_cannot_be_had_is_none(
     site.publish("1")
     site.clock.advance(timedelta(minutes=6))
     assert await site.mode() == "enforce"
+
+
+async def test_servers_that_hang_keep_no_other_mail_waiting(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who finds no room to fetch goes on with what is known, as after any fetch that fails."""
+    site.publish("1")
+    assert await site.mode() == "enforce"
+    monkeypatch.setattr(mta_sts, "MOST_WAIT", 0.05)
+    for _ in range(MOST_AT_ONCE):
+        await site.sts._slots.acquire()
+    site.publish("2", TEXT.replace(b"enforce", b"none"))
+    told = await asyncio.wait_for(site.sts.policy(DOMAIN), 5)
+    assert told.policy is not None
+    assert (told.policy.mode, told.fault) == ("enforce", "sts-policy-fetch-error")
+    site.sts._slots.release()
+    site.clock.advance(timedelta(minutes=6))
+    assert await site.mode() == "none"
 
 
 async def test_a_server_with_a_bad_certificate_gives_no_policy(site: Site) -> None:

@@ -56,6 +56,7 @@ class Talk:
 
     def __init__(self) -> None:
         self.usable = True
+        self.client: object = None
         self.transactions = 0
         self.opened = asyncio.get_running_loop().time()
         self.on_lost: object = None

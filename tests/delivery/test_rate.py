@@ -48,6 +48,17 @@ def test_all_limits_hold_together() -> None:
     assert (Rates().delay(100.0), Rates().claim(100.0, 1, 1)) == (0.0, 0.0)
 
 
+def test_places_can_be_given_back() -> None:
+    """And with them nobody gets more at once than after a pause."""
+    rates = Rates.of("10/s", "10/s", 1)
+    assert rates.claim(100.0, 2, 30) == 0.0
+    rates.give_back(2, 30)
+    rates.give_back(1, 1)
+    assert rates.room(100.0) == 60
+    rates.claim(100.0, 10, 10)
+    assert rates.delay(100.0) == pytest.approx(0.1)
+
+
 def test_each_process_has_its_part() -> None:
     """Ten a second by five processes are two a second in each."""
     assert Rates.of("10/s", "", 5).room(100.0) == 12

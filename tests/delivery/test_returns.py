@@ -32,7 +32,7 @@ async def a_part(spool: MemorySpool, *, counted: bool = False) -> Part:
     message = replace(message, recipients=tried)
     await spool.commit(Deposit(message, BODY))
     if counted:
-        await spool.begin_attempt("ID", [0], SOON)
+        await spool.begin_attempt("ID", message.recipients, SOON)
     flight = Flight(message, SOON, False, MemoryBudget(1).reservation(), unsettled=1, parts=1)
     return Part(
         flight,

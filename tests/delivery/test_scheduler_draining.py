@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from filterrelay.delivery.upstream import Outage
+from filterrelay.delivery.upstream import Interrupted, Outage, Sent
 from filterrelay.mail.envelope import Recipient
 from filterrelay.mail.outcome import Route
 from filterrelay.mail.reply import Reply
@@ -22,6 +22,7 @@ from .hop import (
     LEASE,
     QUARTER,
     TAKEN,
+    UNKNOWN,
     FakeHop,
     a_while,
     an_outage,
@@ -143,6 +144,39 @@ async def test_what_a_cut_off_attempt_has_delivered_is_not_sent_again(*, fresh: 
         assert [str(r.recipient) for r in cut.pending()] == ["bob@p.example", "eve@p.example"]
         assert [r.attempts for r in cut.pending()] == [1, 1]
         assert cut.lease is None
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("last", [TAKEN, UNKNOWN])
+async def test_who_is_served_when_a_transaction_is_cut_off_isnt_served_again(
+    *, fresh: bool, last: Reply
+) -> None:
+    """LMTP answers for each recipient; who is refused makes a bounce, and the third remains."""
+
+    class Cut(FakeHop):
+        async def send(self, *arguments: Any) -> Sent:
+            try:
+                return await super().send(*arguments)
+            except asyncio.CancelledError:
+                raise Interrupted([0, 1], Sent([TAKEN, last], "unix:/lmtp")) from None
+
+    hop = Cut()
+    hop.gate.clear()
+    async with delivering(hop) as site:
+        deposit = site.deposit("ID", "ann@p.example", "bob@p.example", "eve@p.example")
+        if fresh:
+            await site.submit("ID", "ann@p.example", "bob@p.example", "eve@p.example")
+        else:
+            await site.spool.commit(replace(deposit, message=due(deposit.message)))
+            site.scheduler.nudge()
+        await hop.reached.wait()
+        await site.scheduler.drain(0.2)
+        cut = await get(site)
+        (waiting,) = cut.pending()
+        assert (str(waiting.recipient), waiting.attempts) == ("eve@p.example", 1)
+        assert waiting.next_attempt is not None
+        assert waiting.next_attempt > site.clock.now() + timedelta(minutes=10)
+        assert (cut.lease, len(site.reports)) == (None, int(last is UNKNOWN))
 
 
 async def test_leases_are_kept_until_delivery_has_ended() -> None:

@@ -283,10 +283,13 @@ async def _disturb(week: Week, chance: random.Random) -> None:
         await week.spool.release([chance.choice(held).id], now)
     if queued and chance.random() < 0.1:
         await week.spool.retry([chance.choice(queued).id], now)
+    if queued and chance.random() < 0.1:
+        way = chance.choice(["provider", ""])
+        await week.spool.redirect([chance.choice(queued).id], way, now)
     if chance.random() < 0.1:
         for message in await week.spool.lease("dead", now + LEASE, now + 2 * LEASE, 2):
             if chance.random() < 0.5:
-                indexes = [each.index for each in message.pending()]
-                await week.spool.begin_attempt(message.id, indexes, now + timedelta(hours=1))
+                following = now + timedelta(hours=1)
+                await week.spool.begin_attempt(message.id, message.pending(), following)
         if chance.random() < 0.5:
             await week.spool.recover(now, ["worker-1"])

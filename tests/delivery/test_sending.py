@@ -13,7 +13,7 @@ from filterrelay.delivery.sending import SignAgain
 from filterrelay.delivery.upstream import Sent, SevenBitsOnly
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.reply import Reply
-from filterrelay.spool.store import SpoolFull, SpoolUnavailable, State, StoredMessage
+from filterrelay.spool.store import SpoolFull, SpoolUnavailable, StoredMessage
 
 from .hop import (
     BODY,
@@ -150,78 +150,6 @@ async def test_a_due_message_without_memory_comes_a_minute_later() -> None:
         hop.answer = lambda *_: TAKEN
         await site.later(timedelta(minutes=1))
         assert len(hop.asked) == 2
-
-
-async def test_a_message_deleted_meanwhile_is_not_sent() -> None:
-    """An operator's `queue delete` counts until the attempt begins."""
-    hop = FakeHop(lambda *_: LATER)
-    async with delivering(hop) as site:
-        await site.submitted()
-        await asyncio.sleep(0)
-        hog = await site.spend()
-        site.clock.advance(QUARTER)
-        site.scheduler.nudge()
-        await a_while()
-        await site.spool.delete(["ID"], site.clock.now())
-        hog.release()
-        await a_while()
-        assert len(hop.asked) == 1
-
-
-async def test_fresh_mail_behind_a_slow_next_hop_can_be_stopped() -> None:
-    """`queue delete` and `queue hold` say that they did it; it isn't sent from memory then."""
-    hop = FakeHop()
-    hop.connections = -15  # one sender in all
-    hop.gate.clear()
-    async with delivering(hop) as site:
-        await site.submit("FIRST", "first@p.example")
-        await hop.reached.wait()
-        for id_ in ("DELETED", "HELD", "SENT"):
-            await site.submit(id_, f"{id_.lower()}@p.example")
-        site.clock.advance(timedelta(seconds=5))
-        await site.spool.delete(["DELETED"], site.clock.now())
-        await site.spool.hold(["HELD"], "look at it", site.clock.now())
-        hop.gate.set()
-        await a_while()
-        assert hop.asked == [["first@p.example"], ["sent@p.example"]]
-        site.scheduler.nudge()
-        await a_while()
-        held = await get(site, "HELD")
-        assert (held.state, held.lease, held.recipients[0].attempts) == (State.HELD, None, 0)
-
-
-async def test_due_mail_that_is_held_meanwhile_is_not_sent() -> None:
-    """Held between lease and attempt, it keeps its state, and nobody's lease delays its release."""
-    hop = FakeHop(lambda *_: LATER)
-    async with delivering(hop) as site:
-        await site.submitted()
-        await asyncio.sleep(0)
-        hog = await site.spend()
-        site.clock.advance(QUARTER)
-        site.scheduler.nudge()
-        await a_while()
-        await site.spool.hold(["ID"], "look at it", site.clock.now())
-        hog.release()
-        await a_while()
-        site.scheduler.nudge()
-        await a_while()
-        assert len(hop.asked) == 1
-        held = await get(site)
-        assert (held.lease, held.recipients[0].attempts) == (None, 1)
-
-
-async def test_an_outage_is_no_attempt_at_held_mail() -> None:
-    """What failed for all that waited doesn't count for what has been set aside."""
-    hop = FakeHop(lambda *_: LATER)
-    async with delivering(hop) as site:
-        await site.submitted()
-        hop.outages = [an_outage(left=0)]
-        site.clock.advance(QUARTER)
-        site.scheduler.nudge()
-        await asyncio.sleep(0)
-        await site.spool.hold(["ID"], "look at it", site.clock.now())
-        await a_while()
-        assert (await get(site)).recipients[0].attempts == 1
 
 
 async def test_a_message_that_breaks_delivery_comes_to_an_end() -> None:

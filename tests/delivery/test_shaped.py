@@ -83,6 +83,17 @@ async def test_an_outage_of_the_upstream_is_the_destinations() -> None:
     assert await asyncio.wait_for(slow.admit(1), 1) is None
 
 
+async def test_what_the_upstream_refuses_costs_the_destination_nothing() -> None:
+    """Its rate is for the mail that goes: after an outage the next message goes at once."""
+    upstream = FakeHop()
+    slow = shaped(upstream, Rates.of("1/m", "1/m", 1))
+    upstream.outages = [None, None, an_outage(), None]
+    assert await slow.admit(3) == an_outage()
+    assert slow.room() == 1
+    assert await slow.admit(1) is None
+    assert slow.room() == 0
+
+
 async def test_who_gives_up_leaves_its_place() -> None:
     """Cancelled while the upstream keeps it waiting."""
     upstream = FakeHop()
@@ -91,7 +102,7 @@ async def test_who_gives_up_leaves_its_place() -> None:
     async def admit(recipients: int) -> None:
         await never.wait()
 
-    slow = shaped(upstream, connections=1)
+    slow = shaped(upstream, Rates.of("1/m", "", 1), connections=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(upstream, "admit", admit)
         waiting = asyncio.ensure_future(slow.admit(1))

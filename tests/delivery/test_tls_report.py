@@ -73,6 +73,7 @@ class Site:
         self.directory = directory / "tls-reports"
         self.tally = TlsTally(self.directory, "worker-1", self.clock)
         self.sent: list[tuple[Envelope, bytes]] = []
+        self.ids: list[str] = []
         self.refused: list[str] = []
         sender = Sender("relay.office.example", "postmaster@office.example")
         self.reports = TlsReports(
@@ -84,11 +85,11 @@ class Site:
             self.clock,
         )
 
-    async def _submit(self, envelope: Envelope, raw: bytes) -> str:
+    async def _submit(self, envelope: Envelope, raw: bytes, id_: str) -> None:
         if str(envelope.recipients[0].address) in self.refused:
             raise SpoolFull(0)
         self.sent.append((envelope, raw))
-        return "ID"
+        self.ids.append(id_)
 
     def count(self, *sessions: TlsSession, domain: str = DOMAIN) -> None:
         """Counts these for the domain, and writes them down."""
@@ -191,6 +192,21 @@ async def test_each_report_goes_out_once(make: Callable[..., Site]) -> None:
     assert await site.after(hours=4) == 1
     assert await site.after(days=1) == 1
     assert [each.name for each in site.directory.iterdir()] == ["lock"]
+
+
+async def test_a_report_that_is_made_again_has_the_same_id(make: Callable[..., Site]) -> None:
+    """One for each address and day, so that whoever spools it can tell that it is there."""
+    site = make(BY_MAIL + b",mailto:copy@partner.example")
+    site.count(GOOD)
+    site.refused.append("copy@partner.example")  # as if the end came between the two
+    assert await site.after(days=1) == 1
+    site.refused.clear()
+    assert await site.after(hours=1) == 3
+    first, again, other = site.ids
+    assert first == again != other
+    site.count(GOOD)
+    assert await site.after(days=1) == 5
+    assert len({*site.ids}) == 4
 
 
 async def test_days_on_which_nothing_ran_are_made_up_for(make: Callable[..., Site]) -> None:

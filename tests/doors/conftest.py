@@ -298,7 +298,10 @@ def listening_socket() -> socket.socket:
 
 @pytest.fixture
 async def open_door(server_tls: ssl.SSLContext) -> AsyncIterator[OpenDoor]:
-    """Opens doors: open_door(limits={…}, memory=…, tls="starttls", …)."""
+    """Opens doors: open_door(limits={…}, memory=…, tls="starttls", …).
+
+    session: what speaks with the clients. intake: another one.
+    """
     opened: list[RunningDoor] = []
 
     async def opening(

@@ -47,6 +47,20 @@ def test_local_clients_count_in_all_only() -> None:
     assert worker.enter("", LIMITS) is Refusal.TOO_MANY
 
 
+def test_a_connection_of_a_mail_server_counts_for_its_client_too() -> None:
+    """Once in all, and for as long as it is that client's."""
+    worker = Admission(1).for_worker(0)
+    for _ in range(3):
+        assert worker.enter("", LIMITS) is None
+    assert worker.take_place("192.0.2.1", LIMITS) is None
+    assert worker.take_place("192.0.2.1", LIMITS) is None
+    assert worker.take_place("192.0.2.1", LIMITS) is Refusal.TOO_MANY_FROM_CLIENT
+    worker.give_place("192.0.2.1")
+    assert worker.take_place("192.0.2.1", LIMITS) is None
+    assert worker.enter("", LIMITS) is None
+    assert worker.enter("", LIMITS) is Refusal.TOO_MANY
+
+
 def test_a_dead_worker_s_connections_are_forgotten() -> None:
     """After a crash nobody stays locked out by connections that are gone."""
     table = Admission(2)

@@ -22,7 +22,6 @@ from tests.doors.mail_server import (
     ANN,
     BERT,
     BODY,
-    END,
     RAW,
     connect,
     content,
@@ -331,23 +330,29 @@ async def test_too_many_recipients_are_none_of_the_message(
     assert reply.startswith(b"452 4.5.3 ")
 
 
+@pytest.mark.parametrize("at", ["taken_rcpt", "Passage"])
 async def test_our_own_mistake_is_a_4xx(
-    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
+    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:
-    """At the end of the message where the step gets no reply."""
+    """At the end of the message where the step gets no reply; the next message is another one."""
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(door, "taken_rcpt", broken)
     running = await milter(open_door)
+    running.intake.verdict = Pass()
     server = await mail_server(running)
-    await server.begin()
-    server.send(content(), END)
-    letter, reply = await server.reply()
+    with monkeypatch.context() as patched:
+        patched.setattr(door, at, broken)
+        await server.begin()
+        server.send(content())
+        ((letter, reply),) = await server.end()
     assert letter == "y"
     assert reply.startswith(b"451 4.3.0 ")
     assert any(one["event"] == "milter_failed" for one in running.logs)
+    server.send(said("M", ANN), said("R", BERT), content())
+    assert await server.end() == [("c", b"")]
+    assert running.budget.used == 0
 
 
 async def test_garbage_ends_the_connection_and_is_counted(open_door: OpenDoor) -> None:

@@ -73,6 +73,14 @@ def test_starttls_needs_a_certificate() -> None:
     assert "STARTTLS" not in policy(tls="starttls").ehlo(session).text
 
 
+@pytest.mark.parametrize("names_clients", [False, True])
+def test_only_who_may_name_clients_is_offered_it(*, names_clients: bool) -> None:
+    """With the attributes that are understood."""
+    offered = policy().ehlo(Session("id", "smtp", "smtp", ""), names_clients=names_clients).text
+    assert ("XCLIENT NAME ADDR PORT PROTO HELO LOGIN DESTADDR DESTPORT" in offered) is names_clients
+    assert ("XFORWARD NAME ADDR PORT PROTO HELO IDENT SOURCE" in offered) is names_clients
+
+
 def test_series_exist_from_the_start() -> None:
     """A counter that was never counted up is 0, not missing."""
     metrics = Metrics()

@@ -42,6 +42,16 @@ async def test_a_submission_is_completed_and_a_strangers_mail_is_not() -> None:
     assert "192.0.2.1" in relayed.get("received")
 
 
+async def test_behind_a_mail_server_received_says_nothing_of_the_client() -> None:
+    """Whoever stands in front has said it already; we only know what it told us."""
+    bench = Bench()
+    await bench.send(session=replace(a_session(), door="proxy", helo="client.example"))
+    (deposit,) = bench.delivered
+    received = Message("ID", deposit.body).get("received")
+    assert received.startswith("by relay.office.example with")
+    assert "client.example" not in received
+
+
 async def test_a_route_that_is_known_to_take_7_bits_gets_them_signed_once() -> None:
     """Converted before signing, the message needs nothing more on its way."""
     seen: list[bool] = []

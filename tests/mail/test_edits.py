@@ -108,6 +108,19 @@ def test_a_first_line_that_begins_with_a_blank_goes_on_with_no_field_of_ours(bla
     assert edited(on_top, RemoveHeader("A"), raw=raw) == b"X: y\r\n\r\n" + raw
 
 
+@pytest.mark.parametrize("raw", [b"Only text\r\n", b"Only text\r\nSubject: no more\r\n\r\n", b""])
+def test_a_message_that_begins_with_text_has_its_header_set_apart(raw: bytes) -> None:
+    """As Postfix does it; else the text would stand among the fields that are put above it."""
+    assert edited(AddHeader("X", "y"), raw=raw) == b"X: y\r\n\r\n" + raw
+
+
+@pytest.mark.parametrize("first", [b"From ann Thu Jan  1", b">From ann", b"Old :style", b"A:"])
+def test_a_header_may_begin_oddly(first: bytes) -> None:
+    """The From line of a mailbox and blanks before the colon are borne."""
+    raw = first + b"\r\nB: 1\r\n\r\nbody"
+    assert edited(AddHeader("X", "y"), raw=raw) == b"X: y\r\n" + raw
+
+
 @pytest.mark.parametrize("name", ["", "X Y", "X:", "X\r\nEvil", "X\n", "X\0", "Größe"])
 def test_a_name_can_not_start_another_field(name: str) -> None:
     """A plugin's fault is found where it is made (RFC 5322 section 3.6.8)."""

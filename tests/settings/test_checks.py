@@ -134,6 +134,11 @@ def test_a_proxy_is_known_by_its_network(tmp_path: Path, address: str, more: str
             "11: listener[1].upstream: there is no upstream called 'back'; there is provider",
         ),
         (
+            GOOD.replace('name = "provider"', 'name = "provider"\nprotocol = "lmtp"')
+            + '[[listener]]\nkind = "proxy"\naddress = "x:1"\nupstream = "provider"\n',
+            "12: listener[1].upstream: a proxy passes mail on by smtp, and to nothing else",
+        ),
+        (
             GOOD
             + '[[listener]]\nkind = "milter"\naddress = "x:1"\nauth = "none"\ntls = "starttls"',
             "12: listener[1].tls: a milter listener has none: that is the mail server's part",
@@ -262,6 +267,15 @@ def test_an_open_relay_is_warned_of_in_capitals(tmp_path: Path, key: str, why: s
     """Half the internet may not send through without somebody having been told."""
     (found,) = risks(tmp_path, GOOD.replace('kind = "smtp"', f'kind = "smtp"\n{key}'))
     assert found.startswith(f"listener smtp: OPEN RELAY: {why}")
+
+
+def test_behind_a_mail_server_that_relays_the_danger_is_another(tmp_path: Path) -> None:
+    """A milter lets nobody relay, but what it takes for one's own mail is signed."""
+    milter = '[[listener]]\nkind = "milter"\naddress = "unix:m"\ntrusted_networks = ["::/0"]\n'
+    (found,) = risks(tmp_path, milter)
+    assert found.startswith(
+        "listener milter: anybody in ::/0 counts as your own, whose mail is sig"
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from filterrelay.observe.metrics import Metrics
+from filterrelay.spool.memory import MemorySpool
 from filterrelay.spool.sqlite import SqliteSpool
+from filterrelay.spool.store import Spool
 
 from .deposits import StandingClock
 
@@ -32,3 +34,18 @@ async def sqlite_spool(
     await spool.open()
     yield spool
     await spool.close()
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+async def spool(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: StandingClock
+) -> AsyncIterator[Spool]:
+    """Each store in turn, open: what every one of them must do."""
+    store: Spool
+    if request.param == "sqlite":
+        store = SqliteSpool(tmp_path / "spool.sqlite", clock, large=1024)
+    else:
+        store = MemorySpool(clock)
+    await store.open()
+    yield store
+    await store.close()

@@ -12,6 +12,7 @@ from filterrelay.spool.store import (
     Lease,
     RecipientState,
     Settlement,
+    Spool,
     State,
     StoredMessage,
     StoredRecipient,
@@ -21,6 +22,7 @@ NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+LATER = NOON + HOUR
 BODY = b"Subject: Invoice 17\r\n\r\nPlease find it attached.\r\n"
 
 
@@ -121,3 +123,8 @@ def settled(
         ),
         (Event(message.id, message.received + MINUTE, "attempt", {"reply": reply}),),
     )
+
+
+async def kinds(spool: Spool, message_id: str) -> list[str]:
+    """What the trace says happened, in order."""
+    return [event.kind for event in await spool.events(message_id)]

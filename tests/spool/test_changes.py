@@ -89,7 +89,7 @@ def test_a_message_may_come_and_go_in_one_group(connection: Connection) -> None:
 def test_what_is_refused_is_a_result_and_no_failure(connection: Connection) -> None:
     """An attempt at a deleted message tells its caller and leaves the group alone."""
     recording = Recording(event_rows([Event("M1", NOON, "bounce", {})]))
-    results = make_all(connection, [Beginning("NONE", "[0]", 0), recording])
+    results = make_all(connection, [Beginning("NONE", stored().recipients, 0), recording])
     assert isinstance(results[0], NoSuchMessage)
     assert isinstance(results[0], FilterRelayError)
     assert connection.execute("SELECT kind FROM event").fetchall() == [("bounce",)]

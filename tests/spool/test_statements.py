@@ -54,6 +54,7 @@ def test_each_statement_fits_the_schema(connection: Connection, name: str) -> No
         ("overdue_quarantined", "message_by_age (state=? AND received<?)"),
         ("events", "event_by_message (message_id=?)"),
         ("scan", "message_by_age (state=? AND (received,id)>(?,?) AND received<?)"),
+        ("acts", "SEARCH event USING INDEX event_act (seq>? AND seq<?)"),
         ("unreached", "SEARCH message USING INDEX message_unreached (unreached=?)"),
         ("unreached_hops", "SEARCH message USING INDEX message_unreached (unreached>?)"),
         ("due_hops", "SEARCH message USING COVERING INDEX message_by_wake (hop>?)"),
@@ -72,7 +73,7 @@ def test_a_million_messages_are_searched_by_index(
     "name",
     [
         *("settle_recipient", "settle_message", "delete_ended", "delete_if_ended", "living"),
-        *("state", "begin_attempt", "due", "unreached", "lease", "renew", "messages"),
+        *("state", "waiting", "begin_attempt", "due", "unreached", "lease", "renew", "messages"),
         *("recipients", "body", "file", "hasten_untried", "end_leases", "in_states", "hold"),
         *("release", "hasten", "hasten_recipients", "redirect", "redirect_recipients", "delete"),
         "still_orphaned",

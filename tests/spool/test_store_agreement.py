@@ -87,8 +87,9 @@ class Play:
                 self.known |= {message.id: message for message in early[0]}
             case "begin":
                 for message in self.some():
-                    indexes = [r.index for r in message.recipients if self.lot.random() < 0.7]
-                    await self.both("begin_attempt", message.id, indexes, now + 15 * MINUTE)
+                    tried = [r for r in message.recipients if self.lot.random() < 0.7]
+                    await self.both("as_leased", message.id, tried)
+                    await self.both("begin_attempt", message.id, tried, now + 15 * MINUTE)
             case "settle":
                 for message in self.some():
                     await self.both("settle", self.result(message, now))

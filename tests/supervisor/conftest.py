@@ -158,10 +158,15 @@ def say(client: socket.socket, text: str) -> str:
     return received.splitlines()[-1]
 
 
-def greeted(relay: Relay) -> socket.socket:
-    """A client that has been greeted and has said EHLO."""
+def greeted(relay: Relay, by: str = "") -> socket.socket:
+    """A client that has been greeted and has said EHLO.
+
+    by: with that name; who has just been replaced may take one more client.
+    """
     client = relay.client()
-    client.recv(1000)
+    while by.encode() not in client.recv(1000):
+        client.close()
+        client = relay.client()
     assert say(client, "EHLO client.example").startswith("250")
     return client
 

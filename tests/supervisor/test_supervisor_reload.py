@@ -75,10 +75,11 @@ def test_a_stop_ends_sessions_of_all_generations(relay: Relay) -> None:
 def test_many_reloads_end_the_oldest_sessions_only(relay: Relay) -> None:
     """Four generations live at once at most; a fifth comes when the first has been drained."""
     relay.start()
-    clients = [greeted(relay)]
-    for _ in range(4):
+    clients, name = [greeted(relay)], "relay.office"
+    for number in range(4):
+        relay.change(name, name := f"g{number}.office")
         relay.reload()
-        clients.append(greeted(relay))
+        clients.append(greeted(relay, by=name))
     assert clients[0].recv(1000).startswith(b"421 4.3.2")
     assert all(say(client, "NOOP").startswith("250") for client in clients[1:])
     for client in clients:

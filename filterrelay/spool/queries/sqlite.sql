@@ -56,6 +56,9 @@ WHERE id = :id
 -- :name state
 SELECT state FROM message WHERE id = ?
 
+-- :name waiting
+SELECT idx, redirect FROM recipient WHERE message_id = ? AND state = 'queued'
+
 -- :name begin_attempt
 UPDATE recipient SET attempts = attempts + 1, next_attempt = :next, unreached = 0
 WHERE message_id = :id AND state = 'queued' AND idx IN (SELECT value FROM json_each(:indexes))
@@ -218,6 +221,13 @@ SELECT 1 FROM message WHERE id = ? AND file = ?
 
 -- :name events
 SELECT at, kind, data FROM event WHERE message_id = ? ORDER BY at, seq
+
+-- :name last_event
+SELECT coalesce(max(seq), 0) FROM event
+
+-- :name acts
+SELECT seq, message_id FROM event INDEXED BY event_act
+WHERE kind IN ('held', 'redirected', 'deleted') AND seq > ? AND seq <= ? ORDER BY seq LIMIT ?
 
 -- :name received
 -- Events that open a trace, newest first, before a place in that order; a superset of what the

@@ -73,3 +73,6 @@ CREATE INDEX event_by_message ON event (message_id);
 
 -- For those who look for a message without its ID. It grows at its end only.
 CREATE INDEX event_received ON event (at) WHERE kind = 'received';
+
+-- For workers, who may have a message in hand that an operator acts on.
+CREATE INDEX event_act ON event (seq) WHERE kind IN ('held', 'redirected', 'deleted');

@@ -30,12 +30,13 @@ class Load:
     last replies on it.
     """
 
-    def __init__(self, port: int, clients: int, octets: int) -> None:
+    def __init__(self, port: int, clients: int, octets: int, pause: float) -> None:
         self.acknowledged: list[str] = []
         self.refusals: list[str] = []
         self.broken: list[str] = []
         self._port = port
         self._clients = clients
+        self._pause = pause
         self._text = b"x" * 70 + b"\r\n"
         self._lines = max(1, octets // len(self._text))
         self._run = next(_RUNS)
@@ -72,6 +73,7 @@ class Load:
             except (Closed, OSError, TimeoutError) as error:
                 self.broken.append(f"{error!r} after {said[-3:]}")
                 await asyncio.sleep(0.02)  # the door is shut just now
+            await asyncio.sleep(self._pause)
 
     async def _converse(self, conversation: Conversation, tag: str, said: list[str]) -> None:
         greeting = await conversation.read()
@@ -97,6 +99,7 @@ class Load:
             else:
                 self.refusals.append(str(answer))
                 return
+            await asyncio.sleep(self._pause)
         with contextlib.suppress(Closed):
             await conversation.ask(b"QUIT")
 
@@ -106,9 +109,14 @@ class Load:
 
 
 @contextmanager
-def under_load(port: int, *, clients: int = 4, octets: int = 2000) -> Iterator[Load]:
-    """Load on a door without a login, ended at the block's end."""
-    load = Load(port, clients, octets)
+def under_load(
+    port: int, *, clients: int = 4, octets: int = 2000, pause: float = 0.0
+) -> Iterator[Load]:
+    """Load on a door without a login, ended at the block's end.
+
+    pause: seconds that a client leaves between its messages, and its connections.
+    """
+    load = Load(port, clients, octets, pause)
     load.start()
     try:
         yield load

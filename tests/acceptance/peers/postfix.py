@@ -87,6 +87,7 @@ def _write_configuration(
     ports: Mapping[str, int],
     settings: Mapping[str, str],
     addresses: Mapping[str, str],
+    snippets: Mapping[str, str],
 ) -> None:
     config = home / "etc"
     for folder, owner in (("etc", ""), ("queue", ""), ("data", "postfix")):
@@ -101,14 +102,15 @@ def _write_configuration(
         "maillog_file_prefixes": str(home),
         **settings,
     }
-    (config / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in merged.items()))
+    main = "".join(f"{k} = {v}\n" for k, v in merged.items())
+    (config / "main.cf").write_text(main + snippets.get("main.cf", ""))
     master = _MASTER
     for name, options in services.items():
         where = f"{addresses.get(name, LOOPBACK)}:{ports[name]}"
         master += f"{where} inet n - n - - smtpd -o syslog_name=postfix/{name}\n"
         for key, value in options.items():
             master += f"  -o {{ {key} = {value} }}\n"
-    (config / "master.cf").write_text(master)
+    (config / "master.cf").write_text(master + snippets.get("master.cf", ""))
 
 
 @contextmanager
@@ -118,16 +120,18 @@ def run_postfix(
     *,
     addresses: Mapping[str, str] | None = None,
     port: int = 0,
+    snippets: Mapping[str, str] | None = None,
 ) -> Iterator[Postfix]:
     """Postfix with one smtpd a service; settings go into main.cf, a service's beside its smtpd.
 
     addresses: the services' that aren't at 127.0.0.1. port: one for all of them, instead of
-    one for each. It needs root: its master process refuses to run as anybody else.
+    one for each. snippets: what is appended to main.cf and master.cf. It needs root: its
+    master process refuses to run as anybody else.
     """
     addresses = addresses or {}
     with workplace("postfix") as home:
         ports = {name: port or free_port() for name in services}
-        _write_configuration(home, services, ports, settings, addresses)
+        _write_configuration(home, services, ports, settings, addresses, snippets or {})
         argv = ["postfix", "-c", str(home / "etc"), "start-fg"]
         process = Process(argv, home / "start.log")
         postfix = Postfix(home, ports, process)

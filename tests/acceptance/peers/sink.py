@@ -69,7 +69,8 @@ class Sink:
     frowns: what a strict server would complain of, such as a bare line feed.
     answers: replies that replace `250` by command, as {b"RCPT": b"450 4.2.0 Later"};
     b"." is the reply to a message's end, and an address the one to its RCPT. pause:
-    seconds before each reply to a message's end.
+    seconds before each reply to a message's end. begun: messages of which it has seen
+    the recipients.
     """
 
     port: int
@@ -77,6 +78,7 @@ class Sink:
     frowns: list[str] = field(default_factory=list)
     answers: dict[bytes, bytes] = field(default_factory=dict)
     pause: float = 0.0
+    begun: int = 0
     _loop: asyncio.AbstractEventLoop | None = None
     _server: asyncio.Server | None = None
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -178,6 +180,7 @@ class Sink:
     ) -> bytes:
         if not recipients:
             return b"503 5.5.1 No recipient"
+        self.begun += 1
         writer.write(b"354 Go on\r\n")
         await writer.drain()
         message = await received.message()

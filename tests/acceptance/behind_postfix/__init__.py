@@ -1,0 +1,1 @@
+"""Filtering for a real Postfix: its ways to us, the mail, and a plugin that obeys it."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.bench.account import Account, open_account
 from tests.bench.errors import MissingProgram, StartFailed
 
-_START_TIMEOUT = 30.0  # seconds
+_START_TIMEOUT = 60.0  # seconds
 _STOP_TIMEOUT = 15.0  # seconds
 _SBIN = ":/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -23,6 +23,14 @@ def find_program(name: str, package: str) -> str:
     if program is None:
         raise MissingProgram(name, package)
     return program
+
+
+def cache(name: str) -> Path:
+    """A directory outside of the tree for what takes long to make, and is good for ever."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    directory = caches / "filterrelay-bench" / name
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
 
 
 def write(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 help:
 	@echo "make demo    the whole appliance on loopback, with sample mail"
 	@echo "make test    everything proves itself (installs its peers when run as root)"
-	@echo "make bench   speed and memory beside Postfix with OpenDKIM, and Haraka"
+	@echo "make bench   speed and memory beside Postfix with OpenDKIM or rspamd, and Haraka"
 	@echo "make clean   remove what the other targets made"
 
 $(BIN)/filterrelay: pyproject.toml

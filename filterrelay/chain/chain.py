@@ -130,9 +130,12 @@ class Chain:
         have no say this time.
         """
         run = Run(session, envelope, message, findings, self._sources, self._stubborn)
+        waves = self._waves_of(session.listener)
+        if not waves:
+            return run.judgement()
         try:
             async with asyncio.timeout(self._timeout):
-                for wave in self._waves_of(session.listener):
+                for wave in waves:
                     if await run.wave([s for s in wave if s.name not in without]):
                         break
         except TimeoutError:

@@ -44,7 +44,7 @@ from filterrelay.spool.store import (
     recipients_due,
 )
 from filterrelay.spool.threads import Threads
-from filterrelay.spool.writer import Writer
+from filterrelay.spool.writer import PATIENCE, TRACE_PATIENCE, Writer
 
 _log: Any = structlog.get_logger("filterrelay.spool")
 
@@ -179,7 +179,7 @@ class SqliteSpool:
     async def renew(self, owner: str, ids: Sequence[str], until: datetime) -> None:
         """Prolongs leases that owner still holds."""
         renewal = operations.Renewal(owner, codec.json_list(ids), codec.microseconds(until))
-        await self._writer.submit(renewal, haste=False)
+        await self._writer.submit(renewal, patience=PATIENCE)
 
     async def recover(self, now: datetime, alive: Sequence[str]) -> int:
         """Ends the leases of all owners but those alive; returns how many."""
@@ -228,7 +228,7 @@ class SqliteSpool:
 
     async def settle(self, settlement: Settlement) -> None:
         """Records an attempt's result; rides along with the next commit."""
-        await self._writer.submit(Settling.of(settlement), haste=False)
+        await self._writer.submit(Settling.of(settlement), patience=PATIENCE)
 
     async def select(self, selection: Selection, now: datetime) -> list[StoredMessage]:
         """The messages meant, oldest first."""
@@ -304,7 +304,8 @@ class SqliteSpool:
 
     async def record(self, events: Sequence[Event]) -> None:
         """Adds events to the trace."""
-        await self._writer.submit(Recording(codec.event_rows(events)), haste=False)
+        recording = Recording(codec.event_rows(events))
+        await self._writer.submit(recording, patience=TRACE_PATIENCE)
 
     async def events(self, message_id: str) -> list[Event]:
         """The message's events, oldest first; of messages that are gone, too."""

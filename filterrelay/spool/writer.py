@@ -5,6 +5,7 @@ process and, by the turn lock, in all that share the file.
 """
 
 import asyncio
+import math
 import threading
 import time
 from collections import deque
@@ -23,6 +24,7 @@ from filterrelay.spool.database import TurnLock, concerns_all, connect, rollback
 from filterrelay.spool.store import SpoolBroken, SpoolUnavailable
 
 PATIENCE = 0.05  # seconds that a change without haste waits for company
+TRACE_PATIENCE = 0.25  # seconds that a trace does, which no mail depends on
 _COMPANY = 0.001  # seconds that one with haste waits for as many as came along last time
 
 _PAGES_A_GROUP = 64 * 1024  # octets of index pages that a commit writes, whatever its size
@@ -52,7 +54,7 @@ class Writer:
         self._bell = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf  # when patience is lost, by the loop's time
         self._closing = False
         self._broken: SpoolBroken | None = None
 
@@ -76,10 +78,10 @@ class Writer:
         await asyncio.to_thread(self._thread.join)
         self._thread = None
 
-    def submit(self, change: Change, *, haste: bool = True) -> "asyncio.Future[Any]":
+    def submit(self, change: Change, *, patience: float = 0) -> "asyncio.Future[Any]":
         """Has the change made; the result comes when it is durable.
 
-        haste: whether to write at once rather than wait for company.
+        patience: seconds for which it may wait for company.
         """
         if self._broken is not None:
             raise self._broken
@@ -87,14 +89,15 @@ class Writer:
             raise SpoolUnavailable("it is not open")
         done = self._loop.create_future()
         self._waiting.append((change, done))
-        if haste:
+        if not patience:
             self._ring()
-        elif self._timer is None:
-            self._timer = self._loop.call_later(PATIENCE, self._lose_patience)
+        elif self._loop.time() + patience < self._due:
+            self._due = self._loop.time() + patience
+            self._loop.call_later(patience, self._lose_patience)
         return done
 
     def _lose_patience(self) -> None:
-        self._timer = None
+        self._due = math.inf
         if self._waiting:
             self._ring()
 

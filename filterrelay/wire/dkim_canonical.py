@@ -6,13 +6,15 @@ regular expressions over them would cost many times the hash itself.
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal, Protocol
 
 Canonical = Literal["simple", "relaxed"]
 
 _BLANKS = re.compile(rb"[\t ]+")
 _RUNS = (b" " * 16, b" " * 4, b"  ")
+_SHORT = 1024  # octets of a field whose relaxed form is worth remembering
 _EMPTY_LINES = b"\r\n" * 512  # a body may end in megabytes of them
 
 
@@ -33,10 +35,6 @@ class Field(Protocol):
 class Mail(Protocol):
     """What DKIM sees of a message: its bytes, where the header section ends, its fields."""
 
-    def all(self, name: str) -> Sequence[Field]:
-        """The fields of that name, in order."""
-        ...
-
     @property
     def raw(self) -> bytes:
         """The whole message with CRLF line ends."""
@@ -45,6 +43,11 @@ class Mail(Protocol):
     @property
     def header_end(self) -> int:
         """The offset of the empty line behind the header section."""
+        ...
+
+    @property
+    def by_name(self) -> Mapping[str, Sequence[Field]]:
+        """The fields by their names in lower case, in order."""
         ...
 
     @property
@@ -59,25 +62,33 @@ def signed_fields(mail: Mail, names: Iterable[str], form: Canonical) -> bytes:
     A name takes the last such field not yet taken; one that has none left stands
     for a field that must not be added.
     """
-    left: dict[str, int] = {}
+    known, left = mail.by_name, dict[str, int]()
+    canonical = relaxed_field if form == "relaxed" else bytes
     taken = []
     for name in names:
-        fields = mail.all(name)
+        fields = known.get(name, ())
         place = left.get(name, len(fields)) - 1
         if place >= 0:
             left[name] = place
-            taken.append(canonical_field(fields[place].raw, form))
+            taken.append(canonical(fields[place].raw))
     return b"".join(taken)
 
 
 def relaxed_field(raw: bytes) -> bytes:
     """A header field in relaxed form, with its CRLF (RFC 6376 section 3.4.2)."""
+    return _relaxed_short(raw) if len(raw) <= _SHORT else _relaxed(raw)
+
+
+def _relaxed(raw: bytes) -> bytes:
     name, _, value = raw.partition(b":")
     if b"\n" in value:
         value = value.replace(b"\r\n", b"").replace(b"\n", b"")
     if b"\t" in value or b"  " in value:
         value = _BLANKS.sub(b" ", value)
     return b"%b:%b\r\n" % (name.rstrip(b" \t").lower(), value.strip(b" \t\r"))
+
+
+_relaxed_short = lru_cache(maxsize=512)(_relaxed)  # a signature is made, then checked
 
 
 def canonical_field(raw: bytes, form: Canonical) -> bytes:

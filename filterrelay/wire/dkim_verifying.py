@@ -8,11 +8,9 @@ one that this verifier doesn't accept, `fail` for one that doesn't match.
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
-
-from dkim.util import InvalidTagValueList, parse_tag_value
 
 from filterrelay.errors import FilterRelayError
 from filterrelay.wire.dkim_canonical import (
@@ -32,6 +30,9 @@ SLOW_CLOCK = 300  # seconds that a signature may be past its x=
 
 _MANDATORY = (b"v", b"a", b"b", b"bh", b"d", b"h", b"s")  # RFC 6376 section 3.5
 _NAME = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63})*\Z")  # with RFC 8616's letters beyond ASCII
+_BLANKS = " \t\r\n"
+_SIGNATURE = re.compile(rb"(?:\A[^:]*:|;)\s*b\s*=([^;]*)")
+_TAG_NAME = re.compile(rb"[a-zA-Z]\w*")
 _NUMBER = re.compile(rb"\d{1,12}\Z")
 _FORMS: dict[bytes, Canonical] = {b"simple": "simple", b"relaxed": "relaxed"}
 
@@ -93,12 +94,11 @@ def parse_signature(raw: bytes) -> Signature:
     """The signature in a whole DKIM-Signature field. Raises Unacceptable."""
     if len(raw) > MAX_FIELD:
         raise Unacceptable(Judgement("neutral", "the signature is too long"))
-    try:
-        tags: dict[bytes, bytes] = parse_tag_value(raw.partition(b":")[2])
-    except InvalidTagValueList:
-        raise Unacceptable(Judgement("neutral", "the signature is no tag list")) from None
-    seen = _seen(tags)
-    if refusal := _refusal(tags, seen):
+    tags = _tags(raw.partition(b":")[2])
+    if tags is None:
+        raise Unacceptable(Judgement("neutral", "the signature is no tag list"))
+    seen, names = _seen(tags), _names(tags.get(b"h", b""))
+    if refusal := _refusal(tags, seen, names):
         result, reason = refusal
         raise Unacceptable(replace(seen, result=result, reason=reason))
     try:
@@ -113,11 +113,27 @@ def parse_signature(raw: bytes) -> Signature:
         field=canonical_field(_without_signature(raw), header_form).removesuffix(b"\r\n"),
         signature=signature,
         body_hash=body_hash,
-        names=_names(tags[b"h"]),
+        names=names,
         header_form=header_form,
         body_form=body_form,
         expires=int(tags[b"x"]) if b"x" in tags else None,
     )
+
+
+def _tags(value: bytes) -> dict[bytes, bytes] | None:
+    """The tags of a list (RFC 6376 section 3.2), or None where it is none.
+
+    As dkimpy reads them, in a fraction of its time.
+    """
+    tags: dict[bytes, bytes] = {}
+    *parts, last = value.strip().split(b";")
+    for tag in [*parts, last] if last else parts:
+        name, equals, text = tag.partition(b"=")
+        name = name.strip()
+        if not equals or name in tags or not _TAG_NAME.match(name):
+            return None
+        tags[name] = text.strip()
+    return tags
 
 
 def _seen(tags: Mapping[bytes, bytes]) -> Judgement:
@@ -135,7 +151,9 @@ def _seen(tags: Mapping[bytes, bytes]) -> Judgement:
     )
 
 
-def _refusal(tags: Mapping[bytes, bytes], seen: Judgement) -> tuple[Result, str] | None:
+def _refusal(
+    tags: Mapping[bytes, bytes], seen: Judgement, names: Sequence[str]
+) -> tuple[Result, str] | None:
     """Why the signature isn't worth a look-up, or None (RFC 6376 section 6.1.1)."""
     missing = [tag.decode() for tag in _MANDATORY if tag not in tags]
     if missing:
@@ -154,14 +172,16 @@ def _refusal(tags: Mapping[bytes, bytes], seen: Judgement) -> tuple[Result, str]
         return "neutral", "the key is not in DNS"
     if not all(_NUMBER.match(tags[tag]) for tag in (b"t", b"x", b"l") if tag in tags):
         return "neutral", "t=, x= or l= is no number"
-    return _objection(tags, seen)
+    return _objection(tags, seen, names)
 
 
-def _objection(tags: Mapping[bytes, bytes], seen: Judgement) -> tuple[Result, str] | None:
+def _objection(
+    tags: Mapping[bytes, bytes], seen: Judgement, names: Sequence[str]
+) -> tuple[Result, str] | None:
     """What speaks against a signature of correct form, or None."""
     if b"l" in tags:
         return "policy", "l= leaves a part of the body unsigned"
-    if b"from" not in (name.strip() for name in tags[b"h"].lower().split(b":")):
+    if "from" not in names:
         return "permerror", "From is not signed"
     if b"i" in tags and not f".{_identity_domain(seen)}".endswith(f".{seen.domain}"):
         return "permerror", "i= is not within d="
@@ -181,7 +201,7 @@ def _form(tags: Mapping[bytes, bytes], place: int) -> Canonical | None:
 
 
 def _names(value: bytes) -> tuple[str, ...]:
-    return tuple(name.strip().lower() for name in value.decode("latin-1").split(":"))
+    return tuple([name.strip(_BLANKS) for name in value.decode("latin-1").lower().split(":")])
 
 
 def _base64(value: bytes) -> bytes:
@@ -190,14 +210,8 @@ def _base64(value: bytes) -> bytes:
 
 def _without_signature(raw: bytes) -> bytes:
     """The field with the value of b= taken out, blanks around it too (RFC 6376 section 3.5)."""
-    name, colon, value = raw.partition(b":")
-    tags = value.split(b";")
-    for place, tag in enumerate(tags):
-        key, equals, _ = tag.partition(b"=")
-        if key.strip() == b"b":
-            tags[place] = key + equals
-            break
-    return name + colon + b";".join(tags)
+    found = _SIGNATURE.search(raw)
+    return raw if found is None else raw[: found.start(1)] + raw[found.end(1) :]
 
 
 class Verification:
@@ -232,7 +246,7 @@ class Verification:
             return "policy", key.weakness
         if key.strict and seen.identity and _identity_domain(seen) != seen.domain:
             return "permerror", "the key is not for subdomains"
-        if signature.names.count("from") < len(self._mail.all("from")):
+        if signature.names.count("from") < len(self._mail.by_name.get("from", ())):
             return "permerror", "a From field is not signed"
         return None
 

@@ -19,7 +19,7 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
-from tests.bench import codec, deep, hanging, measure, report, targets
+from tests.bench import codec, deep, hanging, measure, passage, report, signing, targets
 from tests.bench.errors import BenchError
 from tests.bench.load import LoadProcess
 from tests.bench.proof import prove
@@ -27,8 +27,10 @@ from tests.bench.relays import RELAYS, FilterRelayFilters, Postfix, Relay
 from tests.bench.results import Results
 from tests.bench.site import Site, build_site
 from tests.bench.stubdns import StubDns
+from tests.bench.targets import Target
 from tests.bench.works import AUTH, NEW, WORKS, Work
 
+_PARTS = (hanging.NAME, signing.NAME, passage.NAME, codec.NAME)  # works with a bench of their own
 _WARM_UP = 0.15  # of a work's messages
 _QUICK = 0.3  # of a work's messages
 
@@ -38,8 +40,7 @@ class Options:
     """What the command line asked for."""
 
     works: list[Work]
-    hanging: bool  # whether destinations that hang are a work, too
-    codec: bool  # whether the milter codec is one
+    parts: list[str]  # those of _PARTS that were named
     scale: float
     relays: list[str]
     rounds: int
@@ -118,7 +119,7 @@ class Bench:
                 self._failed(relay, error)
                 continue
             self.results.samples.append(sample)
-            report.print_progress(self._console, sample)
+            report.print_progress(self._console, sample, relay.title)
 
     def _leaves_out(self, relay: Relay, work: Work) -> bool:
         """Works that no target compares the relay by."""
@@ -141,7 +142,7 @@ def _options(arguments: list[str]) -> Options:
     parser = argparse.ArgumentParser(prog="tests.bench", description=__doc__)
     parser.add_argument(
         "--works",
-        default=",".join((*WORKS, hanging.NAME, codec.NAME)),
+        default=",".join((*WORKS, *_PARTS)),
         help="which works, by comma (default: %(default)s)",
     )
     parser.add_argument(
@@ -162,14 +163,13 @@ def _options(arguments: list[str]) -> Options:
     parser.add_argument("--strict", action="store_true", help="exit 1 if a target is not met")
     given = parser.parse_args(arguments)
     works, relays = given.works.split(","), given.relays.split(",")
-    for names, known in ((works, [*WORKS, hanging.NAME, codec.NAME]), (relays, [*RELAYS])):
+    for names, known in ((works, [*WORKS, *_PARTS]), (relays, [*RELAYS])):
         if unknown := [name for name in names if name not in known]:
             parser.error(f"{unknown[0]!r} is none of {', '.join(known)}")
     scale = given.scale * (_QUICK if given.quick else 1.0)
     return Options(
         works=[WORKS[name].scaled(scale) for name in works if name in WORKS],
-        hanging=hanging.NAME in works,
-        codec=codec.NAME in works,
+        parts=[name for name in works if name in _PARTS],
         scale=scale,
         relays=relays,
         rounds=1 if given.quick else given.rounds,
@@ -217,6 +217,34 @@ def _run_deep(options: Options, console: Console) -> int:
     return 1 if options.strict and any(one.met is False for one in judged) else 0
 
 
+def _run_parts(
+    options: Options, directory: Path, results: Results, console: Console
+) -> list[Target]:
+    """What has a bench of its own; what fails there is left out and said."""
+    rounds, scale = options.rounds, options.scale
+    rates, times, speed = hanging.Rates(), passage.Times(), codec.Speed()
+    judged: list[Target] = []
+    for part in options.parts:
+        try:
+            match part:
+                case hanging.NAME:
+                    rates = uvloop.run(hanging.run(directory, rounds, scale, console))
+                case signing.NAME:
+                    uvloop.run(signing.run(directory, results, rounds, scale, console))
+                case passage.NAME:
+                    times = uvloop.run(passage.run(directory, scale, console))
+                case codec.NAME:
+                    speed = codec.measure(rounds)
+        except BenchError as error:
+            results.failures.append(f"{part}: {error}")
+    if signing.NAME in options.parts:
+        judged += signing.targets(results)
+    for name, measured in ((hanging.NAME, rates), (passage.NAME, times), (codec.NAME, speed)):
+        if name in options.parts:
+            judged.append(measured.target())
+    return judged
+
+
 def main() -> int:
     """Run, report, and say whether all targets were met."""
     options = _options(sys.argv[1:])
@@ -224,24 +252,23 @@ def main() -> int:
     machine = _machine()
     console.print(machine, highlight=False)
     bench = Bench(options, console)
-    rates = hanging.Rates()
+    judged: list[Target] = []
     try:
         if options.deep:
             return _run_deep(options, console)
         with _workplace(options, console) as directory:
             if options.works:
                 uvloop.run(bench.run(directory))
-            if options.hanging:
-                rates = uvloop.run(hanging.run(directory, options.rounds, options.scale, console))
+                judged += targets.judge(bench.results, [work.name for work in options.works])
+            judged += _run_parts(options, directory, bench.results, console)
     except asyncio.CancelledError:
         return 128 + signal.SIGTERM
-    works = [work.name for work in options.works]
-    judged = targets.judge(bench.results, works)
-    if options.hanging:
-        judged.append(rates.target())
-    if options.codec:
-        judged.append(codec.measure(options.rounds).target())
-    report.print_results(console, bench.results, works, options.relays)
+    if options.works:
+        titles = {name: RELAYS[name].title for name in options.relays}
+        works = [work.name for work in options.works]
+        report.print_results(console, bench.results, works, titles, Postfix.name)
+    if signing.NAME in options.parts:
+        signing.print_results(console, bench.results)
     report.print_targets(console, judged)
     for failure in bench.results.failures:
         console.print(f"[red]failed:[/] {escape(failure)}", highlight=False)

@@ -174,7 +174,7 @@ class _ForgetfulRelay(FilterRelay):
         process.wait(60)
         began = time.monotonic()
         self.launch()
-        self._await_greeting(self.plain_port)
+        self.await_greeting(self.plain_port)
         return time.monotonic() - began
 
 

@@ -5,11 +5,12 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tests.bench.account import Account, proportional_memory
 from tests.bench.errors import RunFailed
-from tests.bench.load import Job, LoadProcess
-from tests.bench.relays import Relay
+from tests.bench.load import Job, LoadProcess, Sent
+from tests.bench.sink import Sink
 from tests.bench.works import Work
 
 _QUIET_FOR = 60.0  # seconds without a delivery after which a run has failed
@@ -79,36 +80,32 @@ class MemoryWatch:
             await asyncio.sleep(_SAMPLE_EVERY)
 
 
-async def run(relay: Relay, work: Work, load: LoadProcess, number: int) -> Sample:
+class Measured(Protocol):
+    """A relay or a milter. sink: where its mail arrives."""
+
+    name: str
+    title: str
+    account: Account
+    sink: Sink | None
+
+    def door(self, work: Work) -> tuple[int, bool]:
+        """The port that a work goes to, and whether clients begin with a PROXY header there."""
+
+
+async def run(relay: Measured, work: Work, load: LoadProcess, number: int) -> Sample:
     """Send work through relay and wait until the sink has all of it."""
     sink = relay.sink
     if sink is None:
         raise RunFailed(f"{relay.title} has no sink yet")
     await load.prepare(work.size)
     await _settle(relay.account)
-    port, proxied = relay.door(work)
-    job = Job(
-        port=port,
-        size=work.size,
-        messages=work.messages,
-        sessions=work.sessions,
-        kept=work.kept,
-        submission=work.submission,
-        proxied=proxied,
-        seed=number,
-    )
     watch = MemoryWatch(relay.account)
     expected = sink.look() + work.messages
     before = relay.account.cpu_seconds()
     async with watch.watching():
         arrival = asyncio.create_task(sink.reach(expected, _QUIET_FOR))
         try:
-            sent = await load.send(job)
-            if sent.failures:
-                raise RunFailed(
-                    f"{relay.title}, {work.title}: {len(sent.failures)} of {work.messages}"
-                    f" messages were not taken, such as: {sent.failures[0]}"
-                )
+            sent = await send(relay, work, load, number)
             delivered = await arrival
         finally:
             arrival.cancel()
@@ -124,6 +121,28 @@ async def run(relay: Relay, work: Work, load: LoadProcess, number: int) -> Sampl
         deferrals=sent.deferrals,
         replies=sent.replies,
     )
+
+
+async def send(relay: Measured, work: Work, load: LoadProcess, number: int) -> Sent:
+    """Send work through relay, which takes all of it. number: tells its messages from others'."""
+    port, proxied = relay.door(work)
+    job = Job(
+        port=port,
+        size=work.size,
+        messages=work.messages,
+        sessions=work.sessions,
+        kept=work.kept,
+        submission=work.submission,
+        proxied=proxied,
+        seed=number,
+    )
+    sent = await load.send(job)
+    if sent.failures:
+        raise RunFailed(
+            f"{relay.title}, {work.title}: {len(sent.failures)} of {work.messages}"
+            f" messages were not taken, such as: {sent.failures[0]}"
+        )
+    return sent
 
 
 async def _settle(account: Account) -> None:

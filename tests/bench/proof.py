@@ -33,12 +33,17 @@ def prove(relay: Relay) -> None:
             time.sleep(0.05)
     finally:
         sink.stop()
+    check_signed(kept, relay.office, relay.title, relay.log)
+
+
+def check_signed(kept: Path, office: site.Site, title: str, log: Path) -> None:
+    """Raises StartFailed, with title and log, if a message in this directory isn't signed."""
     records = {
-        f"{site.SELECTOR}._domainkey.{site.DOMAIN}.".encode(): relay.office.dkim.record.encode(),
+        f"{site.SELECTOR}._domainkey.{site.DOMAIN}.".encode(): office.dkim.record.encode(),
     }
     for path in kept.iterdir():
         if not is_signed(path, records):
-            raise StartFailed(relay.title, "mail arrives without a valid signature", relay.log)
+            raise StartFailed(title, "mail arrives without a valid signature", log)
 
 
 def is_signed(path: Path, records: dict[bytes, bytes]) -> bool:

@@ -4,16 +4,15 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.bench.measure import Sample
-from tests.bench.relays import RELAYS, Postfix
 from tests.bench.results import Results
 from tests.bench.targets import Target
 from tests.bench.works import MIB, WORKS
 
 
-def print_progress(console: Console, sample: Sample) -> None:
-    """One line a run, as it ends."""
+def print_progress(console: Console, sample: Sample, title: str) -> None:
+    """One line a run, as it ends. title: the relay's."""
     console.print(
-        f"  round {sample.round}  {WORKS[sample.work].title:<28} {RELAYS[sample.relay].title:<22}"
+        f"  round {sample.round}  {WORKS[sample.work].title:<28} {title:<22}"
         f" {sample.rate:7.1f} msg/s  {sample.cpu_per_thousand:6.2f} CPU s/1000"
         f"  p99 {sample.reply_quantile(0.99) * 1000:7.1f} ms"
         f"  {sample.peak_memory / MIB:5.0f} MiB"
@@ -22,23 +21,25 @@ def print_progress(console: Console, sample: Sample) -> None:
     )
 
 
-def print_results(console: Console, results: Results, works: list[str], relays: list[str]) -> None:
-    """The medians, with each relay's ratio to Postfix+OpenDKIM."""
-    table = Table(title="Medians of the rounds; × is of Postfix+OpenDKIM, round by round")
+def print_results(
+    console: Console, results: Results, works: list[str], titles: dict[str, str], peer: str
+) -> None:
+    """The medians, with each relay's ratio to one of them. titles: of the relays, by name."""
+    table = Table(title=f"Medians of the rounds; × is of {titles.get(peer, peer)}, round by round")
     table.add_column("work")
     table.add_column("relay")
     for heading in ("msg/s", "×", "CPU s/1000", "×", "reply p50 ms", "p99 ms", "memory MiB"):
         table.add_column(heading, justify="right")
     for work in works:
-        for relay in relays:
+        for relay, title in titles.items():
             summary = results.summary(relay, work)
             if summary is None:
                 continue
-            rate = results.ratio(lambda one: one.rate, relay, Postfix.name, work)
-            cpu = results.ratio(lambda one: one.cpu_per_thousand, relay, Postfix.name, work)
+            rate = results.ratio(lambda one: one.rate, relay, peer, work)
+            cpu = results.ratio(lambda one: one.cpu_per_thousand, relay, peer, work)
             table.add_row(
                 WORKS[work].title,
-                RELAYS[relay].title,
+                title,
                 f"{summary.rate:.0f}",
                 "" if rate is None else f"{rate:.2f}",
                 f"{summary.cpu_per_thousand:.2f}",

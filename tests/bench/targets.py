@@ -25,11 +25,13 @@ class Target:
     met: bool | None
 
 
-def _rate(sample: Sample) -> float:
+def rate(sample: Sample) -> float:
+    """Messages delivered a second."""
     return sample.rate
 
 
-def _cpu(sample: Sample) -> float:
+def cpu(sample: Sample) -> float:
+    """CPU seconds per 1,000 messages."""
     return sample.cpu_per_thousand
 
 
@@ -41,18 +43,18 @@ def judge(results: Results, works: list[str]) -> list[Target]:
     for work in throughput:
         title = WORKS[work].title
         if WORKS[work].strangers:
-            ratio = results.ratio(_cpu, filters, Postfix.name, work)
+            ratio = results.ratio(cpu, filters, Postfix.name, work)
             text = f"{title}: with filters: CPU of Postfix+OpenDKIM's"
-            targets.append(_compared(text, ratio, CPU_OF_POSTFIX_WITH_FILTERS, at_most=True))
+            targets.append(compared(text, ratio, CPU_OF_POSTFIX_WITH_FILTERS, at_most=True))
             continue
         for text, figure, relay, peer, bound, at_most in (
-            ("CPU of Postfix+OpenDKIM's", _cpu, plain, Postfix.name, CPU_OF_POSTFIX, True),
-            ("rate of Postfix+OpenDKIM's", _rate, plain, Postfix.name, RATE_OF_POSTFIX, False),
-            ("CPU of Haraka's", _cpu, plain, Haraka.name, 1.0, True),
-            ("rate of Haraka's", _rate, plain, Haraka.name, 1.0, False),
+            ("CPU of Postfix+OpenDKIM's", cpu, plain, Postfix.name, CPU_OF_POSTFIX, True),
+            ("rate of Postfix+OpenDKIM's", rate, plain, Postfix.name, RATE_OF_POSTFIX, False),
+            ("CPU of Haraka's", cpu, plain, Haraka.name, 1.0, True),
+            ("rate of Haraka's", rate, plain, Haraka.name, 1.0, False),
             (
                 "with filters: CPU of Postfix+OpenDKIM's",
-                _cpu,
+                cpu,
                 filters,
                 Postfix.name,
                 CPU_OF_POSTFIX_WITH_FILTERS,
@@ -60,7 +62,7 @@ def judge(results: Results, works: list[str]) -> list[Target]:
             ),
         ):
             ratio = results.ratio(figure, relay, peer, work)
-            targets.append(_compared(f"{title}: {text}", ratio, bound, at_most=at_most))
+            targets.append(compared(f"{title}: {text}", ratio, bound, at_most=at_most))
     for relay, title in ((plain, "without filters"), (filters, "with filters")):
         peak = results.peak_memory(relay, throughput)
         targets.append(_memory(f"memory {title}, all works", peak, MEMORY))
@@ -70,7 +72,8 @@ def judge(results: Results, works: list[str]) -> list[Target]:
     return targets
 
 
-def _compared(text: str, ratio: float | None, bound: float, *, at_most: bool) -> Target:
+def compared(text: str, ratio: float | None, bound: float, *, at_most: bool) -> Target:
+    """The target that a ratio stays on its side of the bound."""
     wanted = f"{'≤' if at_most else '≥'} {bound:.1f}"
     if ratio is None:
         return Target(text, wanted, "not measured", None)

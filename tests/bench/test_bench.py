@@ -12,18 +12,19 @@ import dns.message
 import dns.rcode
 import pytest
 
-from tests.bench import codec, site, stubdns
+from tests.bench import codec, passage, signing, site, stubdns
 from tests.bench.account import Account, TreeAccount, open_account, proportional_memory
 from tests.bench.client import Client, Refused
 from tests.bench.deep import Depths
 from tests.bench.hanging import Rates
 from tests.bench.measure import Sample
 from tests.bench.messages import build_pool
+from tests.bench.milters import FilterRelayMilter, OpenDkim, Rspamd
 from tests.bench.results import Results
 from tests.bench.sink import _COUNTERS
 from tests.bench.site import SigningKey, build_site
 from tests.bench.targets import judge
-from tests.bench.works import KEPT, KIB, MIB
+from tests.bench.works import BIG, KEPT, KIB, MIB
 
 _BURN = "import time\nwhile time.process_time() < 0.3: pass"
 _PARENT = f"import subprocess, sys, time; subprocess.run([sys.executable, '-c', {_BURN!r}]); "
@@ -147,6 +148,24 @@ def test_the_codecs_speed_is_counted() -> None:
     assert codec.Speed().target().met is None
     assert codec.Speed(199_999.0).target().met is False
     assert codec.measure(1).rate
+
+
+def test_what_the_proxy_door_adds_is_judged() -> None:
+    """By the medians: one slow message says nothing."""
+    assert passage.Times().target().met is None
+    assert passage.Times([0.001] * 3, [0.004, 0.9, 0.004]).target().measured == "3.0 ms"
+    assert passage.Times([0.001], [0.0061]).target().met is False
+
+
+def test_milters_are_judged_beside_both_others() -> None:
+    """CPU at most OpenDKIM's and half of rspamd's, a rate of neither less."""
+    runs = ((OpenDkim, 2.0, 2.0), (Rspamd, 2.0, 3.0), (FilterRelayMilter, 1.9, 1.6))
+    results = Results([sample(each.name, 1, seconds, cpu) for each, seconds, cpu in runs])
+    met = {target.text: target.met for target in signing.targets(results)}
+    assert met[f"milter, {KEPT.title}: CPU of OpenDKIM's"] is True
+    assert met[f"milter, {KEPT.title}: CPU of rspamd dkim_signing's"] is False
+    assert met[f"milter, {KEPT.title}: rate of OpenDKIM's"] is True
+    assert met[f"milter, {BIG.title}: rate of OpenDKIM's"] is None
 
 
 def test_a_deep_queues_tenths_are_compared() -> None:

@@ -1,5 +1,6 @@
 """A message keeps its bytes, and its views are right."""
 
+import re
 from email import message_from_bytes
 from pathlib import Path
 
@@ -65,6 +66,13 @@ def test_lines_that_are_no_field_stand_in_the_section_without_a_name() -> None:
 def test_clean_text_has_whole_line_ends_and_no_nul(text: bytes, clean: bool) -> None:
     """RFC 5321 section 2.3.8."""
     assert is_clean(text) is clean
+
+
+@given(st.lists(st.sampled_from([b"\r\n", b"\r", b"\n", b"\0", b"a", b"\xfc\x85"])))
+def test_what_is_clean_has_no_half_line_end(pieces: list[bytes]) -> None:
+    """The quick look finds what a careful one finds."""
+    text = b"".join(pieces)
+    assert is_clean(text) is (re.search(rb"\r(?!\n)|(?<!\r)\n|\0", text) is None)
 
 
 def test_a_value_beyond_ascii_is_read_as_utf8_or_latin1() -> None:

@@ -140,11 +140,21 @@ async def test_a_settlement_without_company_is_written_all_the_same(
     assert [e.kind for e in await sqlite_spool.events("M1")] == ["received", "attempt"]
 
 
+async def test_the_least_patient_change_takes_the_others_along(writer: Writer) -> None:
+    """A trace that may wait long is written as soon as a settlement is."""
+    writer.start()
+    traces = [event_rows([Event(f"M{n}", NOON, "bounce", {})]) for n in range(2)]
+    patient = writer.submit(Recording(traces[0]), patience=60)
+    await writer.submit(Recording(traces[1]), patience=0.01)
+    assert patient.done()
+    await writer.close()
+
+
 async def test_closing_writes_what_waits(writer: Writer, file: Path) -> None:
     """A stop loses nothing that was handed over before it."""
     writer.start()
     rows = event_rows([Event("M1", NOON, "bounce", {})])
-    waiting = writer.submit(Recording(rows), haste=False)
+    waiting = writer.submit(Recording(rows), patience=60)
     await writer.close()
     await waiting
     connection = connect(file)

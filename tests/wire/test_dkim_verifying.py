@@ -8,11 +8,13 @@ from unittest import mock
 
 import dkim
 import pytest
+from dkim.util import InvalidTagValueList, parse_tag_value
 from hypothesis import given
 from hypothesis import strategies as st
 
 from filterrelay.plugin import Message
 from filterrelay.plugin.testing import a_message, within_cpu_budget
+from filterrelay.wire import dkim_verifying
 from filterrelay.wire.dkim_key import PublicKey, SigningKey, make_key
 from filterrelay.wire.dkim_signing import Signer, names_to_sign, signature_values
 from filterrelay.wire.dkim_verifying import (
@@ -165,6 +167,32 @@ def test_a_signature_that_cannot_count_says_why(
     judged = _judged(_replaced(_signed(), old, new))
     assert judged.result == result
     assert reason in judged.reason
+
+
+@given(
+    st.lists(st.sampled_from([b"b", b"v", b"=", b";", b" ", b"\r\n\t", b"1", b":", b"_", b"\xe9"]))
+)
+def test_tags_are_read_as_dkimpy_reads_them(pieces: list[bytes]) -> None:
+    """The quick reader takes and refuses the same lists."""
+    value = b"".join(pieces)
+    try:
+        expected = parse_tag_value(value)
+    except InvalidTagValueList:
+        expected = None
+    assert dkim_verifying._tags(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("field", "signed"),
+    [
+        (b"D: b=abc; v=1", b"D: b=; v=1"),
+        (b"D: h=from:b=x; bh=1; b = a\r\n b ;t=1", b"D: h=from:b=x; bh=1; b =;t=1"),
+        (b"D: bb=1; v=b=2", b"D: bb=1; v=b=2"),
+    ],
+)
+def test_the_signature_itself_is_not_signed(field: bytes, signed: bytes) -> None:
+    """The value of b= is taken out, and nothing that only looks like it."""
+    assert dkim_verifying._without_signature(field) == signed
 
 
 def test_a_signature_without_from_does_not_count() -> None:

@@ -84,6 +84,7 @@ _WITH_MACROS: dict[int, Callable[[bytes, Macros], Event]] = {
     Command.END_OF_HEADER: commands.end_of_header,
     Command.END_OF_MESSAGE: commands.end_of_message,
 }
+_HEADER, _MACRO = int(Command.HEADER), int(Command.MACRO)  # compared without asking the enum
 _LONG = (Command.HEADER, Command.BODY, Command.END_OF_MESSAGE)
 
 
@@ -114,6 +115,7 @@ class Conversation:
         "_adds_blank",
         "_held",
         "_known",
+        "_latest",
         "_most",
         "_needed",
         "_raw",
@@ -133,6 +135,7 @@ class Conversation:
         self._needed = 0  # octets until another packet is complete
         self._raw: dict[int, bytes] = {}  # macros as they came, by command
         self._told: dict[int, Macros] = {}  # macros by command
+        self._latest: tuple[bytes | None, Macros] = None, _NO_MACROS  # as they came, and read
         self._known: Macros | None = _NO_MACROS  # all of them; None: to be put together
         self._ways = ways(NO_STEPS)
         self._way: Ways = self._ways[State.NEW]
@@ -169,20 +172,24 @@ class Conversation:
 
     def _take_packets(self, data: bytes, events: list[Event]) -> int:
         """Takes all packets that are complete; where the first one that isn't begins."""
-        position, size = 0, len(data)
-        while self.state is not State.CLOSED:
-            if size - position < _HEAD.size:
-                self._needed = _HEAD.size
-                break
+        position, last = 0, len(data) - _HEAD.size
+        learned: bytes | None = None  # the latest macros, which Postfix repeats before each field
+        while position <= last and self.state is not State.CLOSED:
             length, command = _HEAD.unpack_from(data, position)
             if not 0 < length <= CHUNK:
                 self._check_length(length, command)
             end = position + 4 + length
-            if end > size:
+            if end > len(data):
                 self._needed = end - position
-                break
-            self._take(command, data[position + 5 : end], events)
+                return position
+            payload = data[position + 5 : end]
             position = end
+            if command == _HEADER and self.state is State.HEADERS:
+                events.append(commands.header(payload, self._adds_blank))
+            elif command != _MACRO or payload != learned:
+                self._take(command, payload, events)
+                learned = payload if command == _MACRO else None
+        self._needed = _HEAD.size
         return position
 
     def _check_length(self, length: int, command: int) -> None:
@@ -246,7 +253,12 @@ class Conversation:
         command = payload[0] if payload else 0
         if self._raw.get(command) == payload:
             return
-        told = commands.macros(payload)
+        names_and_values = payload[1:]
+        if (
+            not payload or names_and_values != self._latest[0]
+        ):  # Postfix tells the same at several stages
+            self._latest = names_and_values, commands.macros(payload)
+        told = self._latest[1]
         if command in _ORDER:
             self._raw[command] = payload
             self._told[command] = told

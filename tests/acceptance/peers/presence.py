@@ -19,16 +19,27 @@ _PROGRAMS = {
     "opendkim": ("opendkim",),
     "postfix": ("postfix",),
     "promtool": ("promtool",),
+    "sendmail": ("m4", "unshare"),
     "swaks": ("swaks",),
     "unbound": ("unbound",),
 }
 _DOVECOT_PROTOCOLS = ("imap", "pop3", "lmtp")
 
 
-def node_modules() -> Path:
-    """Where install-peers puts nodemailer: outside the tree."""
+def _cache() -> Path:
+    """Where install-peers puts what no package of this machine brings: outside the tree."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "filterrelay-tests" / "node_modules"
+    return Path(cache) / "filterrelay-tests"
+
+
+def node_modules() -> Path:
+    """The folder with nodemailer."""
+    return _cache() / "node_modules"
+
+
+def sendmail_folder() -> Path:
+    """What stands for / in Debian's packages of Sendmail."""
+    return _cache() / "sendmail"
 
 
 def why_missing(peer: str) -> str:
@@ -38,8 +49,10 @@ def why_missing(peer: str) -> str:
     for program in _PROGRAMS[peer]:
         if find_program(program) is None:
             return f"{program} is not installed; tests/acceptance/install-peers does it"
-    if peer == "postfix" and os.geteuid() != 0:
-        return "Postfix can be started by root only"
+    if peer in ("postfix", "sendmail") and os.geteuid() != 0:
+        return f"{peer.capitalize()} can be started by root only"
+    if peer == "sendmail" and not sendmail_folder().exists():
+        return "Sendmail is not unpacked; tests/acceptance/install-peers does it"
     if peer == "nodemailer" and not (node_modules() / "nodemailer").exists():
         return "nodemailer is not installed; tests/acceptance/install-peers does it"
     if peer == "dovecot":

@@ -12,7 +12,8 @@ from argon2 import PasswordHasher
 from tests.bench import site
 from tests.bench.errors import BenchError
 from tests.bench.messages import build_pool
-from tests.bench.relays.relay import Relay, write
+from tests.bench.programs import write
+from tests.bench.relays.relay import Relay
 from tests.bench.site import Site
 
 FILTERS = ("spf", "dkim", "attachments", "spam")

@@ -1,14 +1,14 @@
 """Haraka with its dkim plugin, two workers; installed by npm into a cache outside of the tree."""
 
 import json
-import os
 import re
 import subprocess
 from pathlib import Path
 
 from tests.bench import site
 from tests.bench.errors import StartFailed
-from tests.bench.relays.relay import Relay, find_program, write
+from tests.bench.programs import cache, find_program, write
+from tests.bench.relays.relay import Relay
 
 _VERSION = "3.3"
 
@@ -122,12 +122,10 @@ class Haraka(Relay):
 
 def _installed(title: str) -> Path:
     """The haraka program, from the cache or freshly installed."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    prefix = cache / "filterrelay-bench" / f"haraka-{_VERSION}"
+    prefix = cache(f"haraka-{_VERSION}")
     program = prefix / "node_modules/Haraka/bin/haraka"
     if not program.exists():
         npm = find_program("npm", "npm")
-        prefix.mkdir(parents=True, exist_ok=True)
         done = subprocess.run(
             [npm, "install", "--prefix", str(prefix), "--no-audit", "--no-fund",
              "--omit=dev", "--ignore-scripts", f"Haraka@{_VERSION}", "haraka-plugin-dkim"],

@@ -207,6 +207,20 @@ def test_macros_of_a_void_message_are_forgotten() -> None:
     assert known == [{b"i": b"Q1"}, {}, {b"i": b"Q2"}]
 
 
+def test_the_same_macros_count_again_for_the_next_message() -> None:
+    """Postfix repeats them before each field; that they were told before says nothing."""
+    fields = (packet("D", b"Li\x00Q1\0") + packet("L", b"A\0 1\0")) * 3
+    message = MAIL + RCPT + fields + packet("E")
+    ends = begun().feed(message + message)
+    assert [one.macros for one in ends if isinstance(one, EndOfMessage)] == [{b"i": b"Q1"}] * 2
+
+
+def test_macros_of_no_command_break_it() -> None:
+    """Be it after good ones that were empty, too."""
+    (broken,) = begun().feed(packet("D", b"H") + packet("D") + MAIL)
+    assert isinstance(broken, Broken)
+
+
 def test_an_unknown_command_changes_no_macros() -> None:
     """It has some of its own, as Postfix tells it; those of no known command are nothing."""
     conversation = begun()

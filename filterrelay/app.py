@@ -30,7 +30,7 @@ from filterrelay.delivery.record import Recorder
 from filterrelay.delivery.scheduler import Scheduler
 from filterrelay.delivery.tls_report import Send
 from filterrelay.doors.admission import WorkerAdmission
-from filterrelay.doors.milter import MilterSession
+from filterrelay.doors.milter.session import MilterSession
 from filterrelay.doors.policy import DoorPolicy
 from filterrelay.doors.proxy import ProxySession
 from filterrelay.doors.server import Door, OpenSession

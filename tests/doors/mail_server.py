@@ -4,7 +4,7 @@ import asyncio
 import struct
 from typing import Any
 
-from filterrelay.doors.milter import MilterSession
+from filterrelay.doors.milter.session import MilterSession
 from tests.doors.conftest import OpenDoor, RememberingIntake, RunningDoor
 from tests.wire.milter.mta import POSTFIX_STEPS, offer, packet
 

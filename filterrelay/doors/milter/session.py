@@ -12,12 +12,12 @@ from typing import assert_never
 from structlog.contextvars import bind_contextvars
 
 from filterrelay.doors.esmtp import taken_mail, taken_rcpt
-from filterrelay.doors.milter_changes import Told
-from filterrelay.doors.milter_client import connected, introduced, named, sending, shown, text
-from filterrelay.doors.milter_connection import MilterConnection, Work
-from filterrelay.doors.milter_content import MilterContent
-from filterrelay.doors.milter_passage import Answer, Passage, refusal
-from filterrelay.doors.milter_wishes import wishes
+from filterrelay.doors.milter.changes import Told
+from filterrelay.doors.milter.client import connected, introduced, named, sending, shown, text
+from filterrelay.doors.milter.connection import MilterConnection, Work
+from filterrelay.doors.milter.content import MilterContent
+from filterrelay.doors.milter.passage import Answer, Passage, refusal
+from filterrelay.doors.milter.wishes import wishes
 from filterrelay.doors.policy import Reception
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.identifier import new_id

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from filterrelay.doors import milter_connection
+from filterrelay.doors.milter import connection
 from filterrelay.mail.verdict import Pass
 from tests.doors.conftest import OpenDoor, RunningDoor, held
 from tests.doors.mail_server import (
@@ -25,7 +25,7 @@ async def test_scanners_at_work_keep_the_mail_server_waiting(
     open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It hears of progress until there is a verdict."""
-    monkeypatch.setattr(milter_connection, "PROGRESS_EVERY", 0.01)
+    monkeypatch.setattr(connection, "PROGRESS_EVERY", 0.01)
     running = await milter(open_door)
     running.intake.verdict = Pass()
     server = await mail_server(running)
@@ -50,8 +50,8 @@ async def test_a_slow_step_is_put_off_where_progress_is_not_known(
     begins: bytes,
 ) -> None:
     """Sendmail would give us up after 10 s and go on without us."""
-    monkeypatch.setattr(milter_connection, "PROGRESS_EVERY", 0.01)
-    monkeypatch.setattr(milter_connection, "EARLY_PATIENCE", 0.05)
+    monkeypatch.setattr(connection, "PROGRESS_EVERY", 0.01)
+    monkeypatch.setattr(connection, "EARLY_PATIENCE", 0.05)
     running = await milter(open_door, "on_sender")
     server = await mail_server(running)
     async with held(running.intake, "on_sender"):
@@ -75,7 +75,7 @@ async def test_drained_it_leaves_who_is_idle(
     open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the first client, between two of them and between a client's messages."""
-    monkeypatch.setattr(milter_connection, "QUIET", 0.1)
+    monkeypatch.setattr(connection, "QUIET", 0.1)
     running = await milter(open_door)
     servers = [await mail_server(running) for _ in range(3)]
     for server in servers[:2]:
@@ -92,7 +92,7 @@ async def test_drained_it_finishes_a_clients_mail(
     open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message under way and those behind it, until there is a pause."""
-    monkeypatch.setattr(milter_connection, "QUIET", 0.2)
+    monkeypatch.setattr(connection, "QUIET", 0.2)
     running = await milter(open_door)
     running.intake.verdict = Pass()
     server = await mail_server(running)
@@ -151,13 +151,13 @@ async def test_who_is_silent_for_too_long_is_left(
     open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of a message sooner than between them."""
-    monkeypatch.setattr(milter_connection, "LOOK_EVERY", 0.02)
+    monkeypatch.setattr(connection, "LOOK_EVERY", 0.02)
     running = await milter(open_door, limits={"data_timeout": "50ms"})
     patient, server = await mail_server(running), await mail_server(running)
     await server.begin()
     server.send(content())
     assert await server.ended()
     assert running.budget.used == 0
-    monkeypatch.setattr(milter_connection, "IDLE", 0.05)
+    monkeypatch.setattr(connection, "IDLE", 0.05)
     assert await patient.ended()
     assert [one["event"] for one in running.logs].count("milter_timed_out") == 2

@@ -7,7 +7,7 @@ import pytest
 
 from filterrelay.doors import replies
 from filterrelay.doors.admission import Admission
-from filterrelay.doors.milter_content import HEADER_BLOCK, MilterContent
+from filterrelay.doors.milter.content import HEADER_BLOCK, MilterContent
 from filterrelay.doors.policy import Counters, DoorPolicy, Reception
 from filterrelay.mail.reply import Reply
 from filterrelay.observe.budget import MemoryBudget

@@ -2,7 +2,7 @@
 
 import pytest
 
-from filterrelay.doors import milter as door
+from filterrelay.doors.milter import session as door
 from filterrelay.mail.address import Address
 from filterrelay.mail.edits import (
     AddHeader,

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 import structlog
 
 from filterrelay.chain.run import Judgement
-from filterrelay.doors.milter_changes import Told, changes
-from filterrelay.doors.milter_client import printable
+from filterrelay.doors.milter.changes import Told, changes
+from filterrelay.doors.milter.client import printable
 from filterrelay.mail.reply import TRY_LATER, Reply
 from filterrelay.mail.verdict import Quarantine
 from filterrelay.wire import milter

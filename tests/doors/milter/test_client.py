@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from filterrelay.doors.milter_client import connected, introduced, named, sending
+from filterrelay.doors.milter.client import connected, introduced, named, sending
 from filterrelay.doors.policy import DoorPolicy
 from filterrelay.mail.session import Identity, Session, Tls
 from filterrelay.settings import Limits, Listener

@@ -1,6 +1,6 @@
 """A mail server tells no more than the plugins need."""
 
-from filterrelay.doors.milter_wishes import wishes
+from filterrelay.doors.milter.wishes import wishes
 from filterrelay.wire.milter import Action, Stage, Step
 
 EARLY = frozenset({"on_connect", "on_helo", "on_sender", "on_recipient"})

@@ -3,8 +3,8 @@
 import pytest
 
 from filterrelay.chain.run import Judgement
-from filterrelay.doors.milter_changes import Told
-from filterrelay.doors.milter_passage import Passage, refusal
+from filterrelay.doors.milter.changes import Told
+from filterrelay.doors.milter.passage import Passage, refusal
 from filterrelay.mail.edits import AddHeader
 from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.message import Message

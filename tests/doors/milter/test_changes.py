@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from filterrelay.chain.run import Judgement
 from filterrelay.doors.esmtp import taken_rcpt
-from filterrelay.doors.milter_changes import Told, changes
+from filterrelay.doors.milter.changes import Told, changes
 from filterrelay.mail.address import Address
 from filterrelay.mail.edits import (
     AddHeader,

@@ -7,7 +7,6 @@ from functools import cached_property
 
 from filterrelay.mail.mime import Part, parse_parts
 
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _BLANKS = (b" ", b"\t")
 _HARMLESS = bytes(octet for octet in range(256) if octet not in b"\0\r\n")
@@ -57,7 +56,8 @@ class Message:
     @classmethod
     def stored(cls, name: str, content: bytes) -> "Message":
         """A message from a file, with CRLF line ends whatever it had."""
-        return cls(name, _LINE_END.sub(b"\r\n", content))
+        alike = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return cls(name, alike.replace(b"\n", b"\r\n"))
 
     def __len__(self) -> int:
         return len(self.raw)

@@ -115,6 +115,15 @@ async def test_a_large_body_comes_back_byte_for_byte(spool: Spool) -> None:
     assert await spool.body("M1") == body
 
 
+async def test_many_bodies_come_at_once(spool: Spool) -> None:
+    """Small and large ones, of those that are there."""
+    large = BODY * 200
+    await spool.commit(deposit(stored("M1")))
+    await spool.commit(deposit(stored("M2"), large))
+    await spool.commit(deposit(stored("M3")))
+    assert await spool.bodies(["M1", "M2", "NONE"]) == {"M1": BODY, "M2": large}
+
+
 async def test_an_unknown_message_has_a_name_for_its_absence(spool: Spool) -> None:
     """Asking for a message that isn't there says so, in each way of asking."""
     with pytest.raises(NoSuchMessage):
@@ -663,6 +672,18 @@ async def test_a_deleted_message_leaves_its_trace(spool: Spool) -> None:
     assert await spool.delete(["M1", "M2", "NONE"], NOON) == 2
     assert (await spool.depth()).messages[State.QUEUED] == 0
     assert await kinds(spool, "M2") == ["quarantined", "deleted"]
+
+
+async def test_what_was_here_is_known_unless_it_was_deleted(spool: Spool) -> None:
+    """What was delivered may not come a second time; what an operator threw away may."""
+    for id_ in ("HERE", "DELIVERED", "DELETED", "BACK"):
+        await spool.commit(deposit(stored(id_)))
+    await spool.settle(delivered(stored("DELIVERED")))
+    await spool.delete(["DELETED", "BACK"], LATER)
+    await spool.record([Event("BACK", LATER + HOUR, "received", {})])
+    await spool.commit(replace(deposit(stored("UNTRACED")), events=()))
+    ids = ["HERE", "DELIVERED", "DELETED", "BACK", "UNTRACED", "NONE"]
+    assert await spool.known(ids) == {"HERE", "DELIVERED", "BACK", "UNTRACED"}
 
 
 async def test_naming_a_message_twice_counts_it_once(spool: Spool) -> None:

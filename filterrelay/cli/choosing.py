@@ -1,9 +1,11 @@
 """How the queue's commands choose messages, and go through many of them page by page."""
 
+import asyncio
 import inspect
 import signal
 import sys
 from collections.abc import (
+    AsyncGenerator,
     AsyncIterator,
     Awaitable,
     Callable,
@@ -209,3 +211,14 @@ def in_lots(
             lot, whole = [], 0
     if lot:
         yield lot
+
+
+async def ahead(source: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+    """What the source gives, the next one fetched while one is worked on."""
+    coming = asyncio.ensure_future(anext(source, None))
+    try:
+        while (fetched := await coming) is not None:
+            coming = asyncio.ensure_future(anext(source, None))
+            yield fetched
+    finally:
+        coming.cancel()

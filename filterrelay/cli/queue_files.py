@@ -3,17 +3,17 @@
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ParamSpec
 
 import typer
 
-from filterrelay.cli.choosing import choosing, in_lots, paged, progress, stoppable
+from filterrelay.cli.choosing import ahead, choosing, in_lots, paged, progress, stoppable
 from filterrelay.cli.common import (
     ConfigOption,
     Exit,
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from filterrelay.cli.export_folder import ExportFolder
     from filterrelay.mail.address import Address
     from filterrelay.settings import Settings
+
+P = ParamSpec("P")
 
 _MOST_WRITTEN, _OCTETS_WRITTEN = 2000, 16 * 1024 * 1024  # messages made durable as files at once
 _MOST_COMMITTED, _OCTETS_COMMITTED = 500, 4 * 1024 * 1024  # and in one transaction
@@ -165,19 +167,20 @@ async def _export(settings: "Settings", choice: Choice, directory: Path, *, quie
     async with opened_spool(settings) as (spool, now):
         for typed in choice.ids or ():
             await named(spool, typed, *_STATES)
-        lots = _lots(paged(spool.select, choice.selection(*_STATES), now))
         with (
             _failing(done),
             export_folder(directory) as folder,
             progress(None, quiet=quiet) as advance,
             stoppable() as is_stopped,
         ):
-            async for lot in lots:
-                await _write(folder, spool, lot, done)
-                advance(len(lot))
-                done.stopped = is_stopped()
-                if done.stopped:
-                    break
+            pages = paged(spool.select, choice.selection(*_STATES), now)
+            async with aclosing(ahead(_with_bodies(spool, pages))) as lots:
+                async for lot in lots:
+                    await _in_thread(_write, folder, lot, done)
+                    advance(len(lot))
+                    done.stopped = is_stopped()
+                    if done.stopped:
+                        break
     if done == Done():
         choice.must_know_upstream(settings)
     return done
@@ -192,25 +195,39 @@ def _failing(done: Done) -> Iterator[None]:
         done.failure = told(error)
 
 
-async def _lots(pages: AsyncIterator[list[StoredMessage]]) -> AsyncIterator[list[StoredMessage]]:
+async def _in_thread(work: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs) -> None:
+    """Has a thread do it while others read; to its end, also when this is cancelled."""
+    working = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        await asyncio.shield(working)
+    finally:
+        await asyncio.wait([working])
+
+
+Lot = list[tuple[StoredMessage, bytes]]
+
+
+async def _with_bodies(
+    spool: Spool, pages: AsyncIterator[list[StoredMessage]]
+) -> AsyncIterator[Lot]:
+    """The messages with their bytes, as many at a time as may be in memory.
+
+    Without those that are delivered or deleted meanwhile.
+    """
     async for page in pages:
         size = attrgetter("size")
         for lot in in_lots(page, size, most=_MOST_WRITTEN, octets=_OCTETS_WRITTEN):
-            yield lot
+            bodies = await spool.bodies([message.id for message in lot])
+            yield [(message, bodies[message.id]) for message in lot if message.id in bodies]
 
 
-async def _write(
-    folder: "ExportFolder", spool: Spool, lot: Sequence[StoredMessage], done: Done
-) -> None:
-    """Writes the messages' files, as far as they are missing; those gone meanwhile have none."""
+def _write(folder: "ExportFolder", lot: Lot, done: Done) -> None:
+    """Writes the messages' files, as far as they are missing."""
     from filterrelay.cli.exported import exported
 
-    bodies = await spool.bodies([message.id for message in lot])
     drafts: dict[str, dict[str, bytes]] = {}
-    for message in lot:
-        if message.id not in bodies:
-            continue
-        files = {f"{message.id}.json": exported(message), f"{message.id}.eml": bodies[message.id]}
+    for message, body in lot:
+        files = {f"{message.id}.json": exported(message), f"{message.id}.eml": body}
         try:
             missing = {n: content for n, content in files.items() if folder.lacks(n, content)}
         except BadFile as why:
@@ -250,16 +267,17 @@ def _envelope(sender: str | None, recipients: Sequence[str] | None) -> Given | N
         raise typer.BadParameter(f"{error.text}: {error}") from None
 
 
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
+def _files(paths: Sequence[Path]) -> Iterator[str]:
+    """The files meant, as text: a hundred thousand Paths would keep the garbage collector busy."""
     for path in paths:
         if path.is_dir():
-            yield from sorted(path.glob("*.eml"), key=attrgetter("name"))
+            yield from sorted(str(file) for file in path.glob("*.eml"))
         else:
-            yield path
+            yield str(path)
 
 
 async def _import(
-    settings: "Settings", files: Sequence[Path], envelope: Given | None, *, quiet: bool
+    settings: "Settings", files: Sequence[str], envelope: Given | None, *, quiet: bool
 ) -> Done:
     done = Done()
     async with opened_spool(settings) as (spool, now):
@@ -272,17 +290,25 @@ async def _import(
             def deposits() -> Iterator[Deposit]:
                 for file in files:
                     try:
-                        yield _read(file, envelope, settings.limits.message_size, now)
+                        yield _read(Path(file), envelope, settings.limits.message_size, now)
                     except (FilterRelayError, OSError) as why:
-                        done.refused[str(file)] = told(why)
+                        done.refused[file] = told(why)
 
-            for lot in in_lots(deposits(), _octets, most=_MOST_COMMITTED, octets=_OCTETS_COMMITTED):
-                await _commit(spool, lot, done)
-                advance(len(lot))
-                done.stopped = is_stopped()
-                if done.stopped:
-                    break
+            async with aclosing(ahead(_read_lots(deposits()))) as lots:
+                async for lot in lots:
+                    await _commit(spool, lot, done)
+                    advance(len(lot))
+                    done.stopped = is_stopped()
+                    if done.stopped:
+                        break
     return done
+
+
+async def _read_lots(deposits: Iterator[Deposit]) -> AsyncIterator[list[Deposit]]:
+    """As many at a time as go into one transaction, read by a thread."""
+    lots = in_lots(deposits, _octets, most=_MOST_COMMITTED, octets=_OCTETS_COMMITTED)
+    while lot := await asyncio.to_thread(next, lots, None):
+        yield lot
 
 
 def _octets(deposit: Deposit) -> int:

@@ -1,6 +1,9 @@
 """Choosing messages on the command line, and going through many of them."""
 
+import asyncio
 import signal
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -124,3 +127,35 @@ def test_lots_are_bounded_by_their_number_and_their_size() -> None:
     """A large message may be alone in one."""
     lots = choosing.in_lots([1, 1, 1, 9, 2, 1, 1], int, most=3, octets=5)
     assert list(lots) == [[1, 1, 1], [9], [2, 1, 1]]
+
+
+async def test_the_next_is_fetched_while_one_is_worked_on() -> None:
+    """One, and no more."""
+    fetched = []
+
+    async def numbers() -> AsyncIterator[int]:
+        for number in range(5):
+            fetched.append(number)
+            yield number
+
+    async with aclosing(choosing.ahead(numbers())) as coming:
+        async for number in coming:
+            await asyncio.sleep(0)
+            assert fetched == list(range(min(number + 2, 5)))
+            if number == 3:
+                break
+    assert number == 3
+
+
+async def test_what_goes_wrong_with_the_next_is_told_when_its_turn_comes() -> None:
+    """So that nothing before it is lost."""
+
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        raise OSError("no more")
+
+    coming = choosing.ahead(numbers())
+    assert await anext(coming) == 1
+    await asyncio.sleep(0)
+    with pytest.raises(OSError, match="no more"):
+        await anext(coming)

@@ -54,8 +54,8 @@ class Forwarding(Login):
     async def smtp_XCLIENT(self, arg: str | None) -> None:
         """The connection is that client's from now on, and begins anew with a greeting.
 
-        What isn't said stays as it was said last; the mail server's own login and its trust
-        are never the client's.
+        What isn't said stays as it was said last; the mail server's own login, its trust and its
+        right to name clients are never the client's: who said this may only pass on what comes.
         """
         said = self._attributes(arg, XCLIENT)
         if said is None:
@@ -63,6 +63,8 @@ class Forwarding(Login):
         self._posed |= said
         self.reception.intake.on_close(self.client)
         self.client = self._posing(self._posed)
+        if (address := self._posed.get("ADDR")) is not None:
+            self.names_clients = bool(address) and self.policy.speaks_for_clients(address)
         self._client_helo = self._posed.get("HELO", "")
         self.end_transaction()
         self._count_client()

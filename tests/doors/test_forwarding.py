@@ -8,6 +8,7 @@ from filterrelay.mail.reply import Reply
 from tests.doors.conftest import OpenDoor
 
 FRONT: dict[str, Any] = {"xclient_from": ["127.0.0.1"]}
+FRONTS: dict[str, Any] = {"xclient_from": ["127.0.0.1", "192.0.2.0/24"]}  # in a row
 XCLIENT = "XCLIENT NAME=client.example ADDR=192.0.2.7 PORT=4711 LOGIN=anna DESTADDR=192.0.2.25"
 
 
@@ -38,6 +39,29 @@ async def test_xclient_makes_the_connection_the_clients_own(open_door: OpenDoor)
     assert (session.client_name, session.server_ip) == ("client.example", "192.0.2.25")
     assert (session.login, session.helo, session.trusted) == ("anna", "client.example", False)
     assert session.id != door.intake.closed[0].id
+
+
+@pytest.mark.parametrize(
+    ("said", "may"),
+    [
+        ("ADDR=192.0.2.7", False),
+        ("ADDR=[UNAVAILABLE]", False),
+        ("ADDR=127.0.0.1", True),
+        ("NAME=client.example", True),
+    ],
+)
+async def test_the_client_may_not_pose_in_its_turn(
+    open_door: OpenDoor, said: str, *, may: bool
+) -> None:
+    """What comes after XCLIENT may be its very words, as a proxy passes them on."""
+    door = await open_door(**FRONT, trusted_networks=["127.0.0.0/8"])
+    client = await door.connect()
+    await client.say(f"XCLIENT {said}")
+    assert ("XCLIENT" in await client.say("EHLO client.example")) is may
+    for command, code in (("XFORWARD IDENT=4F2A", "250"), ("XCLIENT ADDR=127.0.0.1", "220")):
+        assert (await client.say(command)).startswith(code if may else "550 5.7.0")
+    (session,) = door.sessions()
+    assert session.client.trusted is may
 
 
 async def test_the_helo_that_the_client_said_is_the_clients(open_door: OpenDoor) -> None:
@@ -71,7 +95,7 @@ async def test_trust_is_the_named_clients_alone(
 
 async def test_the_fronts_own_login_is_not_its_clients(open_door: OpenDoor) -> None:
     """Only LOGIN says who has logged in, and [UNAVAILABLE] takes that back."""
-    door = await open_door(**FRONT, tls="starttls", auth="optional")
+    door = await open_door(**FRONTS, tls="starttls", auth="optional")
     client = await door.connect()
     await client.start_tls()
     assert (await client.say("AUTH PLAIN AGFubmEAc2VzYW1l")).startswith("235")
@@ -98,7 +122,7 @@ async def test_a_client_that_is_not_wanted_is_turned_away(open_door: OpenDoor) -
 
 async def test_connections_are_counted_by_the_named_client(open_door: OpenDoor) -> None:
     """The front may have many; one client only its share, and its places come free again."""
-    door = await open_door(**FRONT, limits={"connections_per_client": 2})
+    door = await open_door(**FRONTS, limits={"connections_per_client": 2})
     clients = [await door.connect() for _ in range(4)]
     for client in clients[:2]:
         assert (await client.say(XCLIENT)).startswith("220")

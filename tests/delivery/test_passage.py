@@ -390,6 +390,19 @@ async def test_posing_as_a_client_is_for_that_client_only(through: Callable[...,
         assert side.connections == 3
 
 
+async def test_mail_of_the_queue_that_was_refused_is_forgotten_before_posing(
+    through: Callable[..., Through],
+) -> None:
+    """XCLIENT isn't taken in the middle of a transaction (smtpd.c, xclient_cmd)."""
+    refused = {"RCPT": ["550 5.1.1 Gone", "250 2.1.5 Ok"], "DATA": ["554 5.5.1 Nobody", "354 Go"]}
+    async with far_side(extensions=["PIPELINING", XCLIENT], answers=dict(refused)) as side:
+        way = through(side)
+        assert (await send(way.upstream)).replies[0].code == 550
+        assert said(await pass_on(way.open(xclient=True))).startswith("250")
+        assert side.verbs()[4:7] == ["RSET", "XCLIENT", "EHLO"]
+        assert side.connections == 1
+
+
 async def test_clients_take_turns_where_there_are_few_connections(
     through: Callable[..., Through],
 ) -> None:

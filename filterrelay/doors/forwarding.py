@@ -22,6 +22,9 @@ from filterrelay.wire.client_attributes import XCLIENT, XFORWARD, BadAttribute, 
 class Forwarding(Login):
     """A conversation whose client may speak for others, if the listener lists it."""
 
+    command_size_limits = Login.command_size_limits | dict.fromkeys(("XCLIENT", "XFORWARD"), 2048)
+    # Postfix's line_length_limit: it keeps neither to the 512 octets of a command
+
     def __init__(self, reception: Reception, client: Session) -> None:
         super().__init__(reception, client)
         self._posed: dict[str, str] = {}  # by XCLIENT

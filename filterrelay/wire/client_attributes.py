@@ -15,6 +15,7 @@ XCLIENT = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "LOGIN", "DESTADDR", "DESTPO
 XFORWARD = ("NAME", "ADDR", "PORT", "PROTO", "HELO", "IDENT", "SOURCE")
 MAX_VALUE = 255  # characters
 MAX_COMMAND = 512  # octets with CRLF, RFC 5321 section 4.5.3.1.4
+MAX_XCLIENT = 2048  # Postfix's line_length_limit
 
 _UNAVAILABLE = "[UNAVAILABLE]"
 _UNKNOWN = frozenset((_UNAVAILABLE, "[TEMPUNAVAIL]"))
@@ -117,17 +118,21 @@ def xforward_commands(offered: Collection[str], client: Session, *, local: bool)
         "IDENT": client.queue_id,
         "SOURCE": "LOCAL" if local else "REMOTE",
     }
-    return list(_commands("XFORWARD", XFORWARD, offered, values))
+    return list(_commands("XFORWARD", XFORWARD, offered, values, MAX_COMMAND))
 
 
 def xclient_commands(offered: Collection[str], client: Session) -> list[bytes]:
-    """XCLIENT with all that the next hop takes of it."""
+    """XCLIENT with all that the next hop takes of it.
+
+    In one command even where that is long: after it Postfix takes no other from this client,
+    nor keeps what that one doesn't say (smtpd.c, xclient_cmd).
+    """
     values = _values(client) | {
         "LOGIN": client.login,
         "DESTADDR": _written(client.server_ip),
         "DESTPORT": str(client.server_port or ""),
     }
-    return list(_commands("XCLIENT", XCLIENT, offered, values))
+    return list(_commands("XCLIENT", XCLIENT, offered, values, MAX_XCLIENT))
 
 
 def _values(client: Session) -> dict[str, str]:
@@ -145,15 +150,19 @@ def _written(address: str) -> str:
 
 
 def _commands(
-    verb: str, names: Sequence[str], offered: Collection[str], values: Mapping[str, str]
+    verb: str,
+    names: Sequence[str],
+    offered: Collection[str],
+    values: Mapping[str, str],
+    most: int,
 ) -> Iterator[bytes]:
-    """The commands, none longer than a command may be."""
+    """The commands. most: octets of each."""
     line = verb.encode()
     for name in names:
         if name not in offered:
             continue
         word = b" %b=%b" % (name.encode(), _encoded(values[name] or _UNAVAILABLE))
-        if len(line) + len(word) + 2 > MAX_COMMAND:
+        if len(line) + len(word) + 2 > most:
             yield line + b"\r\n"
             line = verb.encode()
         line += word

@@ -64,6 +64,14 @@ async def test_the_client_may_not_pose_in_its_turn(
     assert session.client.trusted is may
 
 
+@pytest.mark.parametrize(("verb", "code"), [("XFORWARD", "250"), ("XCLIENT", "220")])
+async def test_much_may_be_said_of_a_client(open_door: OpenDoor, verb: str, code: str) -> None:
+    """Its names may be long, and what is said of it at once longer than a command."""
+    client = await (await open_door(**FRONT)).connect()
+    said = f"{verb} ADDR=192.0.2.7 NAME={'n' * 250} HELO={'+3D' * 250}"
+    assert (await client.say(said)).startswith(code)
+
+
 async def test_the_helo_that_the_client_said_is_the_clients(open_door: OpenDoor) -> None:
     """A front that says EHLO with its own name doesn't hide it."""
     door = await open_door(**FRONT)

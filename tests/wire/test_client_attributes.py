@@ -5,6 +5,7 @@ import pytest
 from filterrelay.mail.session import Identity, Session
 from filterrelay.wire.client_attributes import (
     MAX_COMMAND,
+    MAX_XCLIENT,
     XCLIENT,
     XFORWARD,
     BadAttribute,
@@ -111,3 +112,15 @@ def test_no_command_is_longer_than_a_command_may_be() -> None:
     for command in commands:
         said |= parse_attributes(command.decode().partition(" ")[2].strip(), XFORWARD)
     assert (said["NAME"], said["HELO"]) == ("n" * 255, "h" * 255)
+
+
+def test_a_client_is_posed_as_in_one_command() -> None:
+    """After the first one the next hop obeys that client, who may not pose in its turn."""
+    long = Session(
+        *("ID", "proxy", "proxy", "2001:db8::1"),
+        client_name="n" * 255,
+        helo="h" * 255,
+        identity=Identity("l" * 255),
+    )
+    (command,) = xclient_commands(XCLIENT, long)
+    assert MAX_COMMAND < len(command) <= MAX_XCLIENT

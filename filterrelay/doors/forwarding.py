@@ -15,7 +15,7 @@ from filterrelay.doors.login import Login
 from filterrelay.doors.policy import Reception
 from filterrelay.mail.identifier import new_id
 from filterrelay.mail.reply import OK, Reply
-from filterrelay.mail.session import Identity, Session
+from filterrelay.mail.session import Credentials, Identity, Session
 from filterrelay.wire.client_attributes import XCLIENT, XFORWARD, BadAttribute, parse_attributes
 
 
@@ -89,6 +89,12 @@ class Forwarding(Login):
             "client_named", by="XFORWARD", origin=self._origin.id, **_told(self._forwarded)
         )
         self.reply(OK)
+
+    async def _check(self, credentials: Credentials) -> None:
+        """A login between XFORWARD and MAIL is the message's, too."""
+        await super()._check(credentials)
+        if self._origin is not None:
+            self._origin = self._forwarding(self._forwarded)
 
     def _attributes(self, arg: str | None, known: Collection[str]) -> dict[str, str] | None:
         """What the command says; None if it may not be said, which has been told then."""

@@ -160,6 +160,19 @@ async def test_xforward_decides_nothing_on_this_door(open_door: OpenDoor) -> Non
     assert {(session.client_ip, session.trusted) for session in sessions} == {("127.0.0.1", False)}
 
 
+async def test_a_login_after_xforward_is_the_messages(open_door: OpenDoor) -> None:
+    """As one before it is."""
+    door = await open_door(**FRONT, tls="starttls", auth="required")
+    client = await door.connect()
+    await client.start_tls()
+    assert (await client.say("XFORWARD IDENT=4F2A")).startswith("250")
+    assert (await client.say("AUTH PLAIN AGFubmEAc2VzYW1l")).startswith("235")
+    await client.say("MAIL FROM:<anna@b.example>", "RCPT TO:<c@d.example>", "DATA")
+    await client.say("Subject: x\r\n\r\nHello.\r\n.")
+    (message,) = door.intake.messages
+    assert (message.session.login, message.session.queue_id) == ("anna", "4F2A")
+
+
 @pytest.mark.parametrize("verb", ["XCLIENT", "XFORWARD"])
 async def test_bad_attributes_change_nothing(open_door: OpenDoor, verb: str) -> None:
     """One that can't be taken refuses the whole command; nor is it taken between MAIL and dot."""

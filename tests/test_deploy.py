@@ -5,13 +5,14 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from filterrelay.plugin.options import parse_duration
-from filterrelay.settings import Settings
+from filterrelay.settings import Settings, Upstream
 
 UNIT = Path(__file__).parent.parent / "deploy" / "filterrelay.service"
 
@@ -55,6 +56,13 @@ def test_systemd_understands_it(tmp_path: Path) -> None:
 def test_each_way_to_stand_behind_postfix_is_on_its_page(way: str) -> None:
     """With a link to its files."""
     assert f"](../deploy/postfix/{way}/)" in PAGE
+
+
+def test_slow_clients_before_the_queue_leave_connections_for_others() -> None:
+    """Each holds one to the next hop as long as it sends; Postfix has 100 clients at once."""
+    text = (POSTFIX / "proxy" / "filterrelay.toml").read_text()
+    (upstream,) = tomllib.loads(text)["upstream"]
+    assert Upstream(**upstream).connections >= 100
 
 
 def test_the_page_of_postfix_links_to_what_is_there() -> None:

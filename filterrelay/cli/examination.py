@@ -40,6 +40,7 @@ _WRONG_CERTIFICATE = (
     "; hosts must call the server what its certificate does, and ca_file must name its "
     "authority if this machine doesn't know it"
 )
+_NOT_OFFERED = "answers, but offers us no {}: list this machine in its smtpd_authorized_{}_hosts"
 _SOON = timedelta(days=14)  # before a certificate's end an operator should hear of it
 
 
@@ -237,8 +238,12 @@ async def _host(upstream: Upstream, host: str, hostname: str, resolver: SecureRe
         if ": certificate: " in text:
             text += _WRONG_CERTIFICATE
         return Check("upstream", name, "warning", text)
-    tls = conversation.peer.tls
+    tls, offered = conversation.peer.tls, conversation.peer.capabilities
     await conversation.leave()
+    if upstream.xclient and not offered.xclient:
+        return Check("upstream", name, "warning", _NOT_OFFERED.format("XCLIENT", "xclient"))
+    if upstream.xforward and not offered.xforward:
+        return Check("upstream", name, "ok", _NOT_OFFERED.format("XFORWARD", "xforward"))
     login = f", logged in as {upstream.username}" if upstream.username else ""
     return Check("upstream", name, "ok", f"answers, TLS: {tls}{login}")
 

@@ -18,6 +18,11 @@ _PLACE = "filterrelay"  # the socket's folder below queue_directory
 _SOCKET = "milter.sock"
 _PATIENCE = 30  # seconds
 _ASKS_MILTERS = ("smtpd", "cleanup")
+_LOSING = {  # milter_default_action: what becomes of mail then
+    "accept": "mail is not filtered",
+    "quarantine": "all mail is held",
+    "reject": "all mail is returned to its senders",
+}
 
 
 @dataclass
@@ -32,7 +37,7 @@ class NoPostfix(FilterRelayError):
 
 @dataclass(frozen=True, slots=True)
 class Postfix:
-    """Its configuration. settings: as `postconf -n` has them.
+    """Its configuration. settings: as `postconf -n` has them; mynetworks with its value.
 
     services: master.cf's columns, each entry's. overrides: what single services set with -o,
     by `service/type/parameter`. queue, owner: queue_directory and mail_owner.
@@ -72,11 +77,16 @@ class Postfix:
     @property
     def networks(self) -> list[str]:
         """The networks in mynetworks; what it looks up elsewhere is left out."""
-        found = []
-        for word in self.settings.get("mynetworks", "").replace(",", " ").split():
-            with suppress(ValueError):
-                found.append(str(ip_network(word.replace("[", "").replace("]", ""), strict=False)))
+        found = [network for _, network in self._my_networks() if network]
         return found or ["127.0.0.0/8", "::1/128"]
+
+    def _my_networks(self) -> Iterator[tuple[str, str]]:
+        """Each word of mynetworks, and the network that it names; empty if it names none."""
+        for word in self.settings.get("mynetworks", "").replace(",", " ").split():
+            network = ""
+            with suppress(ValueError):
+                network = str(ip_network(word.replace("[", "").replace("]", ""), strict=False))
+            yield word, network
 
     def lines(self) -> Iterator[str]:
         """What to append to main.cf; milters that are there stay, before ours."""
@@ -102,8 +112,16 @@ class Postfix:
                 yield f"{service} has milters of its own; give it ours:\n   postconf -P {change}"
         if self.settings.get("smtpd_milter_maps"):
             yield "smtpd_milter_maps comes before smtpd_milters for the clients that it knows"
-        if self.settings.get("milter_default_action") == "accept":
-            yield "milter_default_action is accept: while filterrelay is down, mail is not filtered"
+        unread = ", ".join(word for word, network in self._my_networks() if not network)
+        if unread:
+            yield (
+                f"mynetworks has {unread} in it, which can't be taken over: say in "
+                "trusted_networks in filterrelay.toml whose mail is signed"
+            )
+        meanwhile = self.settings.get("milter_default_action", "tempfail")
+        if meanwhile in _LOSING:
+            then = f"while filterrelay is down, {_LOSING[meanwhile]}"
+            yield f"milter_default_action is {meanwhile}: {then}"
 
 
 def _joined(there: str, milter: str) -> str:
@@ -113,9 +131,10 @@ def _joined(there: str, milter: str) -> str:
 def read_postfix(directory: Path | None) -> Postfix:
     """The Postfix here. directory: of its configuration, when not its own. Raises NoPostfix."""
     where = () if directory is None else ("-c", str(directory))
-    queue, owner = _ask(*where, "-x", "-h", "queue_directory", "mail_owner").splitlines()
+    asked = ("queue_directory", "mail_owner", "mynetworks")
+    queue, owner, networks = _ask(*where, "-x", "-h", *asked).split("\n")[:3]
     return Postfix(
-        settings=_pairs(_ask(*where, "-n")),
+        settings={**_pairs(_ask(*where, "-n")), "mynetworks": networks},
         services=[line.split(maxsplit=8) for line in _ask(*where, "-M").splitlines()],
         overrides=_pairs(_ask(*where, "-P")),
         queue=Path(queue),

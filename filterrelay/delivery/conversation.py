@@ -139,8 +139,9 @@ class Conversation(Channel):
         that aren't used. Raises ConversationLost.
         """
         self._heard = self._after_dot = False
+        reset = [b"RSET\r\n"] if self._needs_reset else []
         with self._giving_up():
-            for command in commands:
+            for command in (*reset, *commands):
                 (reply,) = await self._exchange(command, 1)
                 if reply.code // 100 != 2:
                     return reply

@@ -105,7 +105,8 @@ class Passage:
         """Hands the message over; the replies are the same for all recipients.
 
         envelope: as it is now. When it isn't the one that was accepted, the transaction is
-        begun anew, and refused as a whole if any part of it is.
+        begun anew, and refused as a whole if any part of it is: for good only if no recipient
+        is accepted, since what a filter adds is not the client's fault.
         """
         began, count = asyncio.get_running_loop().time(), len(envelope.recipients)
         accepted = self._envelope
@@ -229,6 +230,8 @@ class Passage:
         refused = [reply for reply in replies if reply.code // 100 != 2]
         if refused:
             worst = next((reply for reply in refused if reply.is_temporary), refused[0])
+            if len(refused) < len(replies) - 1 or replies[0] is refused[0]:
+                worst = _put_off(worst)  # others' mail, or the client's own sender, was welcome
             stage = Stage.MAIL if replies[0] is refused[0] else Stage.RCPT
             self._over = NotPassed(worst, stage, answered=True)
             raise self._over
@@ -288,5 +291,12 @@ def _spoken(reply: Reply) -> Reply:
     if reply.code == _CLOSING:
         return replace(reply, code=451)
     if reply.code in OUR_FAULT or reply.code // 100 not in (2, 4, 5):
-        return Reply(451, "4.3.5", f"The mail server behind this filter said: {reply}")
+        return _put_off(reply)
     return reply
+
+
+def _put_off(reply: Reply) -> Reply:
+    """A refusal for now, with those words."""
+    if reply.is_temporary:
+        return reply
+    return Reply(451, "4.3.5", f"The mail server behind this filter said: {reply}")

@@ -86,8 +86,11 @@ class Passages:
         judged = [Judged(each, result, reply, host, None) for each in stored]
         seconds = sent.contact.waited + sent.contact.took
         record = Record(message, hop, sent, judged, self.clock.now(), seconds, "")
-        self.recorder.note(record)
         self.background(self._keep(record))
+        try:
+            self.recorder.note(record)
+        except Exception:  # noqa: BLE001  # a seam: the next hop has it, and the client must hear so
+            _log.exception("attempt_not_told", message_id=id_)
         return reply
 
     async def _keep(self, record: Record) -> None:

@@ -169,7 +169,8 @@ class Conversation(Connection):
             return
         self._idle = False
         self._since_message += 1
-        if self._since_message > self.policy.limits.commands:
+        taken = len(self.mail.recipients) if self.mail is not None else 0
+        if self._since_message - taken > self.policy.limits.commands:
             raise HangUp(replies.TOO_MANY_COMMANDS)
         try:
             await self._carry_out(line)

@@ -15,12 +15,15 @@ from filterrelay.doors.login import Login
 from filterrelay.doors.policy import Reception
 from filterrelay.mail.identifier import new_id
 from filterrelay.mail.reply import OK, Reply
-from filterrelay.mail.session import Identity, Session
+from filterrelay.mail.session import Credentials, Identity, Session
 from filterrelay.wire.client_attributes import XCLIENT, XFORWARD, BadAttribute, parse_attributes
 
 
 class Forwarding(Login):
     """A conversation whose client may speak for others, if the listener lists it."""
+
+    command_size_limits = Login.command_size_limits | dict.fromkeys(("XCLIENT", "XFORWARD"), 2048)
+    # Postfix's line_length_limit: it keeps neither to the 512 octets of a command
 
     def __init__(self, reception: Reception, client: Session) -> None:
         super().__init__(reception, client)
@@ -54,8 +57,8 @@ class Forwarding(Login):
     async def smtp_XCLIENT(self, arg: str | None) -> None:
         """The connection is that client's from now on, and begins anew with a greeting.
 
-        What isn't said stays as it was said last; the mail server's own login and its trust
-        are never the client's.
+        What isn't said stays as it was said last; the mail server's own login, its trust and its
+        right to name clients are never the client's: who said this may only pass on what comes.
         """
         said = self._attributes(arg, XCLIENT)
         if said is None:
@@ -63,6 +66,8 @@ class Forwarding(Login):
         self._posed |= said
         self.reception.intake.on_close(self.client)
         self.client = self._posing(self._posed)
+        if (address := self._posed.get("ADDR")) is not None:
+            self.names_clients = bool(address) and self.policy.speaks_for_clients(address)
         self._client_helo = self._posed.get("HELO", "")
         self.end_transaction()
         self._count_client()
@@ -84,6 +89,12 @@ class Forwarding(Login):
             "client_named", by="XFORWARD", origin=self._origin.id, **_told(self._forwarded)
         )
         self.reply(OK)
+
+    async def _check(self, credentials: Credentials) -> None:
+        """A login between XFORWARD and MAIL is the message's, too."""
+        await super()._check(credentials)
+        if self._origin is not None:
+            self._origin = self._forwarding(self._forwarded)
 
     def _attributes(self, arg: str | None, known: Collection[str]) -> dict[str, str] | None:
         """What the command says; None if it may not be said, which has been told then."""

@@ -96,6 +96,7 @@ class ProxySession(SmtpSession):
         """The next line; before any but a further recipient's, what is owed is said."""
         if self._owed and not self._has_recipient():
             await self._settle()
+            self.allow(self._patience)
         return await super().read_line()
 
     def _has_recipient(self) -> bool:

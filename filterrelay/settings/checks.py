@@ -190,6 +190,8 @@ def _passage(
 ) -> Iterator[tuple[str, str]]:
     """A proxy listener's way on."""
     protocols = {each.name: each.protocol for each in settings.upstream}
+    if listener.relay_domains:
+        yield "relay_domains", "a proxy listener has none: that is the mail server's part"
     if not listener.upstream:
         yield "upstream", "a proxy listener needs the name of its upstream"
     elif listener.upstream not in protocols:

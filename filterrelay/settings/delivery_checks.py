@@ -43,6 +43,9 @@ def _upstream(upstream: Upstream) -> Iterator[tuple[str, str]]:
             yield "hosts", "only LMTP goes over a Unix socket"
         if upstream.tls not in _SOCKET_TLS:
             yield "tls", _no_socket_tls(upstream.tls)
+    for key in ("xforward", "xclient"):
+        if getattr(upstream, key) and upstream.protocol != "smtp":
+            yield key, "is for the next hop of a proxy listener, which is spoken to by smtp"
     yield from _rates(upstream)
     yield from _upstream_login(upstream)
     yield from _upstream_files(upstream)

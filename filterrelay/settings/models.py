@@ -67,7 +67,8 @@ class Limits(Section):
     errors: int = Field(10, ge=1)
     """Bad commands a session before it is closed with 421."""
     commands: int = Field(1000, ge=10)
-    """Commands without a message in between before the session is closed with 421."""
+    """Commands without a message in between before the session is closed with 421; not counting
+    the recipients of a message that is still to come."""
     messages: int = Field(1000, ge=1)
     """Messages a session before it is closed with 421."""
     received_headers: int = Field(50, ge=10)

@@ -114,6 +114,16 @@ async def test_mail_passes_and_its_client_is_known_all_the_way(
     assert kinds == ["received", "attempt"]
 
 
+async def test_an_odd_name_is_no_reason_to_refuse_mail(between: Between, sink: Sink) -> None:
+    """Postfix takes it, and tells us of it in an XFORWARD that must be taken, too."""
+    message = b"From: <eve@client.example>\r\nSubject: odd\r\n\r\nHello.\r\n"
+    async with greeted(between.postfix.ports["before-queue"]) as conversation:
+        assert (await conversation.ask(b"EHLO we,us and them")).code == 250
+        answer = await conversation.deliver("eve@client.example", ["user@office.example"], message)
+    assert answer.code == 250, answer
+    await asyncio.to_thread(sink.wait_for, "Subject: odd")
+
+
 async def test_what_a_filter_sets_aside_is_released_behind(between: Between, sink: Sink) -> None:
     """Postfix is told that all is done; an operator lets it go on, to the re-injection."""
     assert (await between.send("before-queue", "set aside", GTUBE)).code == 250

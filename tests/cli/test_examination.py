@@ -239,6 +239,18 @@ async def test_an_upstream_that_answers_is_good(tmp_path: Path) -> None:
     assert (check.state, check.name) == ("ok", f"provider 127.0.0.1:{port}")
 
 
+@pytest.mark.parametrize(("key", "state"), [("xforward", "ok"), ("xclient", "warning")])
+async def test_a_next_hop_that_may_not_be_told_of_clients_is_named(
+    tmp_path: Path, key: str, state: str
+) -> None:
+    """With what its Postfix lacks; where we shall pose as clients, no mail could pass."""
+    async with smart_host() as port:
+        settings = configured(tmp_path, upstream(f"127.0.0.1:{port}", more=f"{key} = true\n"))
+        (check,) = await examination.next_hops(settings, FakeResolver())
+    assert check.state == state
+    assert f"smtpd_authorized_{key}_hosts" in check.text
+
+
 async def test_an_upstream_nobody_of_which_answers_makes_mail_wait(tmp_path: Path) -> None:
     """It is accepted nevertheless."""
     settings = configured(tmp_path, upstream(NOBODY))

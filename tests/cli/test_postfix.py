@@ -12,7 +12,7 @@ POSTCONF = """\
 #!/bin/sh
 case "$*" in
 */broken*) echo "fatal: open main.cf" >&2; exit 1;;
-*-x*) printf '/queue\\nnobody\\n';;
+*-x*) printf '/queue\\nnobody\\n127.0.0.0/8\\n';;
 *-n) printf 'smtpd_milters = inet:localhost:8891, $x=y\\nempty =\\n';;
 *-M) printf 'smtp inet n - n - - smtpd -o a=b -o c=d\\ncleanup unix n - n - 0 cleanup\\n';;
 *-P) printf 'submission/inet/smtpd_milters = unix:/a\\n';;
@@ -106,6 +106,19 @@ def test_services_with_milters_of_their_own_are_named() -> None:
     assert f"postconf -P 'submission/inet/smtpd_milters=unix:/a, {OURS}'" in note
 
 
+def test_networks_that_cannot_be_taken_over_are_named() -> None:
+    """Or an exception from one of them would be trusted, unseen."""
+    (note,) = postfix(mynetworks="!10.2.0.0/16 10.0.0.0/8 cidr:/etc/mine").notes()
+    assert note.startswith("mynetworks has !10.2.0.0/16, cidr:/etc/mine in it")
+
+
+@pytest.mark.parametrize("action", ["reject", "quarantine"])
+def test_choices_that_hold_or_return_all_mail_are_named(action: str) -> None:
+    """An outage of ours is no reason to return mail."""
+    (note,) = postfix(milter_default_action=action).notes()
+    assert f"milter_default_action is {action}" in note
+
+
 def test_choices_that_pass_mail_unfiltered_are_named() -> None:
     """They may be on purpose."""
     notes = list(postfix(milter_default_action="accept", smtpd_milter_maps="cidr:/x").notes())
@@ -131,7 +144,11 @@ def postconf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_postconf_is_read() -> None:
     """Settings, services and what single services set."""
     server = read_postfix(None)
-    assert server.settings == {"smtpd_milters": "inet:localhost:8891, $x=y", "empty": ""}
+    assert server.settings == {
+        "smtpd_milters": "inet:localhost:8891, $x=y",
+        "empty": "",
+        "mynetworks": "127.0.0.0/8",  # also where it follows from mynetworks_style
+    }
     assert server.services[0][:8] == ["smtp", "inet", "n", "-", "n", "-", "-", "smtpd"]
     assert server.overrides == {"submission/inet/smtpd_milters": "unix:/a"}
     assert (server.queue, server.owner) == (Path("/queue"), "nobody")

@@ -158,13 +158,17 @@ async def test_what_a_filter_changed_is_asked_anew(through: Callable[..., Throug
     ("second", "reply"),
     [
         (["550 5.1.1 Gone", "450 4.2.0 Later"], "450 4.2.0 Later"),
-        (["250 2.1.5 Ok", "550 5.1.1 Gone"], "550 5.1.1 Gone"),
+        (
+            ["250 2.1.5 Ok", "550 5.1.1 Gone"],
+            "451 4.3.5 The mail server behind this filter said: 550 5.1.1 Gone",
+        ),
+        (["550 5.1.1 Gone", "550 5.1.1 Gone"], "550 5.1.1 Gone"),
     ],
 )
 async def test_a_change_that_is_refused_refuses_the_whole_message(
     through: Callable[..., Through], second: list[str], reply: str
 ) -> None:
-    """Before its DATA: nobody gets a part of it; and for now only, if any of it is for now."""
+    """Before its DATA: nobody gets a part of it; for good only if nobody would get any."""
     async with far_side(answers={"RCPT": ["250 2.1.5 Ok", *second, "250 2.1.5 Ok"]}) as side:
         changed = an_envelope("alice@office.example", "bob@partner.example", "new@partner.example")
         way = through(side)
@@ -172,6 +176,17 @@ async def test_a_change_that_is_refused_refuses_the_whole_message(
         assert "DATA" not in side.verbs()
         assert said(await pass_on(way.open())).startswith("250")
         assert side.connections == 1
+
+
+async def test_a_filters_sender_that_is_refused_is_not_the_clients_fault(
+    through: Callable[..., Through],
+) -> None:
+    """The client's own was accepted."""
+    async with far_side(answers={"MAIL": ["250 2.1.0 Ok", "553 5.7.1 Not yours"]}) as side:
+        changed = an_envelope("verp@office.example", "bob@partner.example")
+        reply = said(await pass_on(through(side).open(), envelope=changed))
+        assert reply.startswith("451 4.3.5 ")
+        assert "553 5.7.1 Not yours" in reply
 
 
 @pytest.mark.parametrize("end", [Act.DROP, "421 4.4.2 Idle too long"])
@@ -373,6 +388,19 @@ async def test_posing_as_a_client_is_for_that_client_only(through: Callable[...,
         ]
         await send(way.upstream)
         assert side.connections == 3
+
+
+async def test_mail_of_the_queue_that_was_refused_is_forgotten_before_posing(
+    through: Callable[..., Through],
+) -> None:
+    """XCLIENT isn't taken in the middle of a transaction (smtpd.c, xclient_cmd)."""
+    refused = {"RCPT": ["550 5.1.1 Gone", "250 2.1.5 Ok"], "DATA": ["554 5.5.1 Nobody", "354 Go"]}
+    async with far_side(extensions=["PIPELINING", XCLIENT], answers=dict(refused)) as side:
+        way = through(side)
+        assert (await send(way.upstream)).replies[0].code == 550
+        assert said(await pass_on(way.open(xclient=True))).startswith("250")
+        assert side.verbs()[4:7] == ["RSET", "XCLIENT", "EHLO"]
+        assert side.connections == 1
 
 
 async def test_clients_take_turns_where_there_are_few_connections(

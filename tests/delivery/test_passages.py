@@ -118,3 +118,16 @@ async def test_a_trace_that_cant_be_kept_harms_no_mail(monkeypatch: pytest.Monke
         monkeypatch.setattr(told.spool, "record", fails)
         assert (await told.pass_on()).code == 250
         told.passages.upstream.close()
+
+
+async def test_an_observer_that_fails_harms_no_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the next hop has taken is taken, or its client would send it twice."""
+
+    def fails(_: object) -> None:
+        raise RuntimeError("a bug")
+
+    async with far_side() as side:
+        told = Told(side)
+        monkeypatch.setattr(told.passages.recorder, "note", fails)
+        assert (await told.pass_on()).code == 250
+        told.passages.upstream.close()

@@ -372,6 +372,19 @@ async def test_a_client_that_has_gone_gets_no_second_copy(proxy: OpenProxy) -> N
     assert running.side.received == []
 
 
+@pytest.mark.parametrize("said", [(MAIL,), (MAIL, RCPT), (MAIL, RCPT, "RCPT TO:<x@y.example>")])
+async def test_a_client_that_falls_silent_holds_nothing_for_ever(
+    proxy: OpenProxy, said: tuple[str, ...]
+) -> None:
+    """The next hop's answers count as its last words: its time goes on from there."""
+    running = await proxy(limits={"command_timeout": "300ms"})
+    client = await running.connect()
+    for command in said:
+        assert (await client.say(command)).startswith("250")
+    assert (await client.answer()).startswith("421 4.4.2")
+    assert await client.ended()
+
+
 async def test_a_drain_lets_the_message_under_way_through(proxy: OpenProxy) -> None:
     """Who waits hears 421; who is in the middle of a message ends it first."""
     running = await proxy()

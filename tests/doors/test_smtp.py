@@ -283,7 +283,22 @@ async def test_empty_chunks_are_commands_without_a_message(open_door: OpenDoor) 
     """Chunks that bring nothing on keep no session open."""
     client = await (await open_door(limits={"commands": 10})).connect()
     await client.begin()
-    assert (await client.say(*["BDAT 0"] * 8)).startswith("421 4.7.0 ")
+    assert (await client.say(*["BDAT 0"] * 9)).startswith("421 4.7.0 ")
+
+
+async def test_recipients_of_a_message_are_no_commands_without_one(open_door: OpenDoor) -> None:
+    """limits.recipients may be any number, and is that number; without a message they count."""
+    running = await open_door(limits={"commands": 10, "recipients": 30})
+    client = await running.connect()
+    for ending in ("DATA", "RSET"):
+        await client.begin()
+        rest = [f"RCPT TO:<{number}@partner.example>" for number in range(29)]
+        assert (await client.say(*rest)).startswith("250 ")
+        reply = await client.say(ending)
+        if reply.startswith("354"):
+            assert (await client.say("Subject: x\r\n\r\n.")).startswith("250 ")
+    assert len(running.intake.messages[0].envelope.recipients) == 30
+    assert (await client.say("NOOP")).startswith("421 4.7.0 ")
 
 
 async def test_chunks_may_not_drip_in_for_ever(open_door: OpenDoor) -> None:

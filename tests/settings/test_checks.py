@@ -140,6 +140,13 @@ def test_a_proxy_is_known_by_its_network(tmp_path: Path, address: str, more: str
         ),
         (
             GOOD
+            + '[[listener]]\nkind = "proxy"\naddress = "x:1"\nupstream = "provider"\n'
+            + 'relay_domains = ["office.example"]\n',
+            "12: listener[1].relay_domains: a proxy listener has none: "
+            "that is the mail server's part",
+        ),
+        (
+            GOOD
             + '[[listener]]\nkind = "milter"\naddress = "x:1"\nauth = "none"\ntls = "starttls"',
             "12: listener[1].tls: a milter listener has none: that is the mail server's part",
         ),

@@ -36,6 +36,7 @@ def complaints(**sections: Any) -> list[tuple[str, str]]:
         ({"allow_networks": ["10.0.0.0/8"]}, "allow_networks", "is for direct delivery"),
         ({"mta_sts": False}, "mta_sts", "is for direct delivery"),
         ({"protocol": "lmtp", "dane": True}, "dane", "is for direct delivery"),
+        ({"protocol": "lmtp", "xclient": True}, "xclient", "is for the next hop of a proxy"),
         ({"recipient_rate": "fast"}, "recipient_rate", "fast"),
         ({"certificate": "nowhere.pem"}, "certificate", "there is no file nowhere.pem"),
         ({"key": __file__}, "certificate", "the other one is missing"),

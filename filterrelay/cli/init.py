@@ -273,6 +273,6 @@ def _tell_postfix(server: Postfix) -> None:
     """Prints what Postfix needs to ask us."""
     print("\nThen put these lines at the end of Postfix's main.cf, and `postfix reload`:\n")
     for line in server.lines():
-        print(f"   {line}")
+        print(line)  # not indented, or main.cf would add it to the line before it
     for note in server.notes():
         print(f"\nMind that {note}.")

@@ -255,7 +255,7 @@ def test_behind_postfix_it_is_a_milter(tmp_path: Path, monkeypatch: pytest.Monke
     assert [str(network) for network in listener.trusted_networks] == ["10.1.0.0/16"]
     assert warnings(written(tmp_path)) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dkim", "filterrelay.toml"]
-    assert "\n   smtpd_milters = unix:filterrelay/milter.sock\n" in said
+    assert "\nsmtpd_milters = unix:filterrelay/milter.sock\n" in said
     assert "\n   install -d -o filterrelay -g root -m 0750 /queue/filterrelay\n" in said
     assert "example stand" not in said
     assert "user add" not in said

@@ -21,8 +21,11 @@ def addresses(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "metrics", settings.metrics.address
 
 
-def bindable(address: str) -> tuple[State, str]:
-    """Whether the address can be had now, and what the system says."""
+def bindable(address: str, *, running: bool) -> tuple[State, str]:
+    """Whether the address can be had now, and what the system says.
+
+    running: whether the relay itself runs, and may have it.
+    """
     endpoint = parse_endpoint(address)
     try:
         if endpoint.is_unix:
@@ -31,7 +34,7 @@ def bindable(address: str) -> tuple[State, str]:
     except OSError as error:
         why = error.strerror or str(error)
         match error.errno:
-            case errno.EADDRINUSE:
+            case errno.EADDRINUSE if running:
                 return "warning", f"{why}; perhaps by the relay itself, that runs already"
             case errno.EACCES:
                 return "warning", f"{why}: ports below 1024 are bound as root, or by systemd"

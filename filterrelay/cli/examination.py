@@ -15,7 +15,7 @@ from filterrelay.chain.loader import load_plugins
 from filterrelay.chain.step import Step
 from filterrelay.chain.threads import PluginThreads
 from filterrelay.cli.addresses import State, addresses, bindable
-from filterrelay.cli.common import told
+from filterrelay.cli.common import counted, told
 from filterrelay.cli.dkim import signing_keys
 from filterrelay.delivery.connect import Dialing, HostUnavailable, connect
 from filterrelay.delivery.conversation import Conversation
@@ -27,6 +27,7 @@ from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.resolver import DnsResolver
 from filterrelay.plugin.services import DnsError, Resolver, SecureResolver
 from filterrelay.settings import Filter, Settings, Upstream
+from filterrelay.supervisor.lock import is_running
 from filterrelay.wire.dkim_key import (
     BadKey,
     KeyUse,
@@ -81,8 +82,9 @@ async def examine(settings: Settings, clock: Clock) -> list[Check]:
 
 def listening(settings: Settings) -> Iterable[Check]:
     """Whether each address that is listened on can be had."""
+    running = is_running(settings.state_dir)
     for name, address in addresses(settings):
-        state, text = bindable(address)
+        state, text = bindable(address, running=running)
         yield Check("listener", name, state, f"{address}: {text}")
 
 
@@ -121,7 +123,7 @@ async def spool(settings: Settings, clock: Clock) -> Check:
         await opened.close()
     except (FilterRelayError, OSError) as error:
         return Check("spool", where, "failed", str(error))
-    return Check("spool", where, "ok", f"{sum(depth.messages.values())} messages")
+    return Check("spool", where, "ok", counted(sum(depth.messages.values())))
 
 
 async def plugins(settings: Settings, clock: Clock, resolver: Resolver) -> list[Check]:

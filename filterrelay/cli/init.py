@@ -52,7 +52,10 @@ class Plan:
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to; made if need be.")],
     hostname: Annotated[
-        str, typer.Option(metavar="NAME", help="The relay's full name; the machine's if unsaid.")
+        str,
+        typer.Option(
+            metavar="NAME", help="The relay's full name; Postfix's or the machine's if unsaid."
+        ),
     ] = "",
     domain: Annotated[
         str, typer.Option(metavar="NAME", help="Whose mail is signed; hostname's if unsaid.")
@@ -74,7 +77,7 @@ def init(
     if server is not None and upstream:
         why = "Postfix delivers, so there is no smart host"
         raise typer.BadParameter(why, param_hint="--upstream")
-    hostname = hostname or _own_name()
+    hostname = hostname or _full(server.hostname if server else socket.getfqdn())
     examples = _examples(hostname, domain, upstream or ("none" if server else ""))
     hostname = _domain_name(hostname or _SOMEWHERE, "--hostname")
     domain = _domain_name(domain or hostname.partition(".")[2] or hostname, "--domain")
@@ -127,10 +130,10 @@ def _smart_host(text: str) -> str:
     return text
 
 
-def _own_name() -> str:
-    """The machine's full name, or empty when it knows none."""
-    name = socket.getfqdn()
-    return name if "." in name and not name.startswith("localhost") else ""
+def _full(name: str) -> str:
+    """The name, or empty when it is none that others know."""
+    known = "." in name and not name.startswith("localhost") and not name.endswith(".localdomain")
+    return name if known else ""
 
 
 def _examples(hostname: str, domain: str, upstream: str) -> list[str]:
@@ -253,6 +256,10 @@ def _tell_steps(file: Path, domain: str, server: Postfix | None) -> None:
         print(f"   and publish the key that signs for {domain}:")
     else:
         print(f"1. Look through {file}.")
+        if server.is_chrooted:
+            print("   Make the socket's folder, where a chrooted Postfix sees it:")
+            folder = server.socket.parent
+            print(f"   install -d -o filterrelay -g {server.group} -m 0750 {folder}")
         print(f"2. Publish the key that signs for {domain}:")
     print(f"                         {me} dkim record -c {file}")
     print("3. See if it would serve, and start it:")
@@ -264,11 +271,8 @@ def _tell_steps(file: Path, domain: str, server: Postfix | None) -> None:
 
 def _tell_postfix(server: Postfix) -> None:
     """Prints what Postfix needs to ask us."""
-    if server.is_chrooted:
-        print("\nBefore that, make the socket's folder, where a chrooted Postfix sees it:\n")
-        print(f"   install -d -o filterrelay -g {server.group} -m 0750 {server.socket.parent}")
     print("\nThen put these lines at the end of Postfix's main.cf, and `postfix reload`:\n")
     for line in server.lines():
-        print(f"   {line}")
+        print(line)  # not indented, or main.cf would add it to the line before it
     for note in server.notes():
         print(f"\nMind that {note}.")

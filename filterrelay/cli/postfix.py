@@ -40,7 +40,7 @@ class Postfix:
     """Its configuration. settings: as `postconf -n` has them; mynetworks with its value.
 
     services: master.cf's columns, each entry's. overrides: what single services set with -o,
-    by `service/type/parameter`. queue, owner: queue_directory and mail_owner.
+    by `service/type/parameter`. queue, owner, hostname: queue_directory, mail_owner, myhostname.
     """
 
     settings: Mapping[str, str]
@@ -48,6 +48,7 @@ class Postfix:
     overrides: Mapping[str, str]
     queue: Path
     owner: str
+    hostname: str
 
     @property
     def is_chrooted(self) -> bool:
@@ -131,14 +132,15 @@ def _joined(there: str, milter: str) -> str:
 def read_postfix(directory: Path | None) -> Postfix:
     """The Postfix here. directory: of its configuration, when not its own. Raises NoPostfix."""
     where = () if directory is None else ("-c", str(directory))
-    asked = ("queue_directory", "mail_owner", "mynetworks")
-    queue, owner, networks = _ask(*where, "-x", "-h", *asked).split("\n")[:3]
+    asked = ("queue_directory", "mail_owner", "myhostname", "mynetworks")
+    queue, owner, hostname, networks = _ask(*where, "-x", "-h", *asked).split("\n")[:4]
     return Postfix(
         settings={**_pairs(_ask(*where, "-n")), "mynetworks": networks},
         services=[line.split(maxsplit=8) for line in _ask(*where, "-M").splitlines()],
         overrides=_pairs(_ask(*where, "-P")),
         queue=Path(queue),
         owner=owner,
+        hostname=hostname,
     )
 
 

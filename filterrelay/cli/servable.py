@@ -1,5 +1,6 @@
 """Whether a configuration file can be served: all that is wrong with it, at once."""
 
+import grp
 import os
 import subprocess
 import sys
@@ -31,6 +32,7 @@ def servable_settings(file: Path) -> Settings:
         settings = error.valid
     problems += unserved(settings)
     problems += _account(settings)
+    problems += _groups(settings)
     try:
         load_plugins(settings, SystemClock(), Metrics())
     except BadPlugins as error:
@@ -54,6 +56,17 @@ def _account(settings: Settings) -> Iterator[Problem]:
         account_of(settings)
     except NoSuchUser as error:
         yield settings.source.problem(("user",), str(error))
+
+
+def _groups(settings: Settings) -> Iterator[Problem]:
+    """That there are the groups that sockets shall have."""
+    for index, listener in enumerate(settings.listener):
+        try:
+            if listener.group:
+                grp.getgrnam(listener.group)
+        except KeyError:
+            why = f"there is no group {listener.group!r} on this machine"
+            yield settings.source.problem(("listener", index, "group"), why)
 
 
 def unreachable_python(settings: Settings) -> str:

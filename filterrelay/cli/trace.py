@@ -47,7 +47,12 @@ LimitOption = Annotated[int, typer.Option("--limit", min=1, help="At most so man
 @app.command()
 def trace(
     message_id: Annotated[
-        str, typer.Argument(metavar="ID", help="From the 250 reply.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="From the 250 reply; or the queue ID of the mail server that asked.",
+            show_default=False,
+        ),
     ] = "",
     config: ConfigOption = None,
     sender: SenderOption = "",
@@ -77,7 +82,7 @@ def trace(
 
 
 def _tell(settings: "Settings", message_id: str, *, as_json: bool) -> None:
-    events = run(_events(settings, message_id.upper()))
+    events = run(_events(settings, message_id))
     if not events:
         refuse(
             f"nothing is known of {message_id}; traces are kept for {settings.spool.history.days} "
@@ -92,8 +97,14 @@ def _tell(settings: "Settings", message_id: str, *, as_json: bool) -> None:
 
 
 async def _events(settings: "Settings", message_id: str) -> "list[Event]":
+    """By our ID, else of the last message that a mail server called so: it may use IDs again."""
+    from filterrelay.spool.selection import Search
+
     async with opened_spool(settings) as (spool, _):
-        return await spool.events(message_id)
+        if events := await spool.events(message_id.upper()):
+            return events
+        called_so = await spool.search(Search(queue_id=message_id, limit=1))
+        return await spool.events(called_so[0].message_id) if called_so else []
 
 
 def _plain(event: "Event") -> dict[str, Any]:
@@ -108,9 +119,9 @@ def _search(sender: str, recipient: str, since: str, until: str, limit: int) -> 
     return Search(
         sender,
         recipient,
-        _moment(since, now, "--since") if since else None,
-        _moment(until, now, "--until") if until else None,
-        limit,
+        since=_moment(since, now, "--since") if since else None,
+        until=_moment(until, now, "--until") if until else None,
+        limit=limit,
     )
 
 

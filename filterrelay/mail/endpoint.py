@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+_FORMS = 'write "host:port", "[v6]:port" or "unix:/path"'
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -38,7 +40,7 @@ def parse_endpoint(text: str, default_port: int | None = None) -> Endpoint:
         return Endpoint(path=text[len("unix:") :])
     host, port = _split(text)
     if not host or any(c.isspace() or c == "/" for c in host):
-        raise ValueError(f'{text!r} is no address; write "host:port", "[v6]:port" or "unix:/path"')
+        raise ValueError(f"{text!r} is no address; {_FORMS}")
     if not port:
         if default_port is None:
             raise ValueError(f'{text!r} has no port; write "host:port"')
@@ -60,7 +62,7 @@ def _split(text: str) -> tuple[str, str]:
         try:
             ip_address(text)
         except ValueError:
-            raise ValueError(f"{text!r} is no address: IPv6 is written in brackets") from None
+            raise ValueError(f"{text!r} is no address; {_FORMS}") from None
         return text, ""
     host, _, port = text.partition(":")
     return host, port

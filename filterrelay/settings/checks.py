@@ -68,6 +68,9 @@ def _unique_names(settings: Settings) -> Iterator[Complaint]:
                 ("listener", index, "address"),
                 f"several listeners have the address {listener.address}",
             )
+    metrics = settings.metrics.address
+    if metrics in addresses and not metrics.endswith(":0"):
+        yield ("metrics", "address"), f"a listener has the address {metrics}, too"
 
 
 def _tls_files(settings: Settings) -> Iterator[Complaint]:
@@ -189,15 +192,18 @@ def _passage(
     listener: Listener, settings: Settings, upstreams: Iterable[str]
 ) -> Iterator[tuple[str, str]]:
     """A proxy listener's way on."""
-    protocols = {each.name: each.protocol for each in settings.upstream}
+    by_name = {each.name: each for each in settings.upstream}
     if listener.relay_domains:
         yield "relay_domains", "a proxy listener has none: that is the mail server's part"
     if not listener.upstream:
         yield "upstream", "a proxy listener needs the name of its upstream"
-    elif listener.upstream not in protocols:
+    elif listener.upstream not in by_name:
         yield "upstream", no_such("upstream", listener.upstream, upstreams)
-    elif protocols[listener.upstream] != "smtp":
+    elif by_name[listener.upstream].protocol != "smtp":
         yield "upstream", "a proxy passes mail on by smtp, and to nothing else"
+    elif listener.address in by_name[listener.upstream].hosts:
+        why = f"{listener.upstream!r} is this listener itself: mail would go in circles"
+        yield "upstream", why
 
 
 def _filters(settings: Settings) -> Iterator[Complaint]:

@@ -70,6 +70,7 @@ class _Scanner:
             path = self._inside((*path, name))
         path = (*path, names[-1]) if names else path
         if is_array:
+            self._note(path)
             self._last[path] = self._last.get(path, -1) + 1
         path = self._inside(path)
         self._note(path)

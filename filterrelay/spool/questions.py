@@ -212,6 +212,7 @@ def _received(connection: Connection, search: Search) -> Iterator[Event]:
         "before_seq": _LAST,
         "sender": _like_quoted(search.sender),
         "recipient": _like_quoted(search.recipient),
+        "queue_id": search.queue_id,
         "limit": _PAGE,
     }
     while True:

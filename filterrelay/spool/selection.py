@@ -58,12 +58,14 @@ class Selection:
 class Search:
     """Which messages an operator looks for by how they came in; empty fields don't restrict.
 
-    sender, recipient: address patterns. since, until: when the message was
-    received, both included. limit: at most so many, newest first.
+    sender, recipient: address patterns. queue_id: what the mail server that asked us
+    calls the message. since, until: when the message was received, both included.
+    limit: at most so many, newest first.
     """
 
     sender: str = ""
     recipient: str = ""
+    queue_id: str = ""
     since: datetime | None = None
     until: datetime | None = None
     limit: int | None = None
@@ -78,6 +80,7 @@ class Search:
             and (self.until is None or event.at <= self.until)
             and (not self.sender or _any_is([sender] if sender else [], self.sender))
             and (not self.recipient or _any_is(recipients, self.recipient))
+            and (not self.queue_id or event.data["session"].get("queue_id") == self.queue_id)
         )
 
 

@@ -25,6 +25,23 @@ class AlreadyRunning(FilterRelayError):
     state_dir: Path
 
 
+def is_running(state_dir: Path) -> bool:
+    """Whether a filterrelay works there; taken for granted when this user may not look."""
+    try:
+        lock = os.open(state_dir / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
 @contextmanager
 def state_lock(state_dir: Path) -> Iterator[None]:
     """Holds the lock; forked children hold it too, until the last of them ends.

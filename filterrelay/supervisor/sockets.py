@@ -77,6 +77,8 @@ def _tcp(endpoint: Endpoint) -> socket.socket:
 
 def _unix(endpoint: Endpoint, mode: int, group: str) -> socket.socket:
     path = Path(endpoint.path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, f"there is no directory {path.parent}")
     if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

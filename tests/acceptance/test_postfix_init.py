@@ -36,7 +36,7 @@ def follow(said: str, postfix: Postfix) -> None:
     assert folder == str(postfix.directory / "queue" / "filterrelay")
     Path(folder).mkdir(mode=0o750)
     shutil.chown(folder, group="postfix")
-    lines = re.findall(r"^   (\w+ = .*)$", said, re.MULTILINE)
+    lines = re.findall(r"^(\w+ = .*)$", said, re.MULTILINE)
     main = postfix.directory / "etc" / "main.cf"
     main.write_text(main.read_text() + "".join(f"{line}\n" for line in lines))
     done = run(["postfix", "-c", str(main.parent), "reload"])

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from filterrelay.settings.file import load, warnings
 from filterrelay.wire.dkim_key import read_key
 
 SMTPD = ["smtp", "inet", "n", "-", "y", "-", "-", "smtpd"]
-POSTFIX = Postfix({"mynetworks": "10.1.0.0/16"}, [SMTPD], {}, Path("/queue"), "root")
+POSTFIX = Postfix(
+    {"mynetworks": "10.1.0.0/16"}, [SMTPD], {}, Path("/queue"), "root", "mx.office.example"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -252,7 +255,7 @@ def test_behind_postfix_it_is_a_milter(tmp_path: Path, monkeypatch: pytest.Monke
     assert [str(network) for network in listener.trusted_networks] == ["10.1.0.0/16"]
     assert warnings(written(tmp_path)) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dkim", "filterrelay.toml"]
-    assert "\n   smtpd_milters = unix:filterrelay/milter.sock\n" in said
+    assert "\nsmtpd_milters = unix:filterrelay/milter.sock\n" in said
     assert "\n   install -d -o filterrelay -g root -m 0750 /queue/filterrelay\n" in said
     assert "example stand" not in said
     assert "user add" not in said
@@ -272,6 +275,16 @@ def test_the_postfix_may_be_another_than_the_machines(
     assert init(tmp_path / "a", "--postfix").exit_code == 0
     assert init(tmp_path / "b", "--postfix-config", "/etc/postfix-in").exit_code == 0
     assert asked == [None, Path("/etc/postfix-in")]
+    assert written(tmp_path / "a").hostname == POSTFIX.hostname
+
+
+def test_a_name_that_postfix_made_up_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It calls itself below localdomain where the machine knows no full name."""
+    nameless = replace(POSTFIX, hostname="mail.localdomain")
+    monkeypatch.setattr(command, "read_postfix", lambda directory: nameless)
+    assert "examples stand there: --hostname, --domain" in init(tmp_path, "--postfix").output
 
 
 def test_without_postfix_nothing_is_written(

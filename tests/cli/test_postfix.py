@@ -7,12 +7,13 @@ import pytest
 from filterrelay.cli.postfix import NoPostfix, Postfix, read_postfix
 
 OURS = "unix:filterrelay/milter.sock"
+HOSTNAME = "mx.office.example"
 SMTPD = "smtp inet n - y - - smtpd"
 POSTCONF = """\
 #!/bin/sh
 case "$*" in
 */broken*) echo "fatal: open main.cf" >&2; exit 1;;
-*-x*) printf '/queue\\nnobody\\n127.0.0.0/8\\n';;
+*-x*) printf '/queue\\nnobody\\nmx.office.example\\n127.0.0.0/8\\n';;
 *-n) printf 'smtpd_milters = inet:localhost:8891, $x=y\\nempty =\\n';;
 *-M) printf 'smtp inet n - n - - smtpd -o a=b -o c=d\\ncleanup unix n - n - 0 cleanup\\n';;
 *-P) printf 'submission/inet/smtpd_milters = unix:/a\\n';;
@@ -23,7 +24,7 @@ esac
 def postfix(*services: str, overrides: dict[str, str] | None = None, **settings: str) -> Postfix:
     """A Postfix with these services, chrooted when nothing is said, and these settings."""
     rows = [row.split() for row in services or (SMTPD,)]
-    return Postfix(settings, rows, overrides or {}, Path("/queue"), "root")
+    return Postfix(settings, rows, overrides or {}, Path("/queue"), "root", HOSTNAME)
 
 
 def test_a_plain_postfix_needs_three_lines() -> None:
@@ -128,7 +129,8 @@ def test_choices_that_pass_mail_unfiltered_are_named() -> None:
 def test_the_group_is_that_of_its_processes() -> None:
     """Or bears the owner's name, where the machine doesn't know it."""
     assert postfix().group == "root"
-    assert Postfix({}, [], {}, Path("/queue"), "no-such-user").group == "no-such-user"
+    server = Postfix({}, [], {}, Path("/queue"), "no-such-user", HOSTNAME)
+    assert server.group == "no-such-user"
 
 
 @pytest.fixture
@@ -152,6 +154,7 @@ def test_postconf_is_read() -> None:
     assert server.services[0][:8] == ["smtp", "inet", "n", "-", "n", "-", "-", "smtpd"]
     assert server.overrides == {"submission/inet/smtpd_milters": "unix:/a"}
     assert (server.queue, server.owner) == (Path("/queue"), "nobody")
+    assert server.hostname == HOSTNAME
     assert not server.is_chrooted
 
 

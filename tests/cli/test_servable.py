@@ -78,6 +78,16 @@ def test_a_user_that_is_not_there_is_a_problem_of_the_file(
     assert [problem.key for problem in caught.value.problems] == ["user"]
 
 
+def test_a_group_that_is_not_there_is_a_problem_of_the_file(configuration: Path) -> None:
+    """Before it keeps the socket from being made."""
+    text = configuration.read_text()
+    configuration.write_text(text.replace("[[upstream]]", 'group = "postfx"\n[[upstream]]'))
+    with pytest.raises(
+        SettingsError, match=r":7: listener\[0\]\.group: there is no group 'postfx'"
+    ):
+        servable_settings(configuration)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="root alone may become somebody else")
 def test_a_python_is_tried_as_the_user_that_serves(tmp_path: Path) -> None:
     """Here one that only root can reach, as in root's home."""

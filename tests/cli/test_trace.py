@@ -31,7 +31,7 @@ def traced(configuration: Path) -> Path:
     outcome = Outcome(
         id=ID,
         at=SOME_TIME,
-        session=a_session(login="alice@office.example"),
+        session=replace(a_session(login="alice@office.example"), queue_id="4B7D2x"),
         envelope=an_envelope(),
         verdict=Pass(),
         by="",
@@ -100,6 +100,13 @@ def test_the_same_as_json(filterrelay: Run) -> None:
     assert document["id"] == ID
     assert [event["kind"] for event in document["events"]] == ["received", "attempt"]
     assert document["events"][0]["at"] == "2026-01-02T03:04:05Z"
+
+
+@pytest.mark.usefixtures("traced")
+def test_the_mail_servers_id_does_as_well(filterrelay: Run) -> None:
+    """It stands in that server's log; of messages that it called the same, the last one is told."""
+    assert filterrelay("trace", "4B7D2x", "--json").json["id"] == OTHER
+    assert filterrelay("trace", "4B7D2").code == 1
 
 
 @pytest.mark.usefixtures("traced")

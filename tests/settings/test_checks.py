@@ -75,7 +75,8 @@ def test_a_proxy_is_known_by_its_network(tmp_path: Path, address: str, more: str
         ),
         (
             GOOD.replace("127.0.0.1:2525", "::1:2525/"),
-            "4: listener[0].address: '::1:2525/' is no address: IPv6 is written in brackets",
+            "4: listener[0].address: '::1:2525/' is no address; "
+            'write "host:port", "[v6]:port" or "unix:/path"',
         ),
         (
             GOOD.replace("office.example", "office example"),
@@ -101,6 +102,15 @@ def test_a_proxy_is_known_by_its_network(tmp_path: Path, address: str, more: str
         (
             GOOD + LISTENER + 'name = "smtp"\n',
             "4: listener[0].address: several listeners have the address 127.0.0.1:2525",
+        ),
+        (
+            GOOD + '[metrics]\naddress = "127.0.0.1:2525"\n',
+            "9: metrics.address: a listener has the address 127.0.0.1:2525, too",
+        ),
+        (
+            GOOD + '[[listener]]\nkind = "proxy"\naddress = "127.0.0.1:25"\nupstream = "back"\n'
+            '[[upstream]]\nname = "back"\nhosts = ["127.0.0.1:25"]\n',
+            "11: listener[1].upstream: 'back' is this listener itself: mail would go in circles",
         ),
         (
             GOOD + (LISTENER.replace("2525", "25") + 'name = "a"\n') * 2,

@@ -57,6 +57,7 @@ a = 2
         (("dotted", "inner", "key"), 16),
         (("dotted", "inner", "key", "deep", "er"), 16),
         (("table", "one"), 19),
+        (("array",), 21),
         (("array", 0), 21),
         (("array", 0, "options", "a"), 24),
         (("array", 0, "many", 1, "b"), 28),
@@ -83,9 +84,7 @@ def test_every_key_that_tomllib_finds_has_a_line() -> None:
         return found
 
     known = set(key_lines(DOCUMENT))
-    assert known - {("array",)} | {("array",), ("array", 0, "many")} == paths(
-        tomllib.loads(DOCUMENT)
-    )
+    assert known == paths(tomllib.loads(DOCUMENT))
 
 
 def test_a_missing_key_is_shown_at_its_table() -> None:

@@ -90,9 +90,12 @@ async def test_a_recipient_that_has_ended_names_no_message(spool: Spool) -> None
     assert len(await spool.select(Selection(recipient="waits@b.example"), LATER)) == 1
 
 
-def came(id_: str, sender: str, *to: str, at: datetime = NOON) -> Event:
+def came(id_: str, sender: str, *to: str, at: datetime = NOON, queue_id: str = "") -> Event:
     """How a message came in, as the trace begins."""
-    return Event(id_, at, "received", {"session": {}, "sender": sender, "recipients": list(to)})
+    session = {"queue_id": queue_id}
+    return Event(
+        id_, at, "received", {"session": session, "sender": sender, "recipients": list(to)}
+    )
 
 
 async def found(spool: Spool, **search: Any) -> str:
@@ -114,6 +117,8 @@ async def found(spool: Spool, **search: Any) -> str:
         ({"recipient": "jörg@büro.example"}, "M3"),
         ({"recipient": "anna@office.example"}, ""),
         ({"sender": "anna@office.example", "recipient": "carl@partner.example"}, "M1"),
+        ({"queue_id": "4B7D2"}, "M2"),
+        ({"queue_id": "M2"}, ""),
         ({"since": NOON + HOUR}, "M4 M3 M2"),
         ({"until": NOON + HOUR}, "M2 M1"),
         ({"since": NOON + HOUR, "until": NOON + HOUR}, "M2"),
@@ -126,7 +131,13 @@ async def test_a_message_is_found_without_its_id(
     await spool.record(
         [
             came("M1", "anna@office.example", "carl@partner.example", "bert@partner.example"),
-            came("M2", '"Anna"@office.example', "x@sub.partner.example", at=NOON + HOUR),
+            came(
+                "M2",
+                '"Anna"@office.example',
+                "x@sub.partner.example",
+                at=NOON + HOUR,
+                queue_id="4B7D2",
+            ),
             came("M3", "carl@office.example", "jörg@büro.example", at=NOON + 2 * HOUR),
             came("M4", "", '"bert"@partner.example', at=NOON + 3 * HOUR),
             Event("M1", LATER, "attempt", {}),

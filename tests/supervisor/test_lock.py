@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from filterrelay.supervisor import lock
-from filterrelay.supervisor.lock import AlreadyRunning, state_lock
+from filterrelay.supervisor.lock import AlreadyRunning, is_running, state_lock
 
 HOLD = """
 import sys
@@ -49,3 +49,14 @@ def test_the_lock_of_a_killed_relay_is_free(tmp_path: Path, holder: subprocess.P
     holder.communicate()
     with state_lock(tmp_path):
         pass
+
+
+def test_it_can_be_asked_whether_a_relay_runs(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    """Without taking its place."""
+    assert is_running(tmp_path)
+    holder.communicate()
+    assert not is_running(tmp_path)
+    assert not is_running(tmp_path / "new")
+    assert not (tmp_path / "new").exists()

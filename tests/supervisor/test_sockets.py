@@ -56,6 +56,12 @@ def test_a_group_that_does_not_exist_is_named(tmp_path: Path) -> None:
         listen(f"unix:{tmp_path}/milter.sock", group="nobodys-group")
 
 
+def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """As `filterrelay check` names it."""
+    with pytest.raises(CantListen, match=f"there is no directory {tmp_path}/none"):
+        listen(f"unix:{tmp_path}/none/milter.sock")
+
+
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     """A typing error in the configuration deletes nothing."""
     path = tmp_path / "precious"

@@ -248,6 +248,7 @@ WHERE kind = 'received' AND at >= :since AND (at, seq) < (:before, :before_seq)
   AND (:sender = '' OR data LIKE '%"sender":"' || :sender OR data LIKE '%"sender":"\"%')
   AND (:recipient = '' OR data LIKE '%"recipients":[' || :recipient
        OR data LIKE '%"recipients":[%\"%')
+  AND (:queue_id = '' OR instr(data, :queue_id))
 ORDER BY at DESC, seq DESC LIMIT :limit
 
 -- :name backlogs

@@ -23,7 +23,7 @@ class FilterRelayError(Exception):
 
 
 def why_unreadable(error: OSError) -> str:
-    """The system's words for a file that can't be read; if it is forbidden, to whom, and a remedy.
+    """The system's words for a file that can't be read or made; if it is forbidden, to whom.
 
     The user is named since it is often another one who reads this: root, who could.
     """
@@ -34,6 +34,8 @@ def why_unreadable(error: OSError) -> str:
     for directory in reversed(file.parents):
         if not os.access(directory, os.X_OK):
             return f"{why}: user {user} can't enter {directory}"
+    if not file.exists() and not os.access(file.parent, os.W_OK):
+        return f"{why}: user {user} can't write to {file.parent}"
     if not file.exists() or os.access(file, os.R_OK):
         return why
     return f"{why} for user {user}: chown {user} {file}"

@@ -1,8 +1,19 @@
 """How the queue's commands choose messages, and go through many of them page by page."""
 
+import asyncio
 import inspect
+import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -48,6 +59,7 @@ class Placed(Protocol):
 
 
 P = TypeVar("P", bound=Placed)
+T = TypeVar("T")
 
 
 def _filters(
@@ -66,26 +78,29 @@ def _names(ids: IdsArgument = None, every: AllOption = False) -> None:
 
 
 def filtering(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options that restrict a listing, as the Choice that it takes first."""
+    """Gives a command the options that restrict a listing, as the Choice that it takes."""
     return _taking(command, _filters)
 
 
 def choosing(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command all that names messages, as the Choice that it takes first."""
+    """Gives a command all that names messages, as the Choice that it takes."""
     return _taking(command, _names, _filters)
 
 
 def _taking(command: Callable[..., None], *templates: Callable[..., None]) -> Callable[..., None]:
-    """The command with the templates' parameters in the place of its first one."""
-    own = list(inspect.signature(command).parameters.values())[1:]
+    """The command with the templates' parameters in the place of its `choice`."""
     given = [p for each in templates for p in inspect.signature(each).parameters.values()]
+    names = {each.name for each in given}
+    parameters: list[inspect.Parameter] = []
+    for own in inspect.signature(command).parameters.values():
+        parameters += given if own.name == "choice" else [own]
 
     @wraps(command)
     def taking(**values: Any) -> None:
-        choice = Choice(**{each.name: values.pop(each.name) for each in given})
-        command(choice, **values)
+        choice = Choice(**{name: values.pop(name) for name in names})
+        command(choice=choice, **values)
 
-    parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in (*given, *own)]
+    parameters = [each.replace(kind=each.KEYWORD_ONLY) for each in parameters]
     setattr(taking, "__signature__", inspect.Signature(parameters))  # noqa: B010  # functions have none that mypy knows
     return taking
 
@@ -110,10 +125,11 @@ async def paged(
 
 async def change(
     settings: "Settings", choice: Choice, states: Sequence[State], work: Change, *, quiet: bool
-) -> int:
-    """Has work change all messages chosen, a page at a time; returns how many it changed.
+) -> tuple[int, bool]:
+    """Has work change all messages chosen, a page at a time.
 
-    quiet: without a progress bar, which else a terminal gets.
+    quiet: without a progress bar, which else a terminal gets. Returns how many it changed,
+    and whether it was stopped.
     """
     choice.must_name_something()
     changed = 0
@@ -121,13 +137,16 @@ async def change(
         selection = choice.selection(*states)
         for typed in choice.ids or ():
             await named(spool, typed, *states)
-        with progress(await _count(spool, choice, states), quiet=quiet) as advance:
+        count = await _count(spool, choice, states)
+        with progress(count, quiet=quiet) as advance, stoppable() as is_stopped:
             async for page in paged(spool.places, selection, now):
                 changed += await work(spool, [place.id for place in page], now)
                 advance(len(page))
+                if is_stopped():
+                    return changed, True
     if not changed:
         choice.must_know_upstream(settings)
-    return changed
+    return changed, False
 
 
 async def _count(spool: Spool, choice: Choice, states: Sequence[State]) -> int | None:
@@ -154,3 +173,52 @@ def progress(total: int | None, *, quiet: bool) -> Iterator[Callable[[int], None
     with Progress(*shown, console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task("", total=total)
         yield lambda count: bars.advance(bar, count)
+
+
+@contextmanager
+def stoppable() -> Iterator[Callable[[], bool]]:
+    """Gives what tells whether Ctrl-C was pressed, for a command to end after its step.
+
+    So it can say exactly how far it came. Pressed again, it ends the program at once.
+    """
+    pressed = False
+    before = signal.getsignal(signal.SIGINT)
+
+    def press(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, before)
+
+    if before is not signal.SIG_IGN:  # as a script has it in what it runs in the background
+        signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def in_lots(
+    items: Iterable[T], size: Callable[[T], int], *, most: int, octets: int
+) -> Iterator[list[T]]:
+    """The items, some at a time: so many at most, and together hardly more than the octets."""
+    lot: list[T] = []
+    whole = 0
+    for item in items:
+        lot.append(item)
+        whole += size(item)
+        if len(lot) >= most or whole >= octets:
+            yield lot
+            lot, whole = [], 0
+    if lot:
+        yield lot
+
+
+async def ahead(source: AsyncIterator[T]) -> AsyncGenerator[T, None]:
+    """What the source gives, the next one fetched while one is worked on."""
+    coming = asyncio.ensure_future(anext(source, None))
+    try:
+        while (fetched := await coming) is not None:
+            coming = asyncio.ensure_future(anext(source, None))
+            yield fetched
+    finally:
+        coming.cancel()

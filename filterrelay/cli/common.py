@@ -11,6 +11,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self, TypeVar
 
@@ -41,6 +42,7 @@ class Exit(IntEnum):
     DONE = 0
     BAD = 1  # the thing asked about is bad
     USAGE = 2
+    STOPPED = 130  # by Ctrl-C, as shells say it: 128 and the signal's number
 
 
 @dataclass
@@ -143,10 +145,13 @@ def load_spool_settings(config: Path | None) -> "Settings":
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Runs one command's asynchronous work to its end."""
+    """Runs one command's asynchronous work to its end. Raises Refused at Ctrl-C."""
     import asyncio
 
-    return asyncio.run(work)
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        refuse("stopped before it was done", Exit.STOPPED)
 
 
 def print_json(document: Any) -> None:
@@ -235,10 +240,16 @@ def fail(text: str, code: Exit, *, as_json: bool) -> NoReturn:
     raise SystemExit(code)
 
 
+@cache
+def by_root() -> bool:
+    """Whether root called the program, whoever it has become since: `main` asks at once."""
+    return os.geteuid() == 0
+
+
 def told(error: Exception) -> str:
     """An error as a sentence for the operator."""
     said = _said(error)
-    if os.geteuid() != 0 and any(words in said for words in _NOT_ALLOWED):
+    if not by_root() and any(words in said for words in _NOT_ALLOWED):
         return f"{said}; run it as root, or as the user that the relay runs as (filterrelay)"
     return said
 

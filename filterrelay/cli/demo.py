@@ -26,7 +26,6 @@ from filterrelay.cli.common import (
     print_json,
     program,
     refuse,
-    run,
 )
 from filterrelay.cli.stored import opened_spool
 
@@ -63,7 +62,7 @@ def demo(
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's background ignores it
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        good = run(_demo(stay=stay, as_json=as_json))
+        good = asyncio.run(_demo(stay=stay, as_json=as_json))
     except KeyboardInterrupt:
         good = True
     raise typer.Exit(Exit.DONE if good else Exit.BAD)

@@ -10,7 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from filterrelay import __version__
-from filterrelay.cli.common import HELP_OPTIONS, Exit, Refused, fail, told
+from filterrelay.cli.common import HELP_OPTIONS, Exit, Refused, by_root, fail, told
 from filterrelay.errors import FilterRelayError
 
 COMMANDS = {
@@ -89,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point. What goes wrong ends in one sentence, never in a traceback."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in given
+    by_root()
     try:
         # With --json wrong usage comes here, too, instead of being printed with a usage line.
         sys.exit(app(given, prog_name="filterrelay", standalone_mode=not as_json))

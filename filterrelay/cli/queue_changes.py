@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 _MOST_REASON = 200  # characters
 _QUEUED, _HELD, _BOTH = (State.QUEUED,), (State.HELD,), (State.QUEUED, State.HELD)
 
+NewUpstreamArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="UPSTREAM",
+        help="The upstream of the file that they shall go to, or mx.",
+        show_default=False,
+    ),
+]
 HoldReasonOption = Annotated[str, typer.Option("--reason", help="Why, for whoever looks later.")]
 BounceReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the sender to read.")]
 BackOption = Annotated[bool, typer.Option("--back", help="To where the routes say, again.")]
@@ -61,26 +69,27 @@ def release(choice: Choice, config: ConfigOption = None, as_json: JsonOption = F
 
 @choosing
 def redirect(
+    *,
+    to: NewUpstreamArgument = "",
     choice: Choice,
     config: ConfigOption = None,
     back: BackOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send queued messages by another upstream, now: `redirect UPSTREAM ID…`, or filters.
+    """Send queued messages by another upstream, now; or where the routes say, by `--back ID…`.
 
     Held ones stay held and go there when they are released.
     """
     settings = load_spool_settings(config)
-    upstream = ""
     if not back:
-        if not choice.ids:
+        if not to:
             raise typer.BadParameter("say the upstream, or --back", param_hint="UPSTREAM")
-        upstream, *ids = choice.ids
-        choice = replace(choice, ids=ids)
-        _must_be_upstream(upstream, settings)
+        _must_be_upstream(to, settings)
+    elif to:  # the first word is an ID, then
+        choice, to = replace(choice, ids=[to, *(choice.ids or ())]), ""
 
     async def work(spool: Spool, ids: Sequence[str], now: datetime) -> int:
-        return await spool.redirect(ids, upstream, now)
+        return await spool.redirect(ids, to, now)
 
     _apply("redirected", work, choice, _BOTH, settings, as_json=as_json)
 
@@ -124,8 +133,8 @@ def _apply(
     *,
     as_json: bool,
 ) -> None:
-    count = run(change(settings, choice, states, work, quiet=as_json))
-    report_change(done, count, as_json=as_json)
+    count, stopped = run(change(settings, choice, states, work, quiet=as_json))
+    report_change(done, count, as_json=as_json, stopped=stopped)
 
 
 def _must_be_short(reason: str) -> None:

@@ -8,7 +8,6 @@ from io import IncrementalNewlineDecoder
 
 from filterrelay.mail.mime import Part, parse_parts
 
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _BLANKS = (b" ", b"\t")
 # A field (RFC 5322 section 2.2, with section 4.5's blanks), an mbox's first line, or the end.
@@ -60,7 +59,8 @@ class Message:
     @classmethod
     def stored(cls, name: str, content: bytes) -> "Message":
         """A message from a file, with CRLF line ends whatever it had."""
-        return cls(name, _LINE_END.sub(b"\r\n", content))
+        alike = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        return cls(name, alike.replace(b"\n", b"\r\n"))
 
     def __len__(self) -> int:
         return len(self.raw)

@@ -37,9 +37,7 @@ class BodyFiles:
         path = self._root / name
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            rest = memoryview(body)
-            while rest:
-                rest = rest[os.write(file, rest) :]
+            write_all(file, body)
             os.fsync(file)
             _sync_directory(path.parent)
         except OSError:
@@ -67,6 +65,13 @@ class BodyFiles:
                 continue
             if written < before:
                 yield f"{path.parent.name}/{path.name}", unquote(path.stem)
+
+
+def write_all(file: int, content: bytes) -> None:
+    """Writes the bytes to the open file, however few it takes at a time. Raises OSError."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(file, rest) :]
 
 
 def _sync_directory(directory: Path) -> None:

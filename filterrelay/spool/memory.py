@@ -128,6 +128,16 @@ class MemorySpool:
         await self.get(message_id)
         return self._bodies[message_id]
 
+    async def bodies(self, ids: Sequence[str]) -> Mapping[str, bytes]:
+        """The bytes of those of the messages that are here, by ID."""
+        return {message.id: self._bodies[message.id] for message in self._those(ids, *State)}
+
+    async def known(self, ids: Sequence[str]) -> set[str]:
+        """Those of the messages that are here, or were and weren't deleted."""
+        told = [event for event in self._events if event.kind in ("received", "deleted")]
+        last = {e.message_id: e.kind for e in sorted(told, key=lambda event: event.at)}
+        return {id_ for id_ in ids if id_ in self._messages or last.get(id_) == "received"}
+
     async def begin_attempt(
         self, message_id: str, recipients: Sequence[StoredRecipient], next_attempt: datetime
     ) -> frozenset[int]:

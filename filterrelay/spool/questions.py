@@ -13,7 +13,7 @@ from sqlite3 import Connection
 from filterrelay.spool import codec
 from filterrelay.spool.operations import read_messages
 from filterrelay.spool.selection import Place, Search, Selection
-from filterrelay.spool.statements import SQL
+from filterrelay.spool.statements import SQL, Row
 from filterrelay.spool.store import Backlog, Depth, Event, NoSuchMessage, State, StoredMessage
 
 _LAST = 2**63 - 1  # beyond every time and number
@@ -85,6 +85,16 @@ def body(message_id: str, connection: Connection) -> tuple[bytes | None, str | N
     if row is None:
         raise NoSuchMessage(message_id)
     return row[0], row[1]
+
+
+def bodies(ids: Sequence[str], connection: Connection) -> list[Row]:
+    """The ID and what `body` says, of each of the messages that is here."""
+    return connection.execute(SQL["bodies"], (codec.json_list(ids),)).fetchall()
+
+
+def known(ids: Sequence[str], connection: Connection) -> set[str]:
+    """Those of the messages that are here, or were and weren't deleted."""
+    return {id_ for (id_,) in connection.execute(SQL["known"], (codec.json_list(ids),))}
 
 
 def names_file(message_id: str, name: str, connection: Connection) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,7 @@ from filterrelay.spool.store import (
     Deposit,
     Depth,
     Event,
+    NoSuchMessage,
     Settlement,
     SpoolUnavailable,
     State,
@@ -203,6 +205,18 @@ class SqliteSpool:
             except SpoolUnavailable:
                 if await self._lookups.ask(partial(questions.names_file, message_id, file)):
                     raise
+
+    async def bodies(self, ids: Sequence[str]) -> Mapping[str, bytes]:
+        """The bytes of those of the messages that are here, by ID."""
+        bodies = {}
+        for id_, body, file in await self._lookups.ask(partial(questions.bodies, ids)):
+            with suppress(NoSuchMessage):
+                bodies[id_] = await self.body(id_) if file is not None else body or b""
+        return bodies
+
+    async def known(self, ids: Sequence[str]) -> set[str]:
+        """Those of the messages that are here, or were and weren't deleted."""
+        return await self._lookups.ask(partial(questions.known, ids))
 
     async def begin_attempt(
         self, message_id: str, recipients: Sequence[StoredRecipient], next_attempt: datetime

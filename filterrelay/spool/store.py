@@ -130,6 +130,14 @@ class Spool(Protocol):
         """The message's bytes. Raises NoSuchMessage."""
         ...
 
+    async def bodies(self, ids: Sequence[str]) -> Mapping[str, bytes]:
+        """The bytes of those of the messages that are here, by ID, all in memory at once."""
+        ...
+
+    async def known(self, ids: Sequence[str]) -> set[str]:
+        """Those of the messages that are here, or were and weren't deleted, as the trace has it."""
+        ...
+
     async def begin_attempt(
         self, message_id: str, recipients: Sequence[StoredRecipient], next_attempt: datetime
     ) -> frozenset[int]:

@@ -1,8 +1,12 @@
 """Choosing messages on the command line, and going through many of them."""
 
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import typer
@@ -81,3 +85,77 @@ def test_nothing_is_drawn_where_nobody_looks(capsys: pytest.CaptureFixture[str])
     with choosing.progress(2, quiet=False) as advance:
         advance(2)
     assert capsys.readouterr().err == ""
+
+
+def test_an_own_argument_may_stand_before_the_choice() -> None:
+    """As it does on the command line."""
+    got: list[Any] = []
+    app = typer.Typer()
+
+    @app.command()
+    @choosing.choosing
+    def act(*, word: Annotated[str, typer.Argument()] = "", choice: Choice) -> None:
+        got.append((word, choice.ids))
+
+    assert CliRunner().invoke(app, ["there", "ID"]).exit_code == 0
+    assert got == [("there", ["ID"])]
+
+
+def test_ctrl_c_is_noticed_once_and_then_ends_all() -> None:
+    """The first lets the step under way end; who presses it again won't wait for that."""
+    with choosing.stoppable() as is_stopped:
+        assert not is_stopped()
+        signal.raise_signal(signal.SIGINT)
+        assert is_stopped()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_what_a_script_runs_in_the_background_is_not_stopped() -> None:
+    """It ignores Ctrl-C, which is meant for the script's foreground."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with choosing.stoppable() as is_stopped:
+            signal.raise_signal(signal.SIGINT)
+            assert not is_stopped()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_lots_are_bounded_by_their_number_and_their_size() -> None:
+    """A large message may be alone in one."""
+    lots = choosing.in_lots([1, 1, 1, 9, 2, 1, 1], int, most=3, octets=5)
+    assert list(lots) == [[1, 1, 1], [9], [2, 1, 1]]
+
+
+async def test_the_next_is_fetched_while_one_is_worked_on() -> None:
+    """One, and no more."""
+    fetched = []
+
+    async def numbers() -> AsyncIterator[int]:
+        for number in range(5):
+            fetched.append(number)
+            yield number
+
+    async with aclosing(choosing.ahead(numbers())) as coming:
+        async for number in coming:
+            await asyncio.sleep(0)
+            assert fetched == list(range(min(number + 2, 5)))
+            if number == 3:
+                break
+    assert number == 3
+
+
+async def test_what_goes_wrong_with_the_next_is_told_when_its_turn_comes() -> None:
+    """So that nothing before it is lost."""
+
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        raise OSError("no more")
+
+    coming = choosing.ahead(numbers())
+    assert await anext(coming) == 1
+    await asyncio.sleep(0)
+    with pytest.raises(OSError, match="no more"):
+        await anext(coming)

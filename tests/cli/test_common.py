@@ -89,14 +89,14 @@ def test_a_failure_is_told_where_it_is_looked_for(
 
 
 @pytest.mark.parametrize(
-    ("user", "more"),
-    [(0, ""), (65534, "; run it as root, or as the user that the relay runs as (filterrelay)")],
+    ("root", "more"),
+    [(True, ""), (False, "; run it as root, or as the user that the relay runs as (filterrelay)")],
 )
 def test_what_the_system_refuses_is_told_with_the_files_name(
-    monkeypatch: pytest.MonkeyPatch, user: int, more: str
+    monkeypatch: pytest.MonkeyPatch, root: bool, more: str
 ) -> None:
     """Not with the number that the system gives it; who is somebody else hears who may."""
-    monkeypatch.setattr("os.geteuid", lambda: user)
+    monkeypatch.setattr("filterrelay.cli.common.by_root", lambda: root)
     assert told(PermissionError(13, "Permission denied", "/x")) == f"/x: Permission denied{more}"
 
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 
-from filterrelay.cli.exported import exported, imported, is_known, plain_import
+from filterrelay.cli.exported import exported, imported, plain_import
 from filterrelay.cli.mail_files import BadFile
 from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.plugin.testing import SOME_TIME, a_session
 from filterrelay.spool.store import (
-    Event,
     RecipientState,
     State,
     StoredMessage,
@@ -110,17 +109,3 @@ def test_the_same_message_to_the_same_people_has_the_same_id() -> None:
     }
     assert first.id not in others
     assert first.envelope.smtputf8
-
-
-@pytest.mark.parametrize(
-    ("kinds", "known"),
-    [
-        ((), False),
-        (("received", "attempt"), True),
-        (("received", "deleted", "attempt"), False),
-        (("received", "deleted", "received"), True),
-    ],
-)
-def test_what_was_deleted_may_come_back(kinds: tuple[str, ...], known: bool) -> None:
-    """What was delivered may not."""
-    assert is_known([Event("ID", NOW, kind, {}) for kind in kinds]) is known

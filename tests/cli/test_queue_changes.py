@@ -1,9 +1,16 @@
 """The queue's verbs that send mail elsewhere; what the spool makes of them is in its contract."""
 
+import signal
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from filterrelay.cli import choosing
+from filterrelay.cli.main import main
+from filterrelay.spool.sqlite import SqliteSpool
 
 from .conftest import Run
 from .stored_mail import ALICE, BOB, SPAM, fill, state_of
@@ -82,3 +89,41 @@ def test_mail_goes_to_no_upstream_that_there_is_not(filterrelay: Run, configurat
     ran = filterrelay("queue", "redirect", "partnr", "--all")
     assert ran.code == 2
     assert "no upstream called 'partnr'; there is mx, provider" in " ".join(ran.err.split())
+
+
+def test_the_upstream_is_told_as_an_argument(filterrelay: Run) -> None:
+    """Who asks for help sees what to write, and where."""
+    assert "redirect [OPTIONS] [UPSTREAM] [ID]..." in filterrelay("queue", "redirect", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("presses", "as_json", "said"),
+    [
+        (1, False, "deleted: 1 message, then stopped by Ctrl-C\n"),
+        (1, True, '{\n  "deleted": 1,\n  "stopped": true\n}\n'),
+        (2, True, '{\n  "error": "stopped before it was done"\n}\n'),
+    ],
+)
+def test_ctrl_c_ends_after_the_step_and_says_how_far_it_came(
+    filled: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    presses: int,
+    as_json: bool,
+    said: str,
+) -> None:
+    """As shells know it, with 130; the same command goes on from there."""
+    delete = SqliteSpool.delete
+
+    async def pressed(spool: SqliteSpool, ids: Sequence[str], at: datetime) -> int:
+        for _ in range(presses):
+            signal.raise_signal(signal.SIGINT)
+        return await delete(spool, ids, at)
+
+    monkeypatch.setattr(SqliteSpool, "delete", pressed)
+    monkeypatch.setattr(choosing, "PAGE", 1)
+    arguments = ["queue", "delete", "--all", "-c", str(filled), *(["--json"] if as_json else [])]
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert (ended.value.code, capsys.readouterr().out) == (130, said)
+    assert state_of(filled, BOB) == "queued"

@@ -2,10 +2,21 @@
 
 import json
 import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+
+from filterrelay.cli import queue_files
+from filterrelay.cli.export_folder import ExportFolder
+from filterrelay.cli.main import main
+from filterrelay.spool.sqlite import SqliteSpool
+from filterrelay.spool.store import Deposit, SpoolFull
 
 from .conftest import Run
 from .stored_mail import ALICE, BOB, BODY, GTUBE, fill, in_spool, state_of
@@ -143,3 +154,141 @@ def test_what_cannot_be_taken_is_said_and_the_rest_is_taken(
 def test_wrong_usage_is_exit_code_2(filterrelay: Run, arguments: tuple[str, ...]) -> None:
     """Nothing is written, and nothing is taken."""
     assert filterrelay("queue", *arguments).code == 2
+
+
+def run_here(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[Any, str, str]:
+    """Exit code, output and error output of the command, run within this process."""
+    with pytest.raises(SystemExit) as ended:
+        main(["queue", *arguments])
+    return ended.value.code, *capsys.readouterr()
+
+
+def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes each message durable alone."""
+    monkeypatch.setattr(queue_files, "_MOST_WRITTEN", 1)
+    monkeypatch.setattr(queue_files, "_MOST_COMMITTED", 1)
+
+
+def test_an_export_stopped_by_ctrl_c_goes_on_where_it_was(
+    filled: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it says is exported, is."""
+    one_at_a_time(monkeypatch)
+    publish = ExportFolder.publish
+
+    def pressed(folder: ExportFolder, name: str, content: bytes) -> None:
+        if name == f"{ALICE}.json":
+            signal.raise_signal(signal.SIGINT)
+        publish(folder, name, content)
+
+    monkeypatch.setattr(ExportFolder, "publish", pressed)
+    out = filled.parent / "out"
+    ask = ("export", "--all", "--to", str(out), "-c", str(filled))
+    said = "exported: 1 message, then stopped by Ctrl-C\n"
+    assert run_here(capsys, *ask) == (130, said, "")
+    assert sorted(path.name for path in out.iterdir()) == [f"{ALICE}.eml", f"{ALICE}.json"]
+    assert run_here(capsys, *ask) == (0, "exported: 1 message, 1 there already\n", "")
+
+
+def test_an_import_stopped_by_ctrl_c_goes_on_where_it_was(
+    filled: Path,
+    exported: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What it says is imported, is, and nothing comes twice."""
+    one_at_a_time(monkeypatch)
+    assert run_here(capsys, "delete", "--all", "-c", str(filled))[0] == 0
+    commit = SqliteSpool.commit
+
+    async def pressed(spool: SqliteSpool, deposit: Deposit) -> None:
+        if deposit.message.id == ALICE:
+            signal.raise_signal(signal.SIGINT)
+        await commit(spool, deposit)
+
+    monkeypatch.setattr(SqliteSpool, "commit", pressed)
+    ask = ("import", str(exported), "-c", str(filled), "--json")
+    code, out, _ = run_here(capsys, *ask)
+    done = {"imported": 1, "known": 0, "refused": {}, "stopped": True}
+    assert (code, json.loads(out)) == (130, done)
+    assert run_here(capsys, *ask[:-1]) == (0, "imported: 1 message, 1 known already\n", "")
+
+
+def test_an_import_that_fails_halfway_says_what_it_took(
+    filled: Path,
+    exported: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of messages committed together, too; the next one takes the rest."""
+    assert run_here(capsys, "delete", "--all", "-c", str(filled))[0] == 0
+    commit = SqliteSpool.commit
+
+    async def full(spool: SqliteSpool, deposit: Deposit) -> None:
+        if deposit.message.id == BOB:
+            raise SpoolFull(0)
+        await commit(spool, deposit)
+
+    ask = ("import", str(exported), "-c", str(filled))
+    with monkeypatch.context() as changed:
+        changed.setattr(SqliteSpool, "commit", full)
+        code, out, err = run_here(capsys, *ask)
+    assert (code, out) == (1, "imported: 1 message\n")
+    assert (
+        err
+        == "filterrelay: not all: The spool refuses new messages until space is freed (free=0)\n"
+    )
+    assert run_here(capsys, *ask) == (0, "imported: 1 message, 1 known already\n", "")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk with room for one message of two."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = [
+        "mount",
+        "-t",
+        "tmpfs",
+        "-o",
+        f"size={3 * os.sysconf('SC_PAGESIZE')}",
+        "none",
+        str(disk),
+    ]
+    done = subprocess.run(mount, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"no disk of its own: {done.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+def test_a_full_disk_keeps_what_was_exported_and_nothing_half_written(
+    filled: Path,
+    small_disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is said, with the folder, and the exit code is 1."""
+    one_at_a_time(monkeypatch)
+    code, out, err = run_here(capsys, "export", "--all", "--to", str(small_disk), "-c", str(filled))
+    assert (code, out) == (1, "exported: 1 message\n")
+    assert err == f"filterrelay: not all: {small_disk}: No space left on device\n"
+    assert sorted(path.name for path in small_disk.iterdir()) == [f"{ALICE}.eml", f"{ALICE}.json"]
+    assert (small_disk / f"{ALICE}.eml").read_bytes() == BODY + GTUBE
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_root_hears_that_the_relay_may_not_write_there(filterrelay: Run, filled: Path) -> None:
+    """Not that it should be root."""
+    with TemporaryDirectory() as public:
+        folder = Path(public)
+        shutil.copytree(filled.parent, folder, dirs_exist_ok=True)
+        folder.chmod(0o711)
+        for path in ((state := folder / "state"), *state.rglob("*")):
+            os.chown(path, 65534, 65534)
+        mine = folder / "mine"
+        mine.mkdir()
+        ask = ("export", "--all", "--to", str(mine), "-c", str(folder / filled.name))
+        ran = filterrelay("queue", *ask)
+    assert (ran.code, ran.out) == (1, "exported: 0 messages\n"), ran.err
+    assert ran.err.endswith(f": Permission denied: user nobody can't write to {mine}\n")

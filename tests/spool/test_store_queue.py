@@ -7,6 +7,7 @@ import pytest
 
 from filterrelay.spool.selection import Selection
 from filterrelay.spool.store import (
+    Event,
     NoSuchMessage,
     Spool,
     State,
@@ -170,6 +171,18 @@ async def test_a_deleted_message_leaves_its_trace(spool: Spool) -> None:
     assert await spool.delete(["M1", "M2", "NONE"], NOON) == 2
     assert (await spool.depth()).messages[State.QUEUED] == 0
     assert await kinds(spool, "M2") == ["quarantined", "deleted"]
+
+
+async def test_what_was_here_is_known_unless_it_was_deleted(spool: Spool) -> None:
+    """What was delivered may not come a second time; what an operator threw away may."""
+    for id_ in ("HERE", "DELIVERED", "DELETED", "BACK"):
+        await spool.commit(deposit(stored(id_)))
+    await spool.settle(delivered(stored("DELIVERED")))
+    await spool.delete(["DELETED", "BACK"], LATER)
+    await spool.record([Event("BACK", LATER + HOUR, "received", {})])
+    await spool.commit(replace(deposit(stored("UNTRACED")), events=()))
+    ids = ["HERE", "DELIVERED", "DELETED", "BACK", "UNTRACED", "NONE"]
+    assert await spool.known(ids) == {"HERE", "DELIVERED", "BACK", "UNTRACED"}
 
 
 async def test_naming_a_message_twice_counts_it_once(spool: Spool) -> None:

@@ -85,6 +85,15 @@ async def test_a_large_body_comes_back_byte_for_byte(spool: Spool) -> None:
     assert await spool.body("M1") == body
 
 
+async def test_many_bodies_come_at_once(spool: Spool) -> None:
+    """Small and large ones, of those that are there."""
+    large = BODY * 200
+    await spool.commit(deposit(stored("M1")))
+    await spool.commit(deposit(stored("M2"), large))
+    await spool.commit(deposit(stored("M3")))
+    assert await spool.bodies(["M1", "M2", "NONE"]) == {"M1": BODY, "M2": large}
+
+
 async def test_an_unknown_message_has_a_name_for_its_absence(spool: Spool) -> None:
     """Asking for a message that isn't there says so, in each way of asking."""
     with pytest.raises(NoSuchMessage):

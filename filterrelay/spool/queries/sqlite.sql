@@ -216,6 +216,17 @@ ORDER BY received, id LIMIT :limit
 -- :name body
 SELECT body, file FROM message JOIN content ON seq = content WHERE id = ?
 
+-- :name bodies
+SELECT id, body, file FROM message JOIN content ON seq = content
+WHERE id IN (SELECT value FROM json_each(?))
+
+-- :name known
+SELECT value FROM json_each(?)
+WHERE EXISTS (SELECT 1 FROM message WHERE id = value)
+   OR 'received' = (SELECT kind FROM event
+                    WHERE message_id = value AND kind IN ('received', 'deleted')
+                    ORDER BY at DESC, seq DESC LIMIT 1)
+
 -- :name file
 SELECT 1 FROM message WHERE id = ? AND file = ?
 

@@ -343,8 +343,7 @@ class MemorySpool:
         ]
         for message_id in overdue:
             self._drop(message_id)
-            data = {"reason": "expired"}
-            self._events.append(Event(message_id, self._clock.now(), "deleted", data))
+            self._act(Event(message_id, self._clock.now(), "deleted", {"reason": "expired"}))
         self._events = [
             event
             for event in self._events

@@ -188,11 +188,8 @@ class SqliteSpool:
         owners = codec.json_list(alive)
         # The look takes long when much is queued, so it is the readers' work.
         orphaned = await self._lookups.ask(partial(questions.orphaned, owners))
-        if not orphaned:
-            return 0
-        recovery = operations.Recovery(codec.microseconds(now), orphaned, owners)
-        ended: int = await self._writer.submit(recovery)
-        return ended
+        when = codec.microseconds(now)
+        return await self._in_steps(orphaned, lambda some: operations.Recovery(when, some, owners))
 
     async def body(self, message_id: str) -> bytes:
         """The message's bytes. Raises NoSuchMessage."""

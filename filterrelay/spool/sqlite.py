@@ -233,10 +233,6 @@ class SqliteSpool:
         """The messages held, redirected or deleted since that act, and the number of the last."""
         return await self._lookups.ask(partial(questions.acts, after))
 
-    async def state(self, message_id: str) -> State:
-        """Where the message stands. Raises NoSuchMessage."""
-        return await self._lookups.ask(partial(questions.state, message_id))
-
     async def settle(self, settlement: Settlement) -> None:
         """Records an attempt's result; rides along with the next commit."""
         await self._writer.submit(Settling.of(settlement), patience=PATIENCE)

@@ -1,6 +1,7 @@
 """The folder that an export goes to: each file appears in it whole and durable, or not at all."""
 
 import ctypes
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from tempfile import TemporaryDirectory
 
 from filterrelay.cli.mail_files import BadFile
 from filterrelay.spool.bodies import write_all
+
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP)  # FAT, as on a USB stick, and some shares have none
 
 
 class ExportFolder:
@@ -67,9 +70,12 @@ class ExportFolder:
         """Gives a draft that is durable its name. Raises BadFile as `lacks` does."""
         try:
             os.link(name, name, src_dir_fd=self._drafts, dst_dir_fd=self._here)
-        except FileExistsError:
+        except OSError as error:
             if self.lacks(name, content):
-                raise
+                if error.errno not in _NO_LINKS:
+                    raise
+                os.rename(name, name, src_dir_fd=self._drafts, dst_dir_fd=self._here)
+                return
         os.unlink(name, dir_fd=self._drafts)
 
 

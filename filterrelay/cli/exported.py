@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -55,7 +55,7 @@ class Exported(BaseModel):
     ret: Literal["", "FULL", "HDRS"] = ""
     envid: Parameter = ""
     auth: Parameter = ""
-    session: dict[str, Any]
+    session: Session
 
 
 def exported(message: StoredMessage) -> bytes:
@@ -92,7 +92,6 @@ def imported(text: bytes, content: bytes, file: str, now: datetime) -> Deposit:
     raw = _mail(content)
     try:
         document = Exported.model_validate_json(text)
-        session = Session.from_facts(document.session)
         recipients = tuple(
             Recipient(parse_mailbox(each.address, utf8=True), each.notify, each.orcpt)
             for each in document.recipients
@@ -103,8 +102,6 @@ def imported(text: bytes, content: bytes, file: str, now: datetime) -> Deposit:
         raise BadFile(f"its .json: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except BadAddress as error:
         raise BadFile(f"its .json: {error.text}: {error}") from None
-    except (KeyError, TypeError) as error:
-        raise BadFile(f"its .json: session: {error}") from None
     envelope = Envelope(
         sender,
         recipients,
@@ -119,14 +116,14 @@ def imported(text: bytes, content: bytes, file: str, now: datetime) -> Deposit:
         id=document.id,
         received=min(document.received, now),
         envelope=envelope,
-        session=session.facts(),
+        session=document.session.facts(),
         size=len(raw),
         recipients=recipients_due(envelope, now),
         state=State(document.state),
         reason=document.reason,
         released=now,
     )
-    return _deposit(message, session, raw, file, now)
+    return _deposit(message, document.session, raw, file, now)
 
 
 def plain_import(

@@ -163,11 +163,11 @@ class Scheduler:
     async def _poll(self) -> bool:
         """One look into the spool; whether there may be more that is due."""
         await self._returns.flush()
-        await self._take_back()
-        self._lanes.forget_idle(self._clock.monotonic())
         now = self._clock.now()
         until = now + self._pace.lease
         await self._keep_leases(now, until)
+        await self._take_back()
+        self._lanes.forget_idle(self._clock.monotonic())
         batch = self._pace.batch
         if self._stopped or len(self._routing) >= batch:
             return False

@@ -132,7 +132,8 @@ class Shrinking:
         if free <= self.keep:
             return replace(self, done=True)
         connection.execute("PRAGMA incremental_vacuum(1)")
-        return self
+        (left,) = connection.execute("PRAGMA freelist_count").fetchone()
+        return replace(self, done=left == free)  # of a file that somebody made unable to shrink
 
 
 def compact(path: Path) -> None:

@@ -171,10 +171,6 @@ class MemorySpool:
         """The messages held, redirected or deleted since that act, and the number of the last."""
         return [] if after is None else self._acts[after:], len(self._acts)
 
-    async def state(self, message_id: str) -> State:
-        """Where the message stands. Raises NoSuchMessage."""
-        return (await self.get(message_id)).state
-
     async def settle(self, settlement: Settlement) -> None:
         """Records an attempt's result; the message goes when no recipient is left."""
         self._events += settlement.events
@@ -343,8 +339,7 @@ class MemorySpool:
         ]
         for message_id in overdue:
             self._drop(message_id)
-            data = {"reason": "expired"}
-            self._events.append(Event(message_id, self._clock.now(), "deleted", data))
+            self._act(Event(message_id, self._clock.now(), "deleted", {"reason": "expired"}))
         self._events = [
             event
             for event in self._events

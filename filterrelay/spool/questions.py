@@ -47,14 +47,6 @@ def acts(after: int | None, connection: Connection) -> tuple[list[str], int]:
     return [id_ for _, id_ in rows], rows[-1][0] if len(rows) == _PAGE else last
 
 
-def state(message_id: str, connection: Connection) -> State:
-    """Where the message stands. Raises NoSuchMessage."""
-    row = connection.execute(SQL["state"], (message_id,)).fetchone()
-    if row is None:
-        raise NoSuchMessage(message_id)
-    return State(row[0])
-
-
 def orphaned(alive: str, connection: Connection) -> list[str]:
     """The messages leased by others than the owners alive; looks at all queued and held ones."""
     return [id_ for (id_,) in connection.execute(SQL["orphaned"], {"alive": alive})]

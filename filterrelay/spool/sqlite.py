@@ -188,11 +188,8 @@ class SqliteSpool:
         owners = codec.json_list(alive)
         # The look takes long when much is queued, so it is the readers' work.
         orphaned = await self._lookups.ask(partial(questions.orphaned, owners))
-        if not orphaned:
-            return 0
-        recovery = operations.Recovery(codec.microseconds(now), orphaned, owners)
-        ended: int = await self._writer.submit(recovery)
-        return ended
+        when = codec.microseconds(now)
+        return await self._in_steps(orphaned, lambda some: operations.Recovery(when, some, owners))
 
     async def body(self, message_id: str) -> bytes:
         """The message's bytes. Raises NoSuchMessage."""
@@ -235,10 +232,6 @@ class SqliteSpool:
     async def acts(self, after: int | None) -> tuple[Sequence[str], int]:
         """The messages held, redirected or deleted since that act, and the number of the last."""
         return await self._lookups.ask(partial(questions.acts, after))
-
-    async def state(self, message_id: str) -> State:
-        """Where the message stands. Raises NoSuchMessage."""
-        return await self._lookups.ask(partial(questions.state, message_id))
 
     async def settle(self, settlement: Settlement) -> None:
         """Records an attempt's result; rides along with the next commit."""

@@ -162,10 +162,6 @@ class Spool(Protocol):
         """
         ...
 
-    async def state(self, message_id: str) -> State:
-        """Where the message stands, at the price of one look. Raises NoSuchMessage."""
-        ...
-
     async def settle(self, settlement: Settlement) -> None:
         """Records an attempt's result; the message goes when no recipient is left.
 

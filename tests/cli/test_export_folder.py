@@ -46,6 +46,25 @@ def test_what_came_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "other").read_bytes() == b"MAIL"
 
 
+def test_a_disk_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A USB stick has FAT; nothing is overwritten there, either."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with export_folder(tmp_path) as folder:
+        for name in ("new", "other"):
+            folder.draft(name, b"mail")
+        (tmp_path / "other").write_bytes(b"MAIL")
+        folder.publish("new", b"mail")
+        with pytest.raises(BadFile):
+            folder.publish("other", b"mail")
+    assert names(tmp_path) == ["new", "other"]
+    assert (tmp_path / "new").read_bytes() == b"mail"
+    assert (tmp_path / "other").read_bytes() == b"MAIL"
+
+
 def test_what_the_disk_refuses_is_told_with_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,8 @@ def test_a_message_comes_back_as_it_was() -> None:
         {"envid": "a b"},
         {"auth": "x\r\n"},
         {"session": {}},
+        {"session": {**MESSAGE.session, "client_ip": ["192.0.2.7"]}},
+        {"session": {**MESSAGE.session, "identity": {"login": ["ann"], "senders": []}}},
         {"received": "2026-03-01T00:00:00"},
         {"received": "1969-12-31T23:59:59Z"},
         {"state": "quarantined"},

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import NoReturn
 
 import pytest
 
@@ -17,6 +18,7 @@ from filterrelay.settings import RouteRule
 from filterrelay.spool.store import (
     Deposit,
     RecipientState,
+    SpoolUnavailable,
 )
 
 from .hop import (
@@ -157,6 +159,30 @@ async def test_a_long_delivery_keeps_its_lease() -> None:
         assert lease is not None
         assert lease.until > site.clock.now()
         assert await site.spool.lease("worker-2", site.clock.now(), site.clock.now(), 10) == []
+        hop.gate.set()
+        await site.result()
+
+
+async def test_leases_are_kept_while_the_spool_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or others would take what is under way here, and send it a second time."""
+
+    async def unreadable(_: int | None) -> NoReturn:
+        raise SpoolUnavailable("it can't be read")
+
+    hop = FakeHop()
+    hop.gate.clear()
+    async with delivering(hop) as site:
+        await site.submit()
+        await hop.reached.wait()
+        monkeypatch.setattr(site.spool, "acts", unreadable)
+        site.clock.advance(LEASE * 0.6)
+        site.scheduler.nudge()
+        await a_while()
+        lease = (await get(site)).lease
+        assert lease is not None
+        assert lease.until > site.clock.now() + LEASE * 0.9
         hop.gate.set()
         await site.result()
 

@@ -98,6 +98,16 @@ def test_free_pages_are_given_back_in_turns(connection: Connection) -> None:
     assert connection.execute("PRAGMA freelist_count").fetchone() == (10,)
 
 
+def test_a_file_that_cannot_shrink_keeps_nobody_busy(connection: Connection) -> None:
+    """An administrator may have written it anew without that ability."""
+    connection.execute("PRAGMA auto_vacuum = NONE")
+    connection.execute("VACUUM")
+    make_all(connection, [Insertion.of(deposit(stored(), bytes(4096 * 50)), None)])
+    connection.execute("DELETE FROM message")
+    (step,) = spells(Shrinking(keep=10), connection)
+    assert step.done
+
+
 @dataclass(frozen=True)
 class Counted:
     """A task of so many steps."""

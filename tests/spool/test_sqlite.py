@@ -15,12 +15,13 @@ import pytest
 
 from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.metrics import Metrics
-from filterrelay.spool import writer
+from filterrelay.spool import operations, writer
 from filterrelay.spool.bodies import BodyFiles
 from filterrelay.spool.database import connect
+from filterrelay.spool.operations import Recovery
 from filterrelay.spool.selection import Selection
 from filterrelay.spool.sqlite import SqliteSpool
-from filterrelay.spool.store import NoSuchMessage, SpoolFull, SpoolUnavailable, State
+from filterrelay.spool.store import Lease, NoSuchMessage, SpoolFull, SpoolUnavailable, State
 
 from .deposits import (
     BODY,
@@ -357,6 +358,25 @@ async def test_many_messages_are_deleted_in_steps(sqlite_spool: SqliteSpool) -> 
     await asyncio.gather(*(sqlite_spool.commit(deposit(stored(id_))) for id_ in ids))
     assert await sqlite_spool.delete(ids, NOON) == len(ids)
     assert (await sqlite_spool.depth()).messages[State.QUEUED] == 0
+
+
+async def test_the_leases_of_a_dead_worker_end_in_steps(
+    sqlite_spool: SqliteSpool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thousands of them in one transaction would hold up the mail that others take."""
+    group = [deposit(stored(f"M{n}", lease=Lease("dead", HOUR + NOON))) for n in range(5)]
+    await asyncio.gather(*(sqlite_spool.commit(each) for each in group))
+    steps: list[int] = []
+
+    class Noted(Recovery):
+        def make(self, connection: sqlite3.Connection) -> int:
+            steps.append(super().make(connection))
+            return steps[-1]
+
+    monkeypatch.setattr(operations, "Recovery", Noted)
+    monkeypatch.setattr(operations, "STEP", 2)
+    assert await sqlite_spool.recover(NOON, ["alive"]) == 5
+    assert steps == [2, 2, 1]
 
 
 async def test_a_probe_is_written_to_the_disk(tmp_path: Path, sqlite_spool: SqliteSpool) -> None:

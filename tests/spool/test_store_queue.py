@@ -266,6 +266,14 @@ async def test_who_holds_mail_learns_what_operators_did_to_it(spool: Spool) -> N
     assert await spool.acts(last) == ([], last)
 
 
+async def test_what_expires_counts_as_deleted(spool: Spool) -> None:
+    """A message that went for its age is no more there than one that an operator deleted."""
+    await spool.commit(quarantined("OLD", received=NOON - DAY))
+    _, since = await spool.acts(None)
+    await spool.expire(NOON, NOON - 2 * DAY)
+    assert (await spool.acts(since))[0] == ["OLD"]
+
+
 async def test_many_acts_are_learnt_a_page_at_a_time(spool: Spool) -> None:
     """Without gap or double."""
     _, last = await spool.acts(None)

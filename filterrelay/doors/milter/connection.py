@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import structlog
@@ -14,7 +15,6 @@ from filterrelay.wire import milter
 from filterrelay.wire.milter import Conversation, Event, State, Wishes
 
 PROGRESS_EVERY = 5.0  # seconds; the least that an MTA waits for a reply is Sendmail's 10 s
-EARLY_PATIENCE = 8.0  # seconds for a command where the MTA takes no PROGRESS: all but Postfix
 IDLE = 7210.0  # seconds, MI_TIMEOUT of libmilter, which MTAs are used to
 LOOK_EVERY = 60.0  # seconds between looks at who has been silent for too long
 QUIET = 1.0  # seconds without an event after which a session is left when the door drains
@@ -210,27 +210,33 @@ class MilterConnection(asyncio.Protocol):
             if self._asked is not None:
                 self.failed(self._asked)
 
-    async def ask(self, question: Awaitable[Reply | None], *, progress: bool) -> Reply | None:
-        """What the intake says, 451 if it fails.
-
-        progress: the MTA can be kept waiting meanwhile; else it would give us up.
-        """
-        if progress:
-            self._progress = self._loop.call_later(PROGRESS_EVERY, self._keep_waiting)
+    async def ask(
+        self, question: Awaitable[Reply | None], patience: float | None = None
+    ) -> Reply | None:
+        """What the intake says, 451 if it fails or takes more seconds than patience."""
         try:
-            async with asyncio.timeout(None if progress else EARLY_PATIENCE):
+            async with asyncio.timeout(patience):
                 return await question
         except TimeoutError:
-            self.log.warning("milter_too_slow", seconds=EARLY_PATIENCE)
+            self.log.warning("milter_too_slow", seconds=patience)
             return TRY_LATER
         except Exception:  # the seam: our fault is never the client's, nor told to it
             self.log.exception("intake_failed")
             return TRY_LATER
+
+    @contextmanager
+    def keeping_waiting(self) -> Iterator[None]:
+        """Tells the MTA that we are still at work, or it would give us up."""
+        self._keep_waiting_later()
+        try:
+            yield
         finally:
             if self._progress is not None:
                 self._progress.cancel()
-                self._progress = None
+
+    def _keep_waiting_later(self) -> None:
+        self._progress = self._loop.call_later(PROGRESS_EVERY, self._keep_waiting)
 
     def _keep_waiting(self) -> None:
         self.write(milter.PROGRESS)
-        self._progress = self._loop.call_later(PROGRESS_EVERY, self._keep_waiting)
+        self._keep_waiting_later()

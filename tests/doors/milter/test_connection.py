@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from filterrelay.doors.milter import connection
+from filterrelay.doors.milter import connection, session
 from filterrelay.mail.verdict import Pass
 from tests.doors.conftest import OpenDoor, RunningDoor, held
 from tests.doors.mail_server import (
@@ -39,6 +39,24 @@ async def test_scanners_at_work_keep_the_mail_server_waiting(
     assert letter == "c"
 
 
+async def test_waiting_for_memory_keeps_the_mail_server_waiting(
+    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sendmail would give us up before there is some, and may then go on without us."""
+    monkeypatch.setattr(connection, "PROGRESS_EVERY", 0.01)
+    monkeypatch.setattr("filterrelay.doors.arrival.MEMORY_PATIENCE", 0.2)
+    running = await milter(open_door, memory=1000)
+    others = [running.budget.reservation() for _ in range(2)]
+    assert all(each.try_grow(1000) for each in others)
+    server = await mail_server(running)
+    await server.begin()
+    server.send(content(body=b""))
+    first, *_, (letter, reply) = await server.end()
+    assert first == ("p", b"")
+    assert letter == "y"
+    assert reply.startswith(b"452 4.3.1 ")
+
+
 @pytest.mark.parametrize(
     ("version", "letter", "begins"), [("Postfix 3.7.11", "p", b""), ("8.17.1", "y", b"451 4.3.0 ")]
 )
@@ -51,7 +69,7 @@ async def test_a_slow_step_is_put_off_where_progress_is_not_known(
 ) -> None:
     """Sendmail would give us up after 10 s and go on without us."""
     monkeypatch.setattr(connection, "PROGRESS_EVERY", 0.01)
-    monkeypatch.setattr(connection, "EARLY_PATIENCE", 0.05)
+    monkeypatch.setattr(session, "EARLY_PATIENCE", 0.05)
     running = await milter(open_door, "on_sender")
     server = await mail_server(running)
     async with held(running.intake, "on_sender"):

@@ -87,7 +87,13 @@ class MilterSession(MilterConnection):
         self.reception.intake.on_close(self.client)
 
     def failed(self, event: Event) -> None:
-        """Answers 451 now or, where no answer is awaited, to the message."""
+        """Answers 451 now or, where no answer is awaited, to the message.
+
+        Whoever isn't known would pass for the mail server itself, so nothing is taken of him.
+        """
+        if isinstance(event, Connect):
+            self.end()
+            return
         self._refused = TRY_LATER
         self._answer(event, TRY_LATER)
 

@@ -45,9 +45,9 @@ class MilterConnection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._ended = False
         self._read_paused = False
-        self._write_paused = False
+        self.deaf = False  # the MTA reads too slowly
         self._draining = False
-        self._heard = self._loop.time()
+        self._heard = self._loop.time()  # when the MTA last spoke, or caught up
         self._timer: asyncio.TimerHandle | None = None
         self._progress: asyncio.TimerHandle | None = None
 
@@ -97,11 +97,12 @@ class MilterConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The MTA reads too slowly."""
-        self._write_paused = True
+        self.deaf = True
 
     def resume_writing(self) -> None:
         """The MTA has caught up."""
-        self._write_paused = False
+        self.deaf = False
+        self._heard = self._loop.time()
         self._wake()
 
     def write(self, octets: bytes) -> None:
@@ -111,7 +112,7 @@ class MilterConnection(asyncio.Protocol):
 
     async def writable(self) -> None:
         """Waits until the MTA has caught up, or is gone."""
-        while self._write_paused and not self._ended:
+        while self.deaf and not self._ended:
             await self._wait()
 
     def hang_up(self, reply: Reply | None) -> None:
@@ -146,11 +147,13 @@ class MilterConnection(asyncio.Protocol):
             self._loop.call_later(max(QUIET - quiet, QUIET / 10), self._end_when_quiet)
 
     def _look(self) -> None:
-        """Ends it if the MTA has been silent for too long."""
+        """Ends it if the MTA has neither spoken nor read for too long."""
         silent = self._loop.time() - self._heard
-        if self._work is None and silent > self.patience:
+        if (self._work is None or self.deaf) and silent > self.patience:
             self.log.warning("milter_timed_out", state=self.mta.state.value)
             self.end()
+            if self.deaf:  # closed in order, it would wait until all has been read
+                self._stream.abort()
         else:
             self._timer = self._loop.call_later(LOOK_EVERY, self._look)
 

@@ -76,8 +76,8 @@ class MilterSession(MilterConnection):
 
     @property
     def patience(self) -> float:
-        """In the middle of a message, which takes memory, the MTA may not be silent for long."""
-        if self._content is None:
+        """In the middle of a message, which takes memory, the MTA may not tarry for long."""
+        if self._content is None and not self.deaf:
             return super().patience
         return self.reception.policy.limits.data_timeout.total_seconds()
 

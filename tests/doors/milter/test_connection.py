@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from filterrelay.doors.milter import connection, session
+from filterrelay.mail.edits import ReplaceBody
 from filterrelay.mail.verdict import Pass
 from tests.doors.conftest import OpenDoor, RunningDoor, held
 from tests.doors.mail_server import (
@@ -179,3 +180,19 @@ async def test_who_is_silent_for_too_long_is_left(
     monkeypatch.setattr(connection, "IDLE", 0.05)
     assert await patient.ended()
     assert [one["event"] for one in running.logs].count("milter_timed_out") == 2
+
+
+async def test_who_reads_no_new_body_is_left(
+    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is to be sent takes memory, too."""
+    monkeypatch.setattr(connection, "LOOK_EVERY", 0.02)
+    running = await milter(open_door, limits={"data_timeout": "100ms"})
+    running.intake.verdict = Pass()
+    running.intake.edits = (ReplaceBody(b"0123456789abcd\r\n" * 1_000_000),)
+    server = await mail_server(running)
+    server.writer.transport.pause_reading()  # type: ignore[attr-defined]  # uvloop's both reads and writes
+    await server.begin()
+    server.send(content(), END)
+    await running.until(lambda: len(running.intake.closed) == 1)
+    assert [one["event"] for one in running.logs].count("milter_timed_out") == 1

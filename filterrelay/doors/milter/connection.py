@@ -107,8 +107,13 @@ class MilterConnection(asyncio.Protocol):
 
     def write(self, octets: bytes) -> None:
         """Sends octets, unless nobody is there any more."""
-        if not self._stream.is_closing():
+        if not self.is_left:
             self._stream.write(octets)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nobody is there any more."""
+        return self._stream.is_closing()
 
     async def writable(self) -> None:
         """Waits until the MTA has caught up, or is gone."""

@@ -259,6 +259,8 @@ class MilterSession(MilterConnection):
                 await self.writable()
                 self.write(packet)
             self.write(CONTINUE)
+        if self.is_left:  # it keeps the message, and may come with it again
+            self.log.warning("milter_not_heard", queue_id=self.client.queue_id)
         self.reception.counters.accept_seconds.observe(clock.monotonic() - begun)
 
     async def _outcome(self, event: EndOfMessage) -> Answer:

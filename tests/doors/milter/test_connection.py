@@ -140,7 +140,7 @@ async def test_a_client_that_leaves_while_it_drains_is_the_last(open_door: OpenD
 
 
 async def test_a_mail_server_that_goes_away_stops_nothing(open_door: OpenDoor) -> None:
-    """What is being judged comes to its end, and its memory back."""
+    """What is being judged comes to its end, and its memory back; the log says who wasn't told."""
     running = await milter(open_door)
     server = await mail_server(running)
     await server.begin()
@@ -148,9 +148,11 @@ async def test_a_mail_server_that_goes_away_stops_nothing(open_door: OpenDoor) -
         server.send(content(), END)
         await running.until(lambda: running.intake.asked == ["receive"])
         server.writer.transport.abort()
+        await asyncio.sleep(0.1)  # until the door has seen it
     await running.until(lambda: len(running.intake.closed) == 1)
     assert len(running.intake.messages) == 1
     assert running.budget.used == 0
+    assert any(one["event"] == "milter_not_heard" for one in running.logs)
 
 
 async def test_what_is_sent_ahead_of_a_reply_waits(open_door: OpenDoor) -> None:

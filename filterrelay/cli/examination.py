@@ -1,6 +1,7 @@
 """What `filterrelay check` looks at, each part on its own."""
 
 import asyncio
+import grp
 import pwd
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -83,6 +84,14 @@ def listening(settings: Settings) -> Iterable[Check]:
     for name, address in addresses(settings):
         state, text = bindable(address)
         yield Check("listener", name, state, f"{address}: {text}")
+    for listener in settings.listener:
+        if not listener.group:
+            continue
+        try:
+            grp.getgrnam(listener.group)
+        except KeyError:
+            why = f"there is no group {listener.group}: who shall connect?"
+            yield Check("listener", listener.name, "failed", f"{listener.address}: {why}")
 
 
 def account(settings: Settings) -> Iterable[Check]:

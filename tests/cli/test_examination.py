@@ -103,6 +103,15 @@ def test_a_user_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert (check.state, check.name) == ("warning", "no-such-user")
 
 
+def test_a_socket_for_a_group_that_is_not_there_fails(tmp_path: Path) -> None:
+    """As serving would."""
+    more = f'[[listener]]\nkind = "milter"\naddress = "unix:{tmp_path}/s"\ngroup = "no-such"\n'
+    found = list(examination.listening(configured(tmp_path, more)))
+    assert [check.text for check in found if check.state == "failed"] == [
+        f"unix:{tmp_path}/s: there is no group no-such: who shall connect?"
+    ]
+
+
 async def test_the_spool_is_opened(tmp_path: Path) -> None:
     """And counted."""
     check = await examination.spool(configured(tmp_path), FakeClock())

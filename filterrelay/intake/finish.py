@@ -30,9 +30,14 @@ class Finish:
     clock: Clock
     lacks_eight_bit: LacksEightBit | None
 
-    async def __call__(self, session: Session, judged: Judgement) -> Judgement:
-        """The judgement with the message as it leaves. Raises NotAnswered."""
-        if session.door == "milter" and not judged.message.raw:
+    async def __call__(
+        self, session: Session, judged: Judgement, *, by_milter: bool = False
+    ) -> Judgement:
+        """The judgement with the message as it leaves. Raises NotAnswered.
+
+        by_milter: the mail server has the message, makes the edits and passes it on.
+        """
+        if by_milter and not judged.message.raw:
             return judged  # nothing of it was told, since nobody reads it
         now, hostname = self.clock.now(), self.rules.hostname
         message, rules = judged.message, self.rules.listeners.get(session.listener)
@@ -40,7 +45,7 @@ class Finish:
         if session.may_relay:
             edits.extend(completed(message, hostname, now))
         edits.extend(authentication_results(hostname, judged.findings.values()))
-        if session.door != "milter":  # the mail server writes its own
+        if not by_milter:  # the mail server writes its own
             shown = rules is not None and rules.listener.client_in_received
             # A mail server in front has said already who its client was.
             client = session.door != "proxy" and (not session.may_relay or shown)
@@ -48,13 +53,13 @@ class Finish:
                 received(session, judged.envelope, hostname, message.id, now, client=client)
             )
         message = edit_message(message, edits)
-        if self._needs_conversion(session, judged.envelope, message):
+        if not by_milter and self._needs_conversion(session, judged.envelope, message):
             message = await in_seven_bits(message)  # now, so that it is signed only once
         message, signed, records = await self.chain.sign(session, judged.envelope, message)
         made = (*judged.edits, *edits, *signed)
         return replace(judged, message=message, edits=made, steps=(*judged.steps, *records))
 
     def _needs_conversion(self, session: Session, envelope: Envelope, message: Message) -> bool:
-        if self.lacks_eight_bit is None or session.door == "milter" or message.raw.isascii():
+        if self.lacks_eight_bit is None or message.raw.isascii():
             return False
         return self.lacks_eight_bit(session, envelope)

@@ -56,7 +56,8 @@ class Stages:
         reads = self._chain.reads(listener)
         if reads == "body" or rules.listener.quarantine == "own":
             return "body"
-        return "header" if reads or rules.limits_authors else None
+        finds = reads or any(self._chain.has_early(hook, listener) for hook in EARLY_HOOKS)
+        return "header" if finds or rules.limits_authors else None
 
     async def on_connect(self, session: Session) -> Reply | None:
         """Judges a client before the greeting; the session's log lines name it from now on."""

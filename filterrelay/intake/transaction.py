@@ -125,7 +125,7 @@ class Intake(Stages):
             leaves = isinstance(judged.verdict, Pass)
             held = onward is not None and onward.holds and isinstance(judged.verdict, Quarantine)
             if leaves or held:
-                judged = await self._finish(session, judged)
+                judged = await self._finish(session, judged, by_milter=session.door == "milter")
                 if onward is not None:
                     at = self._clock.now()  # the trace has it before what pass_on does
                     reply = await onward.pass_on(judged)

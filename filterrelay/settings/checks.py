@@ -136,7 +136,9 @@ def _listener(
     listener: Listener, settings: Settings, upstreams: Iterable[str]
 ) -> Iterator[tuple[str, str]]:
     with contextlib.suppress(ValueError):  # of an address that is told of elsewhere
-        yield from _proxies(listener, parse_endpoint(listener.address))
+        endpoint = parse_endpoint(listener.address)
+        yield from _proxies(listener, endpoint)
+        yield from _unheeded(listener, endpoint)
     if listener.tls != "none" and (settings.tls.certificate is None or settings.tls.key is None):
         yield "tls", f"{listener.tls} needs certificate and key in [tls]"
     if listener.auth != "none":
@@ -145,6 +147,19 @@ def _listener(
         if not settings.auth:
             yield "auth", f"{listener.auth} needs an [[auth]] section: who may log in"
     yield from _listener_kind(listener, settings, upstreams)
+
+
+def _unheeded(listener: Listener, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
+    """What decides nothing there, though somebody has written it."""
+    said = listener.model_fields_set
+    if not endpoint.is_unix:
+        for key in said & {"mode", "group"}:
+            yield (
+                key,
+                "only a Unix socket has one; who may connect to a port is xclient_from's part",
+            )
+    if listener.kind != "milter" and "quarantine" in said and listener.quarantine == "hold":
+        yield "quarantine", "only a milter's mail server can hold mail: here it is always own"
 
 
 def _proxies(listener: Listener, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
@@ -170,6 +185,11 @@ def _is_local(endpoint: Endpoint) -> bool:
 def _listener_kind(
     listener: Listener, settings: Settings, upstreams: Iterable[str]
 ) -> Iterator[tuple[str, str]]:
+    if listener.kind != "smtp" and not listener.xclient_from:
+        yield (
+            "xclient_from",
+            f"nobody could use this {listener.kind}: name its mail server's network",
+        )
     match listener.kind:
         case "smtp":
             if not (settings.upstream or settings.route):
@@ -179,8 +199,8 @@ def _listener_kind(
         case "proxy":
             yield from _passage(listener, settings, upstreams)
         case "milter":
-            for key in ("tls", "auth", "relay_domains"):
-                if getattr(listener, key) not in ((), "none"):
+            for key in ("tls", "auth", "relay_domains", "client_in_received"):
+                if getattr(listener, key) not in ((), "none", False):
                     yield key, "a milter listener has none: that is the mail server's part"
             if listener.upstream and listener.upstream not in upstreams:
                 yield "upstream", no_such("upstream", listener.upstream, upstreams)

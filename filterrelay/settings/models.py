@@ -112,7 +112,7 @@ class Listener(Section):
     address: str
     """`host:port`, `[v6]:port` or `unix:/path`."""
     mode: str = Field("0660", pattern="^0?[0-7]{3}$")
-    """The Unix socket's permissions, in octal."""
+    """The Unix socket's permissions, in octal. To change these or the group takes a restart."""
     group: str = ""
     """The Unix socket's group, by name, so that the mail server may connect; the relay's own
     when not said."""

@@ -1,8 +1,8 @@
 """Listening sockets, bound once by the supervisor and inherited by every worker."""
 
 import errno
+import grp
 import os
-import shutil
 import socket
 import stat
 import time
@@ -79,18 +79,30 @@ def _unix(endpoint: Endpoint, mode: int, group: str) -> socket.socket:
     path = Path(endpoint.path)
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, f"there is no directory {path.parent}")
+    group_id = _group_id(group) if group else -1
     if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # It is made with its mode. Changed later by its path, whatever the folder's owner had put
+    # there meanwhile would be changed: by root, where the relay starts as that.
+    before = os.umask(0o777 & ~mode)
     try:
         sock.bind(endpoint.path)
         if group:
-            shutil.chown(path, group=group)
-        path.chmod(mode)
+            os.chown(path, -1, group_id, follow_symlinks=False)
         return _listening(sock)
-    except (OSError, LookupError):
+    except OSError:
         sock.close()
         raise
+    finally:
+        os.umask(before)
+
+
+def _group_id(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise LookupError(f"no such group: {name!r}") from None
 
 
 def _listening(sock: socket.socket) -> socket.socket:

@@ -309,6 +309,10 @@ def _require_same(new: Settings, old: Settings) -> None:
     ):
         if change[0] != change[1]:
             raise CantReload(key)
+    listened_on = _listened_on(new)
+    for address, options in _listened_on(old).items():
+        if address.startswith("unix:") and listened_on.get(address, options) != options:
+            raise CantReload(f"mode and group of the listener at {address}")
 
 
 @contextlib.contextmanager

@@ -14,6 +14,8 @@ from .peers.sink import Sink
 
 pytestmark = pytest.mark.peer("postfix")
 
+GTUBE = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\r\n"
+
 MESSAGE = (
     b"From: Ann <ann@office.example>\r\nTo: bob@partner.example\r\nSubject:  two  blanks\r\n"
     b"X-Folded: one\r\n\ttwo\r\n  three\r\nDate: Thu, 1 Jan 2026 00:00:00 +0000\r\n"
@@ -82,3 +84,29 @@ def test_it_leaves_a_client_between_messages_without_a_loss(
         client.sendmail("ann@office.example", ["bob@partner.example"], MESSAGE)
     sink.wait_for("two  blanks", 2)
     wait_until(postfix.queue_is_empty, "an empty queue")
+
+
+def test_what_it_sets_aside_itself_comes_back_signed_when_it_is_released(
+    milter: Program, sink: Sink, dkim_key: DkimKey
+) -> None:
+    """Postfix has done with it, and passes it on once it comes to the port that asks no milter."""
+    (listener,) = milter.config["listener"]
+    listener |= {"quarantine": "own", "upstream": "behind"}
+    milter.config["filter"] = [{"use": "spam", "options": {"reject": "off"}}]
+    settings = {"relay_transport": f"smtp:[{LOOPBACK}]:{sink.port}"}
+    asks = {"smtpd_milters": f"inet:{LOOPBACK}:{milter.ports['milter']}"}
+    with run_postfix({"office": asks, "behind": {}}, settings) as postfix:
+        behind = {"name": "behind", "hosts": [f"{LOOPBACK}:{postfix.ports['behind']}"]}
+        milter.config["upstream"].append(behind | {"tls": "none"})
+        milter.start()
+        with smtplib.SMTP(LOOPBACK, postfix.ports["office"]) as client:
+            client.sendmail("ann@office.example", ["bob@partner.example"], MESSAGE + GTUBE)
+        (entry,) = milter.json_command("quarantine", "list")
+        assert entry["reason"]
+        assert postfix.queue_is_empty()
+        assert "milter-discard" in postfix.log()
+        assert milter.command("quarantine", "release", entry["id"]).returncode == 0
+        (arrival,) = sink.wait_for("two  blanks")
+        assert arrival.recipients == ("bob@partner.example",)
+        assert f"by relay.office.example with ESMTP id {entry['id']}".encode() in arrival.message
+        assert dkimpy_accepts(arrival.message, [dkim_key])

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 from filterrelay.mail.edits import AddHeader
 from filterrelay.mail.message import Message
+from filterrelay.mail.verdict import Quarantine
 from filterrelay.plugin import Options, hook
 from filterrelay.plugin.testing import a_message, a_session
+from filterrelay.spool.store import State
 
-from .test_transaction import RAW, USER, Bench, Hands, Signs
+from .test_transaction import RAW, USER, Bench, Hands, Signs, says
 
 EIGHT_BITS = a_message("Grüße\n").raw
 
@@ -83,3 +85,15 @@ async def test_a_milters_message_that_nobody_read_is_left_alone() -> None:
     bench, onward = Bench(), Hands()
     await bench.send(b"", session=replace(USER, door="milter"), onward=onward)
     assert onward.passed[0].edits == ()
+
+
+async def test_released_mail_that_came_by_milter_shows_where_it_has_been() -> None:
+    """RFC 5321 section 4.4: the mail server's own Received field isn't told to a milter."""
+    bench = Bench(says(Quarantine("looks odd")), upstream="reinject", kind="milter")
+    session = replace(a_session(), door="milter", helo="client.example")
+    await bench.send(session=session, onward=Hands())
+    (stored,) = await bench.stored(State.QUARANTINED)
+    await bench.intake.release(stored, RAW)
+    assert (await bench.spool.body(stored.id)).startswith(
+        b"Received: from client.example ([192.0.2.1])\r\n\tby relay.office.example with "
+    )

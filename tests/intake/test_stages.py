@@ -123,7 +123,7 @@ def test_only_stages_with_a_judge_need_be_told(
     ("filters", "listener", "read"),
     [
         ((), {}, None),
-        ((says(None, "on_sender"),), {}, None),
+        ((says(None, "on_sender"),), {}, "header"),
         ((says(None),), {}, "body"),
         ((envelope_reader(),), {}, "header"),
         ((), {"senders": "own", "from_header": "own"}, "header"),

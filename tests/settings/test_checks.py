@@ -161,6 +161,26 @@ def test_a_proxy_is_known_by_its_network(tmp_path: Path, address: str, more: str
             "12: listener[1].tls: a milter listener has none: that is the mail server's part",
         ),
         (
+            GOOD + '[[listener]]\nkind = "milter"\naddress = "x:1"\nclient_in_received = true',
+            "11: listener[1].client_in_received: a milter listener has none: "
+            "that is the mail server's part",
+        ),
+        (
+            GOOD + '[[listener]]\nkind = "milter"\naddress = "x:1"\ngroup = "postfix"',
+            "11: listener[1].group: only a Unix socket has one; "
+            "who may connect to a port is xclient_from's part",
+        ),
+        (
+            GOOD + '[[listener]]\nkind = "milter"\naddress = "x:1"\nxclient_from = []',
+            "11: listener[1].xclient_from: nobody could use this milter: "
+            "name its mail server's network",
+        ),
+        (
+            GOOD + '[[listener]]\nkind = "smtp"\naddress = "x:1"\nquarantine = "hold"',
+            "11: listener[1].quarantine: only a milter's mail server can hold mail: "
+            "here it is always own",
+        ),
+        (
             GOOD + 'rate = "100 a second"\n',
             "8: upstream[0].rate: '100 a second' is no rate; "
             'write one like "100/s", "600/m" or "5000/h"',

@@ -50,6 +50,27 @@ def test_a_unix_socket_gets_its_mode_and_its_group(tmp_path: Path) -> None:
         assert path.stat().st_gid == os.getgid()
 
 
+def test_only_a_unix_socket_itself_gets_its_rights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever owns the folder may put a link in its place: another's file isn't opened up."""
+    path, precious = tmp_path / "milter.sock", tmp_path / "precious"
+    precious.write_text("keep me")
+    precious.chmod(0o600)
+    bind = socket.socket.bind
+
+    class Raced(socket.socket):
+        def bind(self, address: Any) -> None:
+            bind(self, address)
+            path.unlink()
+            path.symlink_to(precious)
+
+    monkeypatch.setattr(socket, "socket", Raced)
+    group = grp.getgrgid(os.getgid()).gr_name
+    with listen(f"unix:{path}", mode=0o666, group=group):
+        assert stat.S_IMODE(precious.stat().st_mode) == 0o600
+
+
 def test_a_group_that_does_not_exist_is_named(tmp_path: Path) -> None:
     """A typing error in the configuration stops the start, and says what it is."""
     with pytest.raises(CantListen, match="nobodys-group"):

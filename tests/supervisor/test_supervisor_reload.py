@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import stat
 import time
 from pathlib import Path
 
@@ -126,6 +127,21 @@ def test_a_missing_file_changes_nothing(relay: Relay) -> None:
     (relay.directory / "aside").rename(relay.configuration)
     relay.reload()
     assert relay.greeting().startswith(b"220 ")
+
+
+def test_a_sockets_rights_are_not_ignored(relay: Relay) -> None:
+    """They are given when it is made; a reload that would leave them as they are is refused."""
+    path = relay.directory / "milter.sock"
+    with relay.configuration.open("a") as file:
+        file.write(f'[[listener]]\nkind = "milter"\naddress = "unix:{path}"\nmode = "0600"\n')
+    relay.start()
+    relay.change('"0600"', '"0666"')
+    relay.signal(signal.SIGHUP)
+    wait_until(lambda: "reload_refused" in relay.log())
+    assert f"mode and group of the listener at unix:{path}" in relay.log()
+    assert relay.stop() == 0
+    relay.start()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666
 
 
 @pytest.mark.parametrize(

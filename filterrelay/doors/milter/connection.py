@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import structlog
@@ -14,7 +15,6 @@ from filterrelay.wire import milter
 from filterrelay.wire.milter import Conversation, Event, State, Wishes
 
 PROGRESS_EVERY = 5.0  # seconds; the least that an MTA waits for a reply is Sendmail's 10 s
-EARLY_PATIENCE = 8.0  # seconds for a command where the MTA takes no PROGRESS: all but Postfix
 IDLE = 7210.0  # seconds, MI_TIMEOUT of libmilter, which MTAs are used to
 LOOK_EVERY = 60.0  # seconds between looks at who has been silent for too long
 QUIET = 1.0  # seconds without an event after which a session is left when the door drains
@@ -45,9 +45,9 @@ class MilterConnection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._ended = False
         self._read_paused = False
-        self._write_paused = False
+        self.deaf = False  # the MTA reads too slowly
         self._draining = False
-        self._heard = self._loop.time()
+        self._heard = self._loop.time()  # when the MTA last spoke, or caught up
         self._timer: asyncio.TimerHandle | None = None
         self._progress: asyncio.TimerHandle | None = None
 
@@ -97,21 +97,27 @@ class MilterConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The MTA reads too slowly."""
-        self._write_paused = True
+        self.deaf = True
 
     def resume_writing(self) -> None:
         """The MTA has caught up."""
-        self._write_paused = False
+        self.deaf = False
+        self._heard = self._loop.time()
         self._wake()
 
     def write(self, octets: bytes) -> None:
         """Sends octets, unless nobody is there any more."""
-        if not self._stream.is_closing():
+        if not self.is_left:
             self._stream.write(octets)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nobody is there any more."""
+        return self._stream.is_closing()
 
     async def writable(self) -> None:
         """Waits until the MTA has caught up, or is gone."""
-        while self._write_paused and not self._ended:
+        while self.deaf and not self._ended:
             await self._wait()
 
     def hang_up(self, reply: Reply | None) -> None:
@@ -146,11 +152,13 @@ class MilterConnection(asyncio.Protocol):
             self._loop.call_later(max(QUIET - quiet, QUIET / 10), self._end_when_quiet)
 
     def _look(self) -> None:
-        """Ends it if the MTA has been silent for too long."""
+        """Ends it if the MTA has neither spoken nor read for too long."""
         silent = self._loop.time() - self._heard
-        if self._work is None and silent > self.patience:
+        if (self._work is None or self.deaf) and silent > self.patience:
             self.log.warning("milter_timed_out", state=self.mta.state.value)
             self.end()
+            if self.deaf:  # closed in order, it would wait until all has been read
+                self._stream.abort()
         else:
             self._timer = self._loop.call_later(LOOK_EVERY, self._look)
 
@@ -210,27 +218,33 @@ class MilterConnection(asyncio.Protocol):
             if self._asked is not None:
                 self.failed(self._asked)
 
-    async def ask(self, question: Awaitable[Reply | None], *, progress: bool) -> Reply | None:
-        """What the intake says, 451 if it fails.
-
-        progress: the MTA can be kept waiting meanwhile; else it would give us up.
-        """
-        if progress:
-            self._progress = self._loop.call_later(PROGRESS_EVERY, self._keep_waiting)
+    async def ask(
+        self, question: Awaitable[Reply | None], patience: float | None = None
+    ) -> Reply | None:
+        """What the intake says, 451 if it fails or takes more seconds than patience."""
         try:
-            async with asyncio.timeout(None if progress else EARLY_PATIENCE):
+            async with asyncio.timeout(patience):
                 return await question
         except TimeoutError:
-            self.log.warning("milter_too_slow", seconds=EARLY_PATIENCE)
+            self.log.warning("milter_too_slow", seconds=patience)
             return TRY_LATER
         except Exception:  # the seam: our fault is never the client's, nor told to it
             self.log.exception("intake_failed")
             return TRY_LATER
+
+    @contextmanager
+    def keeping_waiting(self) -> Iterator[None]:
+        """Tells the MTA that we are still at work, or it would give us up."""
+        self._keep_waiting_later()
+        try:
+            yield
         finally:
             if self._progress is not None:
                 self._progress.cancel()
-                self._progress = None
+
+    def _keep_waiting_later(self) -> None:
+        self._progress = self._loop.call_later(PROGRESS_EVERY, self._keep_waiting)
 
     def _keep_waiting(self) -> None:
         self.write(milter.PROGRESS)
-        self._progress = self._loop.call_later(PROGRESS_EVERY, self._keep_waiting)
+        self._keep_waiting_later()

@@ -45,6 +45,7 @@ from filterrelay.wire.milter import (
     Unknown,
 )
 
+EARLY_PATIENCE = 8.0  # seconds for a command where the MTA takes no PROGRESS: all but Postfix
 MOST_RECIPIENTS = 50_000  # of a message; the MTA's own limit is far below
 
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients for one message")
@@ -75,8 +76,8 @@ class MilterSession(MilterConnection):
 
     @property
     def patience(self) -> float:
-        """In the middle of a message, which takes memory, the MTA may not be silent for long."""
-        if self._content is None:
+        """In the middle of a message, which takes memory, the MTA may not tarry for long."""
+        if self._content is None and not self.deaf:
             return super().patience
         return self.reception.policy.limits.data_timeout.total_seconds()
 
@@ -86,7 +87,13 @@ class MilterSession(MilterConnection):
         self.reception.intake.on_close(self.client)
 
     def failed(self, event: Event) -> None:
-        """Answers 451 now or, where no answer is awaited, to the message."""
+        """Answers 451 now or, where no answer is awaited, to the message.
+
+        Whoever isn't known would pass for the mail server itself, so nothing is taken of him.
+        """
+        if isinstance(event, Connect):
+            self.end()
+            return
         self._refused = TRY_LATER
         self._answer(event, TRY_LATER)
 
@@ -160,8 +167,15 @@ class MilterSession(MilterConnection):
         self._answer(event)
         return None
 
+    async def _ask_early(self, question: Awaitable[Reply | None]) -> Reply | None:
+        """What the intake says before the end of a message, where few MTAs take PROGRESS."""
+        if not self._takes_progress:
+            return await self.ask(question, EARLY_PATIENCE)
+        with self.keeping_waiting():
+            return await self.ask(question)
+
     async def _judge(self, event: Event, question: Awaitable[Reply | None]) -> None:
-        self._answer(event, await self.ask(question, progress=self._takes_progress))
+        self._answer(event, await self._ask_early(question))
 
     def _take_mail(self, event: Mail) -> Work | None:
         self._count("MAIL")
@@ -175,7 +189,7 @@ class MilterSession(MilterConnection):
 
     async def _judge_sender(self, event: Mail) -> None:
         question = self.reception.intake.on_sender(self.client, self._envelope)
-        self._refused = await self.ask(question, progress=self._takes_progress)
+        self._refused = await self._ask_early(question)
         self._answer(event, self._refused)
 
     def _take_rcpt(self, event: Rcpt) -> Work | None:
@@ -193,7 +207,7 @@ class MilterSession(MilterConnection):
 
     async def _judge_recipient(self, event: Rcpt, recipient: Recipient) -> None:
         question = self.reception.intake.on_recipient(self.client, self._whole(), recipient)
-        refused = await self.ask(question, progress=self._takes_progress)
+        refused = await self._ask_early(question)
         if refused is None:
             self._recipients.append((recipient, event.address))
         self._answer(event, refused)
@@ -235,7 +249,8 @@ class MilterSession(MilterConnection):
         self.client = named(event.macros, self.client)
         bind_contextvars(session=self.client.id)
         try:
-            head, body = await self._outcome(event)
+            with self.keeping_waiting():
+                head, body = await self._outcome(event)
         finally:
             self._forget_message()
         self.write(head)
@@ -244,6 +259,8 @@ class MilterSession(MilterConnection):
                 await self.writable()
                 self.write(packet)
             self.write(CONTINUE)
+        if self.is_left:  # it keeps the message, and may come with it again
+            self.log.warning("milter_not_heard", queue_id=self.client.queue_id)
         self.reception.counters.accept_seconds.observe(clock.monotonic() - begun)
 
     async def _outcome(self, event: EndOfMessage) -> Answer:
@@ -261,4 +278,4 @@ class MilterSession(MilterConnection):
         told_as = Told(raw, envelope, self._recipients)
         passage = Passage(told_as, self.mta.edits, holds=self._holds)
         receiving = intake.receive(self.client, envelope, raw, reservation, passage)
-        return passage.answer(await self.ask(receiving, progress=True) or TRY_LATER)
+        return passage.answer(await self.ask(receiving) or TRY_LATER)

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from filterrelay.doors.milter import connection
+from filterrelay.doors.milter import connection, session
+from filterrelay.mail.edits import ReplaceBody
 from filterrelay.mail.verdict import Pass
 from tests.doors.conftest import OpenDoor, RunningDoor, held
 from tests.doors.mail_server import (
@@ -39,6 +40,24 @@ async def test_scanners_at_work_keep_the_mail_server_waiting(
     assert letter == "c"
 
 
+async def test_waiting_for_memory_keeps_the_mail_server_waiting(
+    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sendmail would give us up before there is some, and may then go on without us."""
+    monkeypatch.setattr(connection, "PROGRESS_EVERY", 0.01)
+    monkeypatch.setattr("filterrelay.doors.arrival.MEMORY_PATIENCE", 0.2)
+    running = await milter(open_door, memory=1000)
+    others = [running.budget.reservation() for _ in range(2)]
+    assert all(each.try_grow(1000) for each in others)
+    server = await mail_server(running)
+    await server.begin()
+    server.send(content(body=b""))
+    first, *_, (letter, reply) = await server.end()
+    assert first == ("p", b"")
+    assert letter == "y"
+    assert reply.startswith(b"452 4.3.1 ")
+
+
 @pytest.mark.parametrize(
     ("version", "letter", "begins"), [("Postfix 3.7.11", "p", b""), ("8.17.1", "y", b"451 4.3.0 ")]
 )
@@ -51,7 +70,7 @@ async def test_a_slow_step_is_put_off_where_progress_is_not_known(
 ) -> None:
     """Sendmail would give us up after 10 s and go on without us."""
     monkeypatch.setattr(connection, "PROGRESS_EVERY", 0.01)
-    monkeypatch.setattr(connection, "EARLY_PATIENCE", 0.05)
+    monkeypatch.setattr(session, "EARLY_PATIENCE", 0.05)
     running = await milter(open_door, "on_sender")
     server = await mail_server(running)
     async with held(running.intake, "on_sender"):
@@ -121,7 +140,7 @@ async def test_a_client_that_leaves_while_it_drains_is_the_last(open_door: OpenD
 
 
 async def test_a_mail_server_that_goes_away_stops_nothing(open_door: OpenDoor) -> None:
-    """What is being judged comes to its end, and its memory back."""
+    """What is being judged comes to its end, and its memory back; the log says who wasn't told."""
     running = await milter(open_door)
     server = await mail_server(running)
     await server.begin()
@@ -129,9 +148,11 @@ async def test_a_mail_server_that_goes_away_stops_nothing(open_door: OpenDoor) -
         server.send(content(), END)
         await running.until(lambda: running.intake.asked == ["receive"])
         server.writer.transport.abort()
+        await asyncio.sleep(0.1)  # until the door has seen it
     await running.until(lambda: len(running.intake.closed) == 1)
     assert len(running.intake.messages) == 1
     assert running.budget.used == 0
+    assert any(one["event"] == "milter_not_heard" for one in running.logs)
 
 
 async def test_what_is_sent_ahead_of_a_reply_waits(open_door: OpenDoor) -> None:
@@ -161,3 +182,19 @@ async def test_who_is_silent_for_too_long_is_left(
     monkeypatch.setattr(connection, "IDLE", 0.05)
     assert await patient.ended()
     assert [one["event"] for one in running.logs].count("milter_timed_out") == 2
+
+
+async def test_who_reads_no_new_body_is_left(
+    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is to be sent takes memory, too."""
+    monkeypatch.setattr(connection, "LOOK_EVERY", 0.02)
+    running = await milter(open_door, limits={"data_timeout": "100ms"})
+    running.intake.verdict = Pass()
+    running.intake.edits = (ReplaceBody(b"0123456789abcd\r\n" * 1_000_000),)
+    server = await mail_server(running)
+    server.writer.transport.pause_reading()  # type: ignore[attr-defined]  # uvloop's both reads and writes
+    await server.begin()
+    server.send(content(), END)
+    await running.until(lambda: len(running.intake.closed) == 1)
+    assert [one["event"] for one in running.logs].count("milter_timed_out") == 1

@@ -22,6 +22,7 @@ from tests.doors.mail_server import (
     ANN,
     BERT,
     BODY,
+    END,
     RAW,
     connect,
     content,
@@ -353,6 +354,20 @@ async def test_our_own_mistake_is_a_4xx(
     server.send(said("M", ANN), said("R", BERT), content())
     assert await server.end() == [("c", b"")]
     assert running.budget.used == 0
+
+
+async def test_a_client_that_could_not_be_noted_is_not_taken_for_another(
+    open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Least of all for the mail server itself, whose mail is signed: the connection ends."""
+    running = await milter(open_door, trusted_networks=("127.0.0.0/8",))
+    running.intake.verdict = Pass()
+    server = await mail_server(running)
+    monkeypatch.setattr(door, "connected", lambda *_: 1 / 0)
+    await server.begin()
+    server.send(content(), END)
+    assert await server.ended()
+    assert not running.intake.messages
 
 
 async def test_garbage_ends_the_connection_and_is_counted(open_door: OpenDoor) -> None:

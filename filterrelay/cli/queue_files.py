@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ParamSpec
@@ -40,6 +41,7 @@ P = ParamSpec("P")
 
 _MOST_WRITTEN, _OCTETS_WRITTEN = 2000, 16 * 1024 * 1024  # messages made durable as files at once
 _MOST_COMMITTED, _OCTETS_COMMITTED = 500, 4 * 1024 * 1024  # and in one transaction
+_MOST_TOLD = 20  # files that are refused: if one is wrong with all, it is said often enough
 _MOST_ABOUT = 4 * 1024 * 1024  # octets of an ID.json: 10,000 recipients, their parameters too
 _STATES = (State.QUEUED, State.HELD)
 
@@ -141,8 +143,11 @@ def _print_json(counts: dict[str, int], done: Done) -> None:
 
 def _tell(verb: str, done: Done, known: str) -> None:
     """Says what has been done; known: what is said of those left out."""
-    for file, why in done.refused.items():
+    for file, why in islice(done.refused.items(), _MOST_TOLD):
         typer.echo(safe(f"{file}: {why}"), err=True)
+    if len(done.refused) > _MOST_TOLD:
+        more = f"and {len(done.refused) - _MOST_TOLD} more; --json tells all of them"
+        typer.echo(more, err=True)
     left_out = _beside(done.known, known) + _beside(len(done.refused), "refused")
     print(f"{verb}: {counted(done.taken)}{left_out}{STOPPED if done.stopped else ''}")
     if done.failure:

@@ -140,6 +140,21 @@ def test_what_cannot_be_taken_is_said_and_the_rest_is_taken(
     assert [state_of(filled, id_) for id_ in (ALICE, BOB)] == ["", "queued"]
 
 
+def test_what_is_wrong_with_all_files_is_not_said_of_each(
+    filterrelay: Run, configuration: Path
+) -> None:
+    """Twenty times are enough for a person; a script gets them all."""
+    many = configuration.parent / "many"
+    many.mkdir()
+    for number in range(25):
+        (many / f"{number}.eml").write_text("Subject: x\n\nx\n")
+    ran = filterrelay("queue", "import", "many")
+    assert ran.out == "imported: 0 messages, 25 refused\n"
+    assert len(ran.err.splitlines()) == 21
+    assert ran.err.endswith("and 5 more; --json tells all of them\n")
+    assert len(filterrelay("queue", "import", "many", "--json").json["refused"]) == 25
+
+
 @pytest.mark.usefixtures("exported")
 @pytest.mark.parametrize(
     "arguments",

@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 CONFIGURATION = f"""\
 hostname = "relay.office.example"
@@ -25,6 +27,17 @@ tls = "none"
 """
 
 Run = Callable[..., "Ran"]
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """What main does to the log ends with the test."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    structlog.reset_defaults()
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture(autouse=True)

@@ -1,11 +1,9 @@
 """The program itself: finding commands, exit codes, errors without tracebacks."""
 
 import json
-import logging
 import subprocess
 import sys
 import types
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -36,17 +34,6 @@ class DoorStuck(FilterRelayError):
 
 
 FAILURES: list[BaseException] = [DoorStuck(hinges=3)]
-
-
-@pytest.fixture(autouse=True)
-def logs_as_before() -> Iterator[None]:
-    """What main does to the log ends with the test."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
 
 
 @pytest.fixture

@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from contextvars import Context
 from dataclasses import replace
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, Protocol, assert_never
 
 import structlog
+from prometheus_client import Counter
 from structlog.contextvars import bind_contextvars, bound_contextvars, reset_contextvars
 
 from filterrelay.chain.chain import Chain, NotAnswered
@@ -86,6 +88,7 @@ class Intake(Stages):
         self._clock = clock
         self._background = background
         self._finish = Finish(rules, chain, clock, lacks_eight_bit)
+        self._counters = lru_cache(maxsize=None)(self._look_up_counters)
 
     async def receive(
         self,
@@ -284,9 +287,18 @@ class Intake(Stages):
 
     def _count(self, outcome: Outcome, message: Message) -> None:
         session, verdict = outcome.session, name_of(outcome.verdict)
-        self._metrics.messages.labels(session.listener, verdict).inc()
-        self._metrics.message_bytes.labels(session.listener, verdict).inc(outcome.size)
+        messages, octets = self._counters(session.listener, verdict)
+        messages.inc()
+        octets.inc(outcome.size)
         log.info("message", **logged(outcome, message))
+
+    def _look_up_counters(self, listener: str, verdict: str) -> tuple[Counter, Counter]:
+        """Those of messages and of their octets: finding them takes longer than counting."""
+        metrics = self._metrics
+        return (
+            metrics.messages.labels(listener, verdict),
+            metrics.message_bytes.labels(listener, verdict),
+        )
 
     async def _record(self, events: Sequence[Event]) -> None:
         try:

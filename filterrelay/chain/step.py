@@ -17,7 +17,7 @@ from filterrelay.mail.outcome import StepRecord
 from filterrelay.mail.reply import Reply
 from filterrelay.mail.verdict import Defer, Discard, Pass, Quarantine, Reject, Verdict, name_of
 from filterrelay.observe.clock import Clock
-from filterrelay.observe.metrics import BREAKER_STATES, Metrics
+from filterrelay.observe.metrics import BREAKER_STATES, STEP_RESULTS, Metrics
 from filterrelay.plugin.discovery import Plugin
 
 CANT_CHECK = Reply(451, "4.7.1", "The message can't be checked now, please try again later")
@@ -62,7 +62,10 @@ class Step:
             hook: metrics.plugin_seconds.labels(plugin.name, hook) for hook in plugin.hooks
         }
         self._mode = "shadow" if policy.shadow else "enforce"
-        self._verdicts = metrics.plugin_verdicts
+        self._verdicts = {
+            result: metrics.plugin_verdicts.labels(plugin.name, self._mode, result)
+            for result in STEP_RESULTS
+        }
         self._failures = metrics.plugin_failures
         self._state = metrics.breaker.labels(plugin.name)
         # One a hook: what an observer's daemon does says nothing of the one that judges mail.
@@ -233,7 +236,7 @@ class Step:
 
     def _count(self, hook: str, seconds: float, verdict: str) -> None:
         self._seconds[hook].observe(seconds)
-        self._verdicts.labels(self.plugin.name, self._mode, verdict).inc()
+        self._verdicts[verdict].inc()
 
     def _breaker_changed(self, hook: str, state: str) -> None:
         self._state.set(max(BREAKER_STATES[each.state] for each in self._breakers.values()))

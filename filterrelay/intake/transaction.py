@@ -3,13 +3,15 @@
 Every door calls the same methods, so a message gets the same verdict through each.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextvars import Context
 from dataclasses import replace
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any, Protocol, assert_never
 
 import structlog
+from prometheus_client import Counter
 from structlog.contextvars import bind_contextvars, bound_contextvars, reset_contextvars
 
 from filterrelay.chain.chain import Chain, NotAnswered
@@ -86,6 +88,9 @@ class Intake(Stages):
         self._clock = clock
         self._background = background
         self._finish = Finish(rules, chain, clock, lacks_eight_bit)
+        self._counters = lru_cache(maxsize=None)(self._look_up_counters)
+        self._events: list[Event] = []  # for the trace
+        self._recording = False
 
     async def receive(
         self,
@@ -276,7 +281,10 @@ class Intake(Stages):
         try:
             self._count(outcome, message)
             if not durable:
-                self._background(self._record([received_event(outcome)]))
+                self._events.append(received_event(outcome))
+                if not self._recording:
+                    self._background(self._record())
+                    self._recording = True
             if self._chain.observed("on_outcome"):
                 self._background(self._chain.tell_outcome(outcome))
         except Exception:  # the seam: the outcome stands, and the client must hear of it
@@ -284,15 +292,30 @@ class Intake(Stages):
 
     def _count(self, outcome: Outcome, message: Message) -> None:
         session, verdict = outcome.session, name_of(outcome.verdict)
-        self._metrics.messages.labels(session.listener, verdict).inc()
-        self._metrics.message_bytes.labels(session.listener, verdict).inc(outcome.size)
+        messages, octets = self._counters(session.listener, verdict)
+        messages.inc()
+        octets.inc(outcome.size)
         log.info("message", **logged(outcome, message))
 
-    async def _record(self, events: Sequence[Event]) -> None:
+    def _look_up_counters(self, listener: str, verdict: str) -> tuple[Counter, Counter]:
+        """Those of messages and of their octets: finding them takes longer than counting."""
+        metrics = self._metrics
+        return (
+            metrics.messages.labels(listener, verdict),
+            metrics.message_bytes.labels(listener, verdict),
+        )
+
+    async def _record(self) -> None:
+        """Brings events into the trace; those that come meanwhile go there together."""
         try:
-            await self._spool.record(events)
-        except (SpoolFull, SpoolUnavailable) as error:
-            log.warning("trace_not_kept", reason=str(error))
+            while self._events:
+                events, self._events = self._events, []
+                try:
+                    await self._spool.record(events)
+                except (SpoolFull, SpoolUnavailable) as error:
+                    log.warning("trace_not_kept", reason=str(error))
+        finally:
+            self._recording = False
 
     def refuse_content(
         self, session: Session, envelope: Envelope, reply: Reply, size: int

@@ -71,7 +71,7 @@ def test_all_names_of_a_part_are_found() -> None:
 
 
 def test_a_long_header_costs_little() -> None:
-    """A megabyte of fields, lines or letters."""
+    """A megabyte of fields, lines or letters: what goes over it anew each time takes minutes."""
     for line in (b"X: y\r\n", b" y\r\n", b"X: \r", b"X", b"X:"):
-        with within_cpu_budget(200):
+        with within_cpu_budget(1000):
             read_entity(b"A: b\r\n" + line * (1_000_000 // len(line)), 0)

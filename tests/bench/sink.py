@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import shutil
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.bench.errors import MissingProgram, RunFailed
 
 _COUNTERS = re.compile(rb"mesg=(\d+)\s")
 _LOOK_EVERY = 0.005  # seconds; how exactly the last delivery is timed
+_START_AT_MOST = 5.0  # seconds
 _USER = "postfix"  # whom smtp-sink becomes; it refuses to be root
 _PIPE_SIZE = 1024 * 1024  # bytes, so that a late look never holds up the sink
 
@@ -48,7 +50,23 @@ class Sink:
         assert process.stdout is not None
         fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_SIZE)
         os.set_blocking(process.stdout.fileno(), False)
-        return cls(process)
+        sink = cls(process)
+        sink._await_listening(port)
+        return sink
+
+    def _await_listening(self, port: int) -> None:
+        """Until it takes connections: Postfix would put off for minutes what comes before."""
+        deadline = time.monotonic() + _START_AT_MOST
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    self.stop()
+                    raise RunFailed(f"smtp-sink did not start: {error}") from error
+                time.sleep(_LOOK_EVERY)
+            else:
+                return
 
     def look(self) -> int:
         """Read the counters; returns how many messages it has taken since its start."""

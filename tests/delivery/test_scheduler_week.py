@@ -5,7 +5,7 @@ import random
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -27,7 +27,7 @@ from filterrelay.spool import writer
 from filterrelay.spool.memory import MemorySpool
 from filterrelay.spool.selection import Selection
 from filterrelay.spool.sqlite import SqliteSpool
-from filterrelay.spool.store import Deposit, Spool, State, StoredMessage
+from filterrelay.spool.store import Deposit, NoSuchMessage, Spool, State, StoredMessage
 
 from .hop import BODY, LATER, LEASE, TAKEN, UNKNOWN, FakeHop, a_stored_message, a_while, an_outage
 
@@ -290,6 +290,7 @@ async def _disturb(week: Week, chance: random.Random) -> None:
         for message in await week.spool.lease("dead", now + LEASE, now + 2 * LEASE, 2):
             if chance.random() < 0.5:
                 following = now + timedelta(hours=1)
-                await week.spool.begin_attempt(message.id, message.pending(), following)
+                with suppress(NoSuchMessage):  # whose it was may have ended it just now
+                    await week.spool.begin_attempt(message.id, message.pending(), following)
         if chance.random() < 0.5:
             await week.spool.recover(now, ["worker-1"])

@@ -7,7 +7,7 @@ from filterrelay.plugin import Options, hook
 from filterrelay.plugin.testing import SOME_TIME, a_session, an_envelope
 from filterrelay.spool.store import StoredMessage
 
-from .test_transaction import Bench
+from .bench import Bench
 
 RAW = (
     "From: <alice@office.example>\r\nMIME-Version: 1.0\r\nSubject: Lunch\r\n"

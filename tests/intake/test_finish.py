@@ -10,7 +10,7 @@ from filterrelay.plugin import Options, hook
 from filterrelay.plugin.testing import a_message, a_session
 from filterrelay.spool.store import State
 
-from .test_transaction import RAW, USER, Bench, Hands, Signs, says
+from .bench import RAW, USER, Bench, Hands, Signs, says
 
 EIGHT_BITS = a_message("Grüße\n").raw
 

@@ -16,7 +16,7 @@ from filterrelay.mail.verdict import Defer, Quarantine
 from filterrelay.plugin.testing import a_session, an_envelope
 from filterrelay.spool.store import State
 
-from .test_transaction import (
+from .bench import (
     USER,
     Bench,
     DiscardsFor,

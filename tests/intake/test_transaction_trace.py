@@ -8,7 +8,7 @@ import pytest
 from filterrelay.observe.clock import Clock
 from filterrelay.spool.memory import MemorySpool
 from filterrelay.spool.store import Event, SpoolUnavailable
-from tests.intake.test_transaction import REJECTS, Bench
+from tests.intake.bench import REJECTS, Bench
 
 
 class SlowTrace(MemorySpool):

@@ -1,6 +1,7 @@
 """The stream under a milter session: events in, octets out, time-outs, draining, the end."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ log = structlog.get_logger(__name__)
 Work = Coroutine[Any, Any, None]
 
 
-class MilterConnection(asyncio.Protocol):
+class MilterConnection(asyncio.Protocol, ABC):
     """One connection of an MTA.
 
     Events are taken as they arrive. What one asks for that takes time is worked on by
@@ -51,17 +52,17 @@ class MilterConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._progress: asyncio.TimerHandle | None = None
 
+    @abstractmethod
     def take(self, event: Event) -> Work | None:
         """Notes an event; what takes time is given back, and answers it when it is done."""
-        raise NotImplementedError  # a session does
 
+    @abstractmethod
     def failed(self, event: Event) -> None:
         """Answers an event that could not be noted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def leave(self) -> None:
         """The SMTP session is over."""
-        raise NotImplementedError
 
     @property
     def patience(self) -> float:

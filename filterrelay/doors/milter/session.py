@@ -16,7 +16,7 @@ from filterrelay.doors.milter.changes import Told
 from filterrelay.doors.milter.client import connected, introduced, named, sending, shown, text
 from filterrelay.doors.milter.connection import MilterConnection, Work
 from filterrelay.doors.milter.content import MilterContent
-from filterrelay.doors.milter.passage import Answer, Passage, refusal
+from filterrelay.doors.milter.handback import Answer, HandBack, refusal
 from filterrelay.doors.milter.wishes import wishes
 from filterrelay.doors.policy import Reception
 from filterrelay.mail.envelope import Envelope, Recipient
@@ -276,6 +276,6 @@ class MilterSession(MilterConnection):
                 return refusal(told), ()
             reservation, raw = content.reservation, content.take()
         told_as = Told(raw, envelope, self._recipients)
-        passage = Passage(told_as, self.mta.edits, holds=self._holds)
-        receiving = intake.receive(self.client, envelope, raw, reservation, passage)
-        return passage.answer(await self.ask(receiving) or TRY_LATER)
+        back = HandBack(told_as, self.mta.edits, holds=self._holds)
+        receiving = intake.receive(self.client, envelope, raw, reservation, back)
+        return back.answer(await self.ask(receiving) or TRY_LATER)

@@ -331,7 +331,7 @@ async def test_too_many_recipients_are_none_of_the_message(
     assert reply.startswith(b"452 4.5.3 ")
 
 
-@pytest.mark.parametrize("at", ["taken_rcpt", "Passage"])
+@pytest.mark.parametrize("at", ["taken_rcpt", "HandBack"])
 async def test_our_own_mistake_is_a_4xx(
     open_door: OpenDoor, monkeypatch: pytest.MonkeyPatch, at: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""How a message that came by milter goes on its way: the mail server has it, and edits it."""
+"""How a message that came by milter goes back: the mail server has it, and edits it."""
 
 from collections.abc import Iterable
 
@@ -17,8 +17,8 @@ log = structlog.get_logger(__name__)
 Answer = tuple[bytes, Iterable[bytes]]  # the packets of a new body apart: CONTINUE follows them
 
 
-class Passage:
-    """One message's passage.
+class HandBack:
+    """One message on its way back to the mail server.
 
     holds: what shall be set aside goes to the mail server's quarantine.
     """

@@ -4,7 +4,7 @@ import pytest
 
 from filterrelay.chain.run import Judgement
 from filterrelay.doors.milter.changes import Told
-from filterrelay.doors.milter.passage import Passage, refusal
+from filterrelay.doors.milter.handback import HandBack, refusal
 from filterrelay.mail.edits import AddHeader
 from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.message import Message
@@ -17,9 +17,9 @@ ALL = Edits(Action(sum(Action)), Step(sum(Step)))
 RAW = b"A: 1\r\n\r\n"
 
 
-def passage(edits: Edits = ALL) -> Passage:
+def passage(edits: Edits = ALL) -> HandBack:
     """A passage of a message to nobody."""
-    return Passage(Told(RAW, Envelope(None), ()), edits, holds=True)
+    return HandBack(Told(RAW, Envelope(None), ()), edits, holds=True)
 
 
 def judged(verdict: Verdict) -> Judgement:

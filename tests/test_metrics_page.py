@@ -8,10 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from prometheus_client.metrics import MetricWrapperBase
-
 from filterrelay.observe import metrics
-from filterrelay.observe.metrics import Metrics
+from filterrelay.observe.metrics import Metrics, Series
 
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 FIRST = "| series | kind | labels | meaning |"
@@ -27,21 +25,25 @@ LISTS = {
     "command": metrics.COMMANDS,
     "hook of a refusal": metrics.REFUSAL_HOOKS,
     "by": metrics.REFUSED_BY,
+    "kind of a report": metrics.REPORT_KINDS,
+    "process": metrics.PROCESSES,
+    "result of a reload": metrics.RELOAD_RESULTS,
+    "standing": metrics.STANDINGS,
+    "outcome": metrics.LOGIN_OUTCOMES,
 }
 
 
-def series() -> dict[str, MetricWrapperBase]:
+def series() -> dict[str, Series]:
     """All of them, by the names that Prometheus sees."""
-    found = [one for one in vars(Metrics()).values() if isinstance(one, MetricWrapperBase)]
-    return {one._name + ("_total" if one._type == "counter" else ""): one for one in found}
+    return {one.name: one for one in Metrics().series()}
 
 
 def tables() -> Iterator[str]:
     """The lines of the page's two tables."""
     yield from (FIRST, "|---|---|---|---|")
-    for name, one in series().items():
-        labels = ", ".join(f"`{label}`" for label in one._labelnames)
-        yield f"| `{name}` | {one._type} | {labels} | {one._documentation} |"
+    for one in series().values():
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        yield f"| `{one.name}` | {one.kind} | {labels} | {one.documentation} |"
     yield from ("", "| label | words |", "|---|---|")
     for label, words in LISTS.items():
         yield f"| {label} | {', '.join(f'`{word}`' for word in words)} |"

@@ -1,10 +1,15 @@
 """Every metric series, in one place, with the closed lists of their labels.
 
 A label's value is a name from the configuration file or a word from a list
-that stands here; never an address, a domain or a client.
+that stands here; never an address, a domain or a client. The top lists alone
+name logins and destinations: those few that count most, and the rest as `other`.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.metrics import MetricWrapperBase
 
 VERDICTS = ("pass", "reject", "defer", "quarantine", "discard")
 FAILURES = ("error", "timeout", "skipped")
@@ -27,10 +32,59 @@ STAGES = (
 TLS_VERSIONS = ("TLSv1.2", "TLSv1.3", "none")
 TLS_RESULTS = ("dane", "verified", "unverified", "plain", "failed")
 BREAKER_STATES = {"closed": 0, "half-open": 1, "open": 2}
+REPORT_KINDS = ("delay", "failure", "success", "tls")
+PROCESSES = ("worker", "control")
+RELOAD_RESULTS = ("done", "refused")
+STANDINGS = ("ready", "ailing", "absent")
+LOGIN_OUTCOMES = ("accepted", "refused")
+TOP = 10  # names that a top list tells, beside the rest
+OTHER = "other"
 
 _QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128)
+_TRIES = (1, 2, 3, 5, 8, 13, 21, 34)
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What is to be known of a metric.
+
+    name: as Prometheus sees it, with `_total`. kind: counter, gauge or histogram.
+    """
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    documentation: str
+
+
+READY = Series(
+    "filterrelay_ready", "gauge", (), "Whether mail can be taken, as /readyz says: 1 or 0."
+)
+WORKERS = Series("filterrelay_workers", "gauge", ("standing",), "Workers by how they fare.")
+TIME = Series(
+    "filterrelay_time_seconds", "gauge", (), "The relay's clock at the scrape, in Unix time."
+)
+TOP_LOGINS = Series(
+    "filterrelay_top_login_messages",
+    "gauge",
+    ("login", "outcome"),
+    "Messages in the last hour of the logins that sent most, and of all others.",
+)
+TOP_DESTINATIONS = Series(
+    "filterrelay_top_destination_recipients",
+    "gauge",
+    ("destination", "result"),
+    "Recipients attempted in the last hour at the domains with most, and at all others.",
+)
+TOP_WAITING = Series(
+    "filterrelay_top_destination_waiting",
+    "gauge",
+    ("destination",),
+    "Messages that wait for direct delivery to the domains with most, and to all others.",
+)
+SCRAPED = (READY, WORKERS, TIME, TOP_LOGINS, TOP_DESTINATIONS, TOP_WAITING)
 
 
 class Metrics:
@@ -80,6 +134,12 @@ class Metrics:
             ["listener", "verdict"],
             registry=where,
         )
+        self.recipients = Counter(
+            "filterrelay_recipients_total",
+            "Recipients that mail was accepted for, to be delivered.",
+            ["listener"],
+            registry=where,
+        )
         self.message_bytes = Counter(
             "filterrelay_message_bytes_total",
             "Octets of those messages.",
@@ -96,6 +156,12 @@ class Metrics:
         self.memory = Gauge(
             "filterrelay_in_flight_bytes",
             "Message octets held in memory now.",
+            registry=where,
+            multiprocess_mode="livesum",
+        )
+        self.memory_limit = Gauge(
+            "filterrelay_in_flight_limit_bytes",
+            "Message octets that may be held in memory.",
             registry=where,
             multiprocess_mode="livesum",
         )
@@ -124,6 +190,13 @@ class Metrics:
             ["plugin"],
             registry=where,
             multiprocess_mode="livemax",
+        )
+        self.plugin_up = Gauge(
+            "filterrelay_plugin_up",
+            "Whether what a plugin depends on answers, asked every minute: 1 or 0.",
+            ["plugin"],
+            registry=where,
+            multiprocess_mode="livemin",
         )
         self.spool_messages = Gauge(
             "filterrelay_spool_messages",
@@ -156,6 +229,18 @@ class Metrics:
         self.spool_free = Gauge(
             "filterrelay_spool_free_bytes",
             "Space left on the disk of the spool.",
+            registry=where,
+            multiprocess_mode="livemostrecent",
+        )
+        self.spool_reserve = Gauge(
+            "filterrelay_spool_reserve_bytes",
+            "Space left below which no mail is taken: spool.free_space.",
+            registry=where,
+            multiprocess_mode="livemostrecent",
+        )
+        self.spool_disk = Gauge(
+            "filterrelay_spool_disk_bytes",
+            "Size of the disk of the spool.",
             registry=where,
             multiprocess_mode="livemostrecent",
         )
@@ -204,6 +289,26 @@ class Metrics:
             registry=where,
             buckets=_SLOW,
         )
+        self.delivery_attempts = Histogram(
+            "filterrelay_delivery_attempts",
+            "Attempts that a recipient took until it was delivered.",
+            ["upstream"],
+            registry=where,
+            buckets=_TRIES,
+        )
+        self.reports = Counter(
+            "filterrelay_reports_total",
+            "Reports that the relay wrote: delay notices, bounces, receipts, TLS reports.",
+            ["kind"],
+            registry=where,
+        )
+        self.hosts_down = Gauge(
+            "filterrelay_upstream_hosts_down",
+            "Hosts of the next hop that are left alone after a failure.",
+            ["upstream"],
+            registry=where,
+            multiprocess_mode="livemax",
+        )
         self.pool = Gauge(
             "filterrelay_upstream_connections",
             "Connections to the next hop, by what they do now.",
@@ -217,11 +322,89 @@ class Metrics:
             ["upstream", "version", "result"],
             registry=where,
         )
+        self.certificate_expiry = Gauge(
+            "filterrelay_certificate_expiry_timestamp_seconds",
+            "When tls.certificate ends, in Unix time.",
+            registry=where,
+            multiprocess_mode="livemostrecent",
+        )
+        self.dkim_key_published = Gauge(
+            "filterrelay_dkim_key_published",
+            "Whether DNS has the key that a domain's mail is signed with: 1 or 0.",
+            ["domain", "selector"],
+            registry=where,
+            multiprocess_mode="livemostrecent",
+        )
+        self.cpu_seconds = Counter(
+            "filterrelay_cpu_seconds_total",
+            "CPU time of the processes, by what they are.",
+            ["process"],
+            registry=where,
+        )
+        self.resident = Gauge(
+            "filterrelay_resident_bytes",
+            "Memory of the processes; pages that several share count in each.",
+            ["process"],
+            registry=where,
+            multiprocess_mode="livesum",
+        )
+        self.open_files = Gauge(
+            "filterrelay_open_files",
+            "Open files and sockets of the process that has most.",
+            ["process"],
+            registry=where,
+            multiprocess_mode="livemax",
+        )
+        self.open_files_limit = Gauge(
+            "filterrelay_open_files_limit",
+            "Open files and sockets that a process may have.",
+            registry=where,
+            multiprocess_mode="livemin",
+        )
+        self.loop_lag = Histogram(
+            "filterrelay_loop_lag_seconds",
+            "How late a worker's event loop came to what was due, looked at every second.",
+            registry=where,
+            buckets=_QUICK,
+        )
+        self.reloads = Counter(
+            "filterrelay_reloads_total",
+            "Reloads of the configuration.",
+            ["result"],
+            registry=where,
+        )
+        self.configured = Gauge(
+            "filterrelay_configured_timestamp_seconds",
+            "When the configuration that is served was loaded, in Unix time.",
+            registry=where,
+            multiprocess_mode="livemostrecent",
+        )
+        self.build_info = Gauge(
+            "filterrelay_build_info",
+            "Always 1; the label is the program's version.",
+            ["version"],
+            registry=where,
+            multiprocess_mode="livemostrecent",
+        )
         self.worker_restarts = Counter(
             "filterrelay_worker_restarts_total",
             "Workers that ended unasked and were started again.",
             registry=where,
         )
+
+    def series(self) -> Iterator[Series]:
+        """Every series there is, those that are made at the scrape included."""
+        for metric in vars(self).values():
+            if isinstance(metric, MetricWrapperBase):
+                yield described(metric)
+        yield from SCRAPED
+
+
+def described(metric: MetricWrapperBase) -> Series:
+    """What is to be known of a metric."""
+    (family,) = metric.describe()
+    name = family.name + ("_total" if family.type == "counter" else "")
+    return Series(name, family.type, tuple(metric._labelnames), family.documentation)  # noqa: SLF001  # nothing public tells the labels
 
 
 def reply_class(code: int) -> str:

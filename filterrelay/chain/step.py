@@ -95,7 +95,7 @@ class Step:
                 hook, arguments, partial(self._judged, hook, arguments)
             )
         except _Unanswered as failure:
-            return self._failed(hook, self._clock.monotonic() - began, failure)
+            return self._failed(hook, began, failure)
         seconds = self._clock.monotonic() - began
         kind = name_of(verdict)
         self._count(hook, seconds, kind)
@@ -108,6 +108,7 @@ class Step:
             finding=verdict.finding,
             edits=edits,
             shadow=self.policy.shadow,
+            began=began,
         )
         if not self.policy.shadow:
             return Answer(verdict, record, edited)
@@ -136,7 +137,7 @@ class Step:
         seconds = self._clock.monotonic() - began
         self._count(hook, seconds, kind)
         return answer, StepRecord(
-            self.name, hook, seconds, kind, shadow=self.policy.shadow, error=error
+            self.name, hook, seconds, kind, shadow=self.policy.shadow, error=error, began=began
         )
 
     async def _answer(
@@ -199,8 +200,9 @@ class Step:
         )
         return verdict, tuple([describe(edit) for edit in verdict.edits]), edited
 
-    def _failed(self, hook: str, seconds: float, failure: "_Unanswered") -> Answer:
+    def _failed(self, hook: str, began: float, failure: "_Unanswered") -> Answer:
         """What the policy makes of it; in shadow mode that is only noted."""
+        seconds = self._clock.monotonic() - began
         verdict = self._on_error(failure)
         kind = name_of(verdict)
         self._count(hook, seconds, failure.kind)
@@ -222,6 +224,7 @@ class Step:
             text=_text(verdict),
             shadow=self.policy.shadow,
             error=failure.reason,
+            began=began,
         )
         return Answer(Pass() if self.policy.shadow else verdict, record)
 

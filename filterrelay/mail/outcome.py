@@ -17,6 +17,7 @@ class StepRecord:
     plugin: the instance's name. hook: as `on_message`. seconds: how long it
     took. verdict: its name, `pass` included, or `error`, `timeout`, `skipped`.
     shadow: the verdict was only noted. error: the reason for the operator.
+    began: when it was asked, in seconds of the clock that never goes back.
     """
 
     plugin: str
@@ -28,6 +29,7 @@ class StepRecord:
     edits: tuple[str, ...] = ()
     shadow: bool = False
     error: str = ""
+    began: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

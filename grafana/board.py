@@ -3,7 +3,7 @@
 import json
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from grafana_foundation_sdk.builders import dashboard as build
@@ -30,7 +30,7 @@ class Row:
     """Panels below a heading; from left to right, 24 columns wide, then the next line."""
 
     title: str
-    panels: Sequence[Builder[model.Panel]]
+    panels: tuple[Builder[model.Panel], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Board:
     name: str
     title: str
     question: str
-    rows: Sequence[Row]
+    rows: tuple[Row, ...]
 
     @property
     def uid(self) -> str:

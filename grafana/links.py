@@ -1,37 +1,33 @@
 """Where panels lead: pages of the runbook, and the dashboard that knows more."""
 
-from collections.abc import Mapping
-
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.models import dashboard as model
 
 from . import look
 
 TAG = "filterrelay"
-PAGES: Mapping[str, str] = {
-    "not-ready": "Not ready",
-    "queue-growing": "Queue growing",
-    "oldest-message": "Oldest message",
-    "upstream-failing": "Upstream failing",
-    "scanner-down": "Scanner down",
-    "shadow-disagreement": "Shadow disagreement",
-    "spool-disk-low": "Spool disk low",
-    "certificate-expiring": "Certificate expiring",
-    "dkim-key-unpublished": "DKIM key unpublished",
-    "login-attack": "Login attack",
-    "sender-burst": "Sender burst",
-    "bounce-ratio": "Bounce ratio",
-    "clock-skew": "Clock skew",
-    "worker-restarts": "Worker restarts",
-    "slo-acceptance": "SLO: time to 250",
-    "slo-delivery": "SLO: delivered in time",
-}
+PAGES = (  # of docs/runbook, one for each alert
+    *("not-ready", "workers-ailing", "worker-restarts", "reload-refused", "clock-skew"),
+    *("queue-growing", "oldest-message", "mail-held", "spool-disk-low"),
+    *("upstream-failing", "upstream-host-down", "bounce-ratio"),
+    *("scanner-down", "shadow-disagreement", "mail-deferred"),
+    *("certificate-expiring", "dkim-key-unpublished"),
+    *("login-attack", "login-unavailable", "sender-burst"),
+    *("memory-spent", "open-files-near-limit", "event-loop-late"),
+    *("slo-acceptance", "slo-delivery"),
+)
+
+
+class WrongLink(ValueError):
+    """It leads nowhere."""
 
 
 def runbook(page: str) -> build.DashboardLink:
-    """A panel's link to a page of docs/runbook."""
+    """A panel's link to a page of docs/runbook. Raises WrongLink."""
+    if page not in PAGES:
+        raise WrongLink(f"the runbook has no page {page}")
     return (
-        build.DashboardLink(f"Runbook: {PAGES[page]}")
+        build.DashboardLink(f"Runbook: {page.replace('-', ' ')}")
         .type(model.DashboardLinkType.LINK)
         .url(f"${{runbook}}/{page}.md")
         .target_blank(True)

@@ -40,14 +40,15 @@ def trend(
     runbook: str | None = None,
     stacked: bool = False,
     levels: look.Steps = (),
+    first: str = look.GREEN,
 ) -> timeseries.Panel:
-    """Lines over time. levels: drawn across, in the colours that they have."""
+    """Lines over time. levels: dashed across. first: the colour of what is below them all."""
     panel = _named(timeseries.Panel(), title, meaning, queries, runbook)
     for ref, query in zip(ascii_uppercase, queries, strict=False):
         panel.with_target(_target(query, ref).range())
     if levels:
         dashed = parts.GraphThresholdsStyleConfig().mode(common.GraphThresholdsStyleMode.DASHED)
-        panel.thresholds_style(dashed).thresholds(look.steps(levels))
+        panel.thresholds_style(dashed).thresholds(look.steps(levels, first))
     if stacked:
         panel.stacking(parts.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
     for name, properties in _properties(queries).items():

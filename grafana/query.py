@@ -11,7 +11,9 @@ every series that has the label.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
+
+from filterrelay.observe.metrics import Series
 
 from .series import (
     ALERTS,
@@ -33,6 +35,7 @@ STEP = "$__rate_interval"  # four scrapes at least, and no gap between two point
 SHOWN = "$__range"  # what the reader looks at
 
 Wanted = Mapping[str, str | Iterable[str]]  # words by label
+Level = Gauge | Series  # what goes up and down; a counter is never shown as it is
 
 
 class WrongQuery(ValueError):
@@ -71,11 +74,6 @@ class Query:
         """
         self._same(whole)
         return replace(self, expr=f"(({self.expr} or {whole.expr} * 0) / {whole.expr})", unit=RATIO)
-
-    def minus(self, other: "Query") -> "Query":
-        """What is left of this without the other."""
-        self._same(other)
-        return replace(self, expr=f"({self.expr} - {other.expr})")
 
     def over(self, other: "Query", unit: str) -> "Query":
         """This divided by what is measured otherwise, as octets by messages."""
@@ -154,22 +152,22 @@ def increase(
     return _lines(_aggregated("sum", what, metric, by), unit(metric), metric, by, wanted)
 
 
-def _gauge(how: str, metric: Metric, by: tuple[str, ...], wanted: Wanted) -> Query:
+def _gauge(how: str, metric: Level, by: tuple[str, ...], wanted: Wanted) -> Query:
     expr = _aggregated(how, select(metric, **wanted), metric, by)
     return _lines(expr, unit(metric), metric, by, wanted)
 
 
-def total(metric: Metric, /, *by: str, **wanted: str | Iterable[str]) -> Query:
+def total(metric: Level, /, *by: str, **wanted: str | Iterable[str]) -> Query:
     """A gauge, added up."""
     return _gauge("sum", metric, by, wanted)
 
 
-def highest(metric: Metric, /, *by: str, **wanted: str | Iterable[str]) -> Query:
+def highest(metric: Level, /, *by: str, **wanted: str | Iterable[str]) -> Query:
     """The highest of a gauge's values."""
     return _gauge("max", metric, by, wanted)
 
 
-def lowest(metric: Metric, /, *by: str, **wanted: str | Iterable[str]) -> Query:
+def lowest(metric: Level, /, *by: str, **wanted: str | Iterable[str]) -> Query:
     """The lowest of a gauge's values."""
     return _gauge("min", metric, by, wanted)
 

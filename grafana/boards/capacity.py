@@ -23,7 +23,7 @@ from .states import READINESS, READINESS_WORDS
 DAY = 86400  # seconds
 ROOM = Row(
     "Is there room?",
-    [
+    (
         tiles(
             "Takes mail",
             "Whether every relay takes mail, as /readyz says; `curl` it for the reason of a NO.",
@@ -38,7 +38,7 @@ ROOM = Row(
             total(WORKERS, "standing"),
             first=look.BLUE,
             decimals=0,
-            runbook="worker-restarts",
+            runbook="workers-ailing",
         ),
         tiles(
             "Memory for messages",
@@ -48,6 +48,7 @@ ROOM = Row(
             look.nothing("NO DATA", look.RED),
             levels=[(0.6, look.AMBER), (0.8, look.RED)],
             decimals=0,
+            runbook="memory-spent",
         ),
         tiles(
             "Spool disk free",
@@ -81,11 +82,11 @@ ROOM = Row(
             decimals=1,
             runbook="clock-skew",
         ),
-    ],
+    ),
 )
 PROCESSES = Row(
     "Processes",
-    [
+    (
         trend(
             "CPU, by process",
             "CPUs in use. Workers at as many as the machine has: it takes no more mail; see which"
@@ -105,6 +106,7 @@ PROCESSES = Row(
             "Of the process that has most. At the limit connections fail: raise LimitNOFILE.",
             highest(M.open_files, "process"),
             lowest(M.open_files_limit).named(LIMIT),
+            runbook="open-files-near-limit",
         ),
         trend(
             "Lag of the event loop",
@@ -112,13 +114,14 @@ PROCESSES = Row(
             " is short: all its clients wait.",
             *quantiles(M.loop_lag),
             levels=[(0.1, look.AMBER)],
+            runbook="event-loop-late",
         ),
         trend(
             "Workers, by standing",
             "All `ready` is well. See the log for the others.",
             total(WORKERS, "standing"),
             stacked=True,
-            runbook="worker-restarts",
+            runbook="workers-ailing",
         ),
         trend(
             "Worker restarts",
@@ -132,16 +135,17 @@ PROCESSES = Row(
             ),
             runbook="worker-restarts",
         ),
-    ],
+    ),
 )
 MEMORY = Row(
     "Memory and disk",
-    [
+    (
         trend(
             "Messages held in memory",
             "Octets of messages under way. At the limit, clients wait.",
-            total(M.memory).named("held"),
+            total(M.memory).named("in memory"),
             total(M.memory_limit).named(LIMIT),
+            runbook="memory-spent",
         ),
         trend(
             "Space left for the spool",
@@ -163,11 +167,11 @@ MEMORY = Row(
             highest(M.spool_oldest, "state"),
             runbook="oldest-message",
         ),
-    ],
+    ),
 )
 COMMITS = Row(
     "Commits to disk",
-    [
+    (
         trend(
             "Time of a commit",
             "Every 250 waits for one. Above 0.1 s the disk is slow or shared: a battery-backed"
@@ -191,11 +195,11 @@ COMMITS = Row(
             "At the top for long: the disk is the bottleneck.",
             buckets(M.commit_batch),
         ),
-    ],
+    ),
 )
 RUNNING = Row(
     "What runs",
-    [
+    (
         listing(
             "Versions",
             "What each relay runs. Two versions in one cluster: an update that isn't finished.",
@@ -221,14 +225,16 @@ RUNNING = Row(
                     loaded=select(M.configured),
                 )
             },
+            runbook="reload-refused",
         ).span(8),
         trend(
             "Reloads in an hour",
             "`refused`: the new configuration is bad and the old one goes on; the log says the"
             " line.",
             increase(M.reloads, "result", window="1h"),
+            runbook="reload-refused",
         ).span(8),
-    ],
+    ),
 )
 CAPACITY = Board(
     "capacity",

@@ -12,7 +12,7 @@ from .states import EXEMPLAR, UPSTREAM_WORDS, unwell
 TRIED = increase(M.deliveries, window="1h")
 LEAVING = Row(
     "Does mail leave?",
-    [
+    (
         tiles(
             "Upstreams now",
             "What became of recipients tried in 15 minutes. PUTS OFF: `filterrelay queue summary`"
@@ -41,20 +41,20 @@ LEAVING = Row(
             runbook="bounce-ratio",
         ),
         tiles(
-            "Hosts left alone",
-            "Hosts of upstreams that failed and are left alone for a while: with others in `hosts`"
-            " mail still goes; with none it waits.",
+            "Hosts down",
+            "Hosts of upstreams that failed when they were last tried: with others in `hosts` mail"
+            " still goes; with none it waits.",
             highest(M.hosts_down, "upstream"),
             look.value(0, "NONE", look.GREEN),
             levels=[(1, look.RED)],
             decimals=0,
-            runbook="upstream-failing",
+            runbook="upstream-host-down",
         ),
-    ],
+    ),
 )
 RESULTS = Row(
     "What becomes of it?",
-    [
+    (
         trend(
             "Results, by upstream",
             "Recipients tried. `deferred` waits and is tried again, `bounced` went back.",
@@ -90,7 +90,7 @@ RESULTS = Row(
             "`queued` is tried again by itself, `held` waits for an operator's `queue release`.",
             total(M.queue_messages, "upstream", "state"),
             stacked=True,
-            runbook="queue-growing",
+            runbook="mail-held",
         ),
         trend(
             "Age of the oldest message, by upstream",
@@ -117,11 +117,11 @@ RESULTS = Row(
             | {"waiting": total(TOP_WAITING, "destination").in_unit("recipients")},
             sort_by="deferred",
         ),
-    ],
+    ),
 )
 SPEED = Row(
     "How fast?",
-    [
+    (
         trend(
             "Time to delivery, by upstream",
             "From acceptance to the next hop's 250, p95. Minutes: mail was put off at least once."
@@ -161,11 +161,11 @@ SPEED = Row(
             total(M.pool, "upstream", "state"),
             stacked=True,
         ),
-    ],
+    ),
 )
 SAFETY = Row(
     "How safely?",
-    [
+    (
         trend(
             "TLS of new connections, by what proved the name",
             "`plain` went unprotected and `unverified` to anybody who claims the name: set the"
@@ -180,7 +180,7 @@ SAFETY = Row(
             rate(M.tls_sessions, "version"),
             stacked=True,
         ),
-    ],
+    ),
 )
 DELIVERY = Board(
     "delivery",

@@ -22,7 +22,7 @@ def not_passed(mode: str) -> Query:
 
 WORKING = Row(
     "Do the filters work?",
-    [
+    (
         tiles(
             "Filters now",
             "LEFT ALONE: it failed so often that it is asked again only every now and then. DAEMON"
@@ -61,11 +61,11 @@ WORKING = Row(
         )
         .span(24)
         .height(6),
-    ],
+    ),
 )
 VERDICTS_ROW = Row(
     "What do they say?",
-    [
+    (
         trend(
             "Verdicts of enforced filters",
             "What filters answered, all hooks together. A wave of `reject`: spam, or a rule that"
@@ -90,7 +90,8 @@ VERDICTS_ROW = Row(
         ),
         trend(
             "Refusals, by filter",
-            "Enforced verdicts that refused, put off or set aside mail, by filter: who is it?",
+            "Enforced verdicts that refused, put off or set aside mail, by filter: who is it?"
+            " Choose one at the top for the rest of this page.",
             rate(M.plugin_verdicts, "plugin", "verdict", mode="enforce", verdict=UNKIND),
             stacked=True,
         ),
@@ -108,11 +109,11 @@ VERDICTS_ROW = Row(
             },
             links_of={"plugin": links.to_board("filters", "plugin")},
         ).span(24),
-    ],
+    ),
 )
 TIMES = Row(
     "How long do they take?",
-    [
+    (
         trend(
             "Time of a call, p95 by filter",
             "Mail waits for its slowest filter. Close to the filter's timeout, calls fail: the"
@@ -137,11 +138,11 @@ TIMES = Row(
             "p50 is the usual call, p99 the slowest of a hundred. Far apart: few mails are dear.",
             *quantiles(M.plugin_seconds),
         ),
-    ],
+    ),
 )
 FAILING = Row(
     "How do they fail?",
-    [
+    (
         trend(
             "Failures, by filter and kind",
             "`error`: the filter or its daemon answered wrongly, the log says how. `timeout`: it"
@@ -158,7 +159,7 @@ FAILING = Row(
             stacked=True,
             runbook="scanner-down",
         ),
-    ],
+    ),
 )
 FILTERS_BOARD = Board(
     "filters",

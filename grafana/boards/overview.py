@@ -4,7 +4,7 @@ from filterrelay.observe.metrics import TOP_DESTINATIONS, TOP_LOGINS
 from grafana import links, look
 from grafana.board import Board, Row
 from grafana.panels import listing, tiles, trend
-from grafana.query import formula, highest, increase, quantiles, rate, select, total
+from grafana.query import formula, highest, increase, quantiles, rate, select, total, within
 from grafana.series import ALERTS, ALERTS_SINCE, SECONDS, M
 
 from .states import (
@@ -19,7 +19,7 @@ from .states import (
 
 FLOWING = Row(
     "Is mail flowing?",
-    [
+    (
         tiles(
             "Takes mail",
             "Whether every relay takes mail, as /readyz says. NO: clients are put off; `curl`"
@@ -64,11 +64,11 @@ FLOWING = Row(
             look.nothing("NO DATA", look.RED),
             levels=[(1, look.RED)],
         ),
-    ],
+    ),
 )
 WHOSE = Row(
     "Whose mail?",
-    [
+    (
         listing(
             "Firing and pending alerts",
             "Every alert of this relay, by the name of its runbook page: click it for what to do.",
@@ -106,11 +106,11 @@ WHOSE = Row(
             },
             runbook="upstream-failing",
         ).span(8),
-    ],
+    ),
 )
 TRENDS = Row(
     "How it went",
-    [
+    (
         trend(
             "Mail in, by verdict",
             "Messages whose end was received. A rise of `defer` is our own trouble, most often a"
@@ -118,6 +118,7 @@ TRENDS = Row(
             " Senders.",
             rate(M.messages, "verdict"),
             stacked=True,
+            runbook="mail-deferred",
         ),
         trend(
             "Mail out, by result",
@@ -167,13 +168,24 @@ TRENDS = Row(
             runbook="bounce-ratio",
         ),
         trend(
+            "In time",
+            "The share of messages answered within 5 s, and of recipients delivered within 5"
+            " minutes, over an hour. Below 99 % (dashed) for long, the objective of the month is"
+            " missed.",
+            within(5, M.accept_seconds, window="1h").named("answered in 5 s"),
+            within(300, M.delivery_seconds, window="1h").named("delivered in 5 min"),
+            levels=[(0.99, look.GREEN)],
+            first=look.AMBER,
+            runbook="slo-delivery",
+        ),
+        trend(
             "Refused before a message",
             "Clients, senders and recipients that were refused, and by whom. `plugin` and `policy`"
             " are this relay's rules, `next-hop` is what the server behind a proxy listener said.",
             rate(M.refusals, "by"),
             stacked=True,
-        ),
-    ],
+        ).span(24),
+    ),
 )
 OVERVIEW = Board(
     "overview",

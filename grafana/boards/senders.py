@@ -12,7 +12,7 @@ from .states import EXEMPLAR
 FAILED = tuple(result for result in LOGIN_RESULTS if result != "ok")
 WHO = Row(
     "Who sends?",
-    [
+    (
         tiles(
             "Messages in an hour",
             "Messages whose end was received. None at work hours: clients can't reach or enter the"
@@ -43,7 +43,7 @@ WHO = Row(
             look.nothing("NO MAIL"),
             levels=[(0.01, look.AMBER), (0.1, look.RED)],
             decimals=1,
-            runbook="not-ready",
+            runbook="mail-deferred",
         ),
         tiles(
             "Failed logins in 10 minutes",
@@ -90,11 +90,11 @@ WHO = Row(
             stacked=True,
             runbook="sender-burst",
         ),
-    ],
+    ),
 )
 VOLUME = Row(
     "How much?",
-    [
+    (
         trend(
             "Recipients accepted, by listener",
             "Far more recipients than messages: a mailing, or a login that was stolen.",
@@ -118,18 +118,18 @@ VOLUME = Row(
             "Lines that only grow: clients that never quit; limits.command_timeout ends them.",
             total(M.sessions, "listener").in_unit("connections"),
         ),
-    ],
+    ),
 )
 REFUSED = Row(
     "Who is turned away?",
-    [
+    (
         trend(
             "Logins, by listener and result",
             "`bad` is a wrong password, `locked` too many of them, `frozen` an operator's doing,"
             " `unavailable` a directory that doesn't answer: then nobody gets in.",
             rate(M.logins, "listener", "result"),
             stacked=True,
-            runbook="login-attack",
+            runbook="login-unavailable",
         ),
         trend(
             "Failed logins, share",
@@ -151,11 +151,11 @@ REFUSED = Row(
             rate(M.refusals, "listener", "hook"),
             stacked=True,
         ),
-    ],
+    ),
 )
 TALK = Row(
     "How do they talk?",
-    [
+    (
         trend(
             "Commands, by verb",
             "What clients say. Many `auth` without `mail` are guesses; many `rset` or `noop` a"
@@ -176,8 +176,8 @@ TALK = Row(
             "A second band far above the first is mail that waits for a filter." + EXEMPLAR,
             buckets(M.accept_seconds),
             runbook="slo-acceptance",
-        ),
-    ],
+        ).span(24),
+    ),
 )
 SENDERS = Board(
     "senders",

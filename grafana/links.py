@@ -46,17 +46,32 @@ def dashboards() -> build.DashboardLink:
     )
 
 
-def to_board(board: str, label: str) -> dict[str, object]:
-    """A table cell's link to another dashboard, narrowed to the cell's value."""
-    return {
-        "title": f"${{__value.raw}} on the dashboard {board.capitalize()}",
-        "url": f"/d/filterrelay-{board}?var-{label}=${{__value.raw}}&${{__url_time_range}}",
-    }
+def to_board(board: str, label: str, value: str = "__value.raw") -> build.DashboardLink:
+    """A link to another dashboard, narrowed to one value of a label.
+
+    value: which, in Grafana's words; a table's cell unless said.
+    """
+    chosen = f"${{{value}}}"
+    return (
+        build.DashboardLink(f"{chosen} on the dashboard {board.capitalize()}")
+        .type(model.DashboardLinkType.LINK)
+        .url(f"/d/filterrelay-{board}?var-{label}={chosen}&${{__url_time_range}}")
+    )
 
 
-def to_page() -> dict[str, object]:
+def from_tile(board: str, label: str) -> build.DashboardLink:
+    """A tile's link to the dashboard that knows more of what the tile is about."""
+    return to_board(board, label, f"__field.labels.{label}")
+
+
+def to_page() -> build.DashboardLink:
     """An alert's link to its page; the cell's text is the page's name."""
-    return {"title": "Runbook: ${__value.text}", "url": "${runbook}/${__value.text}.md"}
+    return (
+        build.DashboardLink("Runbook: ${__value.text}")
+        .type(model.DashboardLinkType.LINK)
+        .url("${runbook}/${__value.text}.md")
+        .target_blank(True)
+    )
 
 
 def alert_names() -> model.ValueMapping:

@@ -75,15 +75,19 @@ def tiles(
     levels: look.Steps = (),
     first: str = look.GREEN,
     decimals: float | None = None,
+    leads_to: build.DashboardLink | None = None,
 ) -> stat.Panel:
     """What is so now, big and coloured: one tile for each line of the query.
 
-    mappings: words for values. levels: where a number's colour changes.
+    mappings: words for values. levels: where a number's colour changes. leads_to: where a
+    click on a tile does.
     """
     panel = _named(stat.Panel(), title, meaning, (query,), runbook)
     panel.with_target(_target(query, "A").instant())
     if decimals is not None:
         panel.decimals(decimals)
+    if leads_to is not None:
+        panel.data_links([leads_to])
     text = common.BigValueTextMode.VALUE_AND_NAME if query.by else common.BigValueTextMode.VALUE
     return (
         panel.mappings(list(mappings))
@@ -158,7 +162,7 @@ def listing(
     *,
     runbook: str | None = None,
     sort_by: str | None = None,
-    links_of: Mapping[str, dict[str, object]] | None = None,
+    links_of: Mapping[str, build.DashboardLink] | None = None,
     levels: Mapping[str, look.Steps] | None = None,
     mappings: Iterable[dashboard.ValueMapping] = (),
 ) -> table.Panel:
@@ -175,7 +179,7 @@ def listing(
         renamed.setdefault(f"Value #{ref}", name)
         panel.override_by_name(name, _column(name, query, (levels or {}).get(name)))
     for name, link in (links_of or {}).items():
-        properties = [dashboard.DynamicConfigValue("links", [link])]
+        properties = [dashboard.DynamicConfigValue("links", [link.build()])]
         if mappings:
             properties.append(dashboard.DynamicConfigValue("mappings", list(mappings)))
         panel.override_by_name(name, properties)

@@ -36,6 +36,7 @@ FLOWING = Row(
             unwell("15m"),
             *UPSTREAM_WORDS,
             runbook="upstream-failing",
+            leads_to=links.from_tile("delivery", "upstream"),
         ).span(5),
         tiles(
             "Filters",
@@ -44,6 +45,7 @@ FLOWING = Row(
             FILTERS,
             *FILTER_WORDS,
             runbook="scanner-down",
+            leads_to=links.from_tile("filters", "plugin"),
         ).span(6),
         tiles(
             "Oldest that waits",
@@ -51,6 +53,7 @@ FLOWING = Row(
             " `filterrelay queue summary` says why it waits.",
             highest(M.queue_oldest, "upstream", state="queued"),
             runbook="oldest-message",
+            leads_to=links.from_tile("delivery", "upstream"),
             levels=[(900, look.AMBER), (3600, look.RED)],
             decimals=0,
         ).span(5),

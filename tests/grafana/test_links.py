@@ -22,5 +22,7 @@ def test_a_page_that_is_not_there_is_an_error() -> None:
 
 def test_a_cell_leads_to_a_dashboard_narrowed_to_it() -> None:
     """The time stays."""
-    url = links.to_board("filters", "plugin")["url"]
+    url = links.to_board("filters", "plugin").build().url
     assert url == "/d/filterrelay-filters?var-plugin=${__value.raw}&${__url_time_range}"
+    tile = links.from_tile("delivery", "upstream").build().url
+    assert "var-upstream=${__field.labels.upstream}&" in (tile or "")

@@ -34,11 +34,16 @@ def expressions(board: Board) -> Iterator[tuple[str, str]]:
         yield event["name"], event["expr"]
 
 
-def parsed(expression: str) -> promql_parser.Expr:
-    """The expression with something in place of each variable. Raises ValueError."""
+def filled(expression: str) -> str:
+    """The expression with something in place of each variable."""
     for name, value in _FILLED.items():
         expression = expression.replace(name, value)
-    return promql_parser.parse(re.sub(r"\$\{?\w+\}?", ".*", expression))
+    return re.sub(r"\$\{?\w+\}?", ".*", expression)
+
+
+def parsed(expression: str) -> promql_parser.Expr:
+    """The expression, its variables filled. Raises ValueError."""
+    return promql_parser.parse(filled(expression))
 
 
 def selectors(expression: promql_parser.Expr) -> list[promql_parser.VectorSelector]:

@@ -76,7 +76,7 @@ WHO = Row(
         listing(
             "Logins of the last hour",
             "The logins with most messages, and all others together. One that never sends so much:"
-            " `filterrelay trace --login` has its mail, `filterrelay user freeze` stops it.",
+            " `filterrelay trace --sender` has its mail, `filterrelay user freeze` stops it.",
             {
                 "accepted": total(TOP_LOGINS, "login", outcome="accepted"),
                 "refused": total(TOP_LOGINS, "login", outcome="refused"),

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+from filterrelay.cli.main import app
 from grafana.board import Board
 from grafana.boards import BOARDS, FOLDER
 from grafana.links import PAGES
@@ -239,3 +241,18 @@ def test_what_checks_expressions_can_fail() -> None:
     ((labels, grouped),) = groupings(query)
     assert labels == ["plugin"]
     assert [selector.name for selector in grouped] == ["filterrelay_messages_total"]
+
+
+@EACH
+def test_commands_that_panels_name_are_there(board: Board) -> None:
+    """With the options that they name."""
+    for panel in panels(board):
+        for said in re.findall(r"`filterrelay ([a-z -]+)`", panel["description"]):
+            command: Any = typer.main.get_command(app)
+            for word in said.split():
+                if word.startswith("--"):
+                    options = {name for each in command.params for name in each.opts}
+                    assert word in options, said
+                else:
+                    assert word in command.commands, said
+                    command = command.commands[word]

@@ -1,8 +1,14 @@
-"""What happens when a program of another project, that a test needs, is missing."""
+"""What all tests need: grafana/, which no wheel holds, and a word on peers that are missing."""
+
+import sys
+from pathlib import Path
 
 import pytest
 
 from .acceptance.peers.presence import require_peers
+
+# Last, so that the installed package comes before the one in the tree.
+sys.path.append(str(Path(__file__).parent.parent))
 
 
 @pytest.hookimpl(tryfirst=True)

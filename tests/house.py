@@ -32,7 +32,13 @@ NEIGHBOURS = {
     ("cli", "supervisor"),
     ("supervisor", "app"),
 }
-PACKAGES = {"filterrelay": "filterrelay", "filterrelay_plugins": "plugins"}  # folders by package
+PACKAGES = {  # folders by package
+    "filterrelay": "filterrelay",
+    "filterrelay_plugins": "plugins",
+    "grafana": "grafana",
+}
+NOT_IN_THE_WHEEL = ("grafana",)
+METRICS = "filterrelay.observe.metrics."
 
 NAMES_THAT_ARE_NO_PLUGINS = {
     ("cli/main.py", "dkim"): "the command",
@@ -49,6 +55,9 @@ TESTS_OF_NO_FILE = {
     "test_configuration_page.py": "docs/configuration.md",
     "test_metrics_page.py": "docs/metrics.md",
     "test_deploy.py": "deploy/",
+    "grafana/boards/test_boards.py": "all dashboards",
+    "grafana/boards/test_types.py": "all dashboards, against Grafana's types",
+    "grafana/test_provisioning.py": "grafana/provisioning/",
     "plugin/test_documentation.py": "docs/plugins.md",
     "doors/test_aiosmtpd.py": "aiosmtpd's own suite, against the door",
     "plugins/spam/test_plugin.py": "the package's __init__.py",
@@ -188,10 +197,21 @@ def plugins_wrong_imports(root: Path) -> Iterator[str]:
                 yield f"{place} imports {name or 'what only the running program knows'}"
 
 
+def dashboards_wrong_imports(root: Path) -> Iterator[str]:
+    """Where the dashboards know more of the program than its metrics."""
+    for file in modules(root / "grafana"):
+        for name in imports(file, root):
+            package = name.partition(".")[0]
+            if package == "filterrelay_plugins" or not name:
+                yield f"{file.name} imports {name or 'what only the running program knows'}"
+            if package == "filterrelay" and not f"{name}.".startswith(METRICS):
+                yield f"{file.name} imports {name}"
+
+
 def unmirrored(root: Path) -> Iterator[str]:
     """Source files without tests of their own, tests without a source file, and empty tests."""
     wanted = {}
-    for folder, below in (("filterrelay", ""), ("plugins", "plugins")):
+    for folder, below in (("filterrelay", ""), ("plugins", "plugins"), ("grafana", "grafana")):
         for file in modules(root / folder):
             place = below / file.relative_to(root / folder)
             wanted[place.with_name(f"test_{place.name}").as_posix()] = file
@@ -237,6 +257,7 @@ def missing_packages(root: Path, listed: Iterable[str]) -> set[str]:
     return {
         ".".join((package, *file.parent.relative_to(root / folder).parts))
         for package, folder in PACKAGES.items()
+        if package not in NOT_IN_THE_WHEEL
         for file in modules(root / folder)
     } - set(listed)
 

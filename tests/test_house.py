@@ -177,6 +177,28 @@ def test_a_plugin_that_imports_another_is_noticed(
     assert bool(found) is wrong, found
 
 
+def test_dashboards_know_the_metrics_alone() -> None:
+    """They are drawn from the series, and from nothing else of the program."""
+    assert list(house.dashboards_wrong_imports(ROOT)) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("from filterrelay.observe.metrics import READY", False),
+        ("from filterrelay.observe import metrics", False),
+        ("from .series import M", False),
+        ("from filterrelay.spool.values import State", True),
+        ("import filterrelay_plugins.spf", True),
+        ("from importlib import import_module\nimport_module(1 * 'x')", True),
+    ],
+)
+def test_a_dashboard_that_knows_more_is_noticed(tmp_path: Path, line: str, wrong: bool) -> None:
+    """However it is written."""
+    root = tree(tmp_path, {"grafana/query.py": line, "filterrelay/observe/metrics.py": ""})
+    assert bool(list(house.dashboards_wrong_imports(root))) is wrong
+
+
 def test_tests_mirror_the_tree() -> None:
     """Each source file has its tests where one looks for them, and each test file its source."""
     assert list(house.unmirrored(ROOT)) == []
@@ -196,6 +218,7 @@ MIRRORED = {
         ({}, []),
         ({"filterrelay/mail/reply.py": ""}, ["tests/mail/test_reply.py is missing"]),
         ({"filterrelay/mail/__init__.py": ""}, []),
+        ({"grafana/look.py": ""}, ["tests/grafana/test_look.py is missing"]),
         ({"plugins/dkim.py": ""}, ["tests/plugins/test_dkim.py is missing"]),
         ({"tests/mail/test_address.py": ""}, ["tests/mail/test_address.py tests nothing"]),
         (

@@ -11,6 +11,7 @@ from .process import find_program
 _PROGRAMS = {
     "clamd": ("clamd",),
     "dovecot": ("dovecot",),
+    "grafana-schema": ("node",),
     "haproxy": ("haproxy",),
     "miltertest": ("miltertest",),
     "msmtp": ("msmtp",),
@@ -33,7 +34,7 @@ def _cache() -> Path:
 
 
 def node_modules() -> Path:
-    """The folder with nodemailer."""
+    """The folder with what npm has installed."""
     return _cache() / "node_modules"
 
 
@@ -55,6 +56,10 @@ def why_missing(peer: str) -> str:
         return "Sendmail is not unpacked; tests/acceptance/install-peers does it"
     if peer == "nodemailer" and not (node_modules() / "nodemailer").exists():
         return "nodemailer is not installed; tests/acceptance/install-peers does it"
+    if peer == "grafana-schema":
+        wanted = [node_modules() / name for name in ("@grafana/schema", ".bin/tsc")]
+        if not all(each.exists() for each in wanted):
+            return "Grafana's types are not installed; tests/acceptance/install-peers does it"
     if peer == "dovecot":
         libexec = Path("/usr/lib/dovecot")
         absent = [name for name in _DOVECOT_PROTOCOLS if not (libexec / name).exists()]

@@ -1,0 +1,198 @@
+"""Overview: is mail flowing, and if not, whose?"""
+
+from filterrelay.observe.metrics import TOP_DESTINATIONS, TOP_LOGINS
+from grafana import links, look
+from grafana.board import Board, Row
+from grafana.panels import listing, tiles, trend
+from grafana.query import formula, highest, increase, quantiles, rate, select, total, within
+from grafana.series import ALERTS, ALERTS_SINCE, SECONDS, M
+
+from .states import (
+    EXEMPLAR,
+    FILTER_WORDS,
+    FILTERS,
+    READINESS,
+    READINESS_WORDS,
+    UPSTREAM_WORDS,
+    unwell,
+)
+
+FLOWING = Row(
+    "Is mail flowing?",
+    (
+        tiles(
+            "Takes mail",
+            "Whether every relay takes mail, as /readyz says. NO: clients are put off; `curl`"
+            " /readyz for the reason. NO ANSWER: nothing can be scraped, so most likely nothing"
+            " runs.",
+            READINESS,
+            *READINESS_WORDS,
+            runbook="not-ready",
+        ),
+        tiles(
+            "Mail leaves by",
+            "What became of recipients tried in 15 minutes. PUTS OFF or HOST DOWN: all mail for"
+            " that upstream waits and is tried again; see the dashboard Delivery.",
+            unwell("15m"),
+            *UPSTREAM_WORDS,
+            runbook="upstream-failing",
+            leads_to=links.from_tile("delivery", "upstream"),
+        ).span(5),
+        tiles(
+            "Filters",
+            "Whether each filter answers. LEFT ALONE or DAEMON DOWN: mail gets what the filter's"
+            " on_error says, which by default puts it off; see the dashboard Filters.",
+            FILTERS,
+            *FILTER_WORDS,
+            runbook="scanner-down",
+            leads_to=links.from_tile("filters", "plugin"),
+        ).span(6),
+        tiles(
+            "Oldest that waits",
+            "The age of the oldest queued message, by upstream. Above an hour somebody will ask:"
+            " `filterrelay queue summary` says why it waits.",
+            highest(M.queue_oldest, "upstream", state="queued"),
+            runbook="oldest-message",
+            leads_to=links.from_tile("delivery", "upstream"),
+            levels=[(900, look.AMBER), (3600, look.RED)],
+            decimals=0,
+        ).span(5),
+        tiles(
+            "Alerts",
+            "How many alerts are firing. The table below names them, and leads to what to do.",
+            formula(
+                "alerts", "count({alerts}) or vector(0)", alerts=select(ALERTS, alertstate="firing")
+            ),
+            look.value(0, "NONE", look.GREEN),
+            look.nothing("NO DATA", look.RED),
+            levels=[(1, look.RED)],
+        ),
+    ),
+)
+WHOSE = Row(
+    "Whose mail?",
+    (
+        listing(
+            "Firing and pending alerts",
+            "Every alert of this relay, by the name of its runbook page: click it for what to do.",
+            {
+                "active for": formula(
+                    SECONDS,
+                    "({alerts} * ignoring (alertstate) group_left () (time() - {since}))",
+                    "alertname",
+                    alerts=select(ALERTS),
+                    since=select(ALERTS_SINCE),
+                )
+            },
+            links_of={"alertname": links.to_page()},
+            mappings=[links.alert_names()],
+        ).span(8),
+        listing(
+            "Senders whose mail was refused",
+            "Logins of the last hour with refused messages. Many at one login: a program that"
+            " sends what a filter refuses, or a stolen password; freeze it with `filterrelay user"
+            " freeze`.",
+            {
+                "refused": total(TOP_LOGINS, "login", outcome="refused"),
+                "accepted": total(TOP_LOGINS, "login", outcome="accepted"),
+            },
+            runbook="sender-burst",
+        ).span(8),
+        listing(
+            "Destinations with trouble",
+            "Domains by recipients put off or bounced in the last hour. One domain: their trouble,"
+            " or theirs with us. All: ours; `filterrelay trace --recipient` has their words.",
+            {
+                "deferred": total(TOP_DESTINATIONS, "destination", result="deferred"),
+                "bounced": total(TOP_DESTINATIONS, "destination", result="bounced"),
+                "delivered": total(TOP_DESTINATIONS, "destination", result="delivered"),
+            },
+            runbook="upstream-failing",
+        ).span(8),
+    ),
+)
+TRENDS = Row(
+    "How it went",
+    (
+        trend(
+            "Mail in, by verdict",
+            "Messages whose end was received. A rise of `defer` is our own trouble, most often a"
+            " filter's; a rise of `reject` is a sender's. Nothing at all at work hours: look at"
+            " Senders.",
+            rate(M.messages, "verdict"),
+            stacked=True,
+            runbook="mail-deferred",
+        ),
+        trend(
+            "Mail out, by result",
+            "Recipients tried. `deferred` waits and is tried again, `bounced` went back to the"
+            " sender.",
+            rate(M.deliveries, "result"),
+            stacked=True,
+            runbook="bounce-ratio",
+        ),
+        trend(
+            "Waiting messages, by upstream",
+            "Queued and not yet delivered; `none` were never tried. A line that only grows: its"
+            " upstream takes less than comes in.",
+            total(M.queue_messages, "upstream", state="queued"),
+            stacked=True,
+            runbook="queue-growing",
+        ),
+        trend(
+            "Age of the oldest message that waits",
+            "An hour is dashed amber; after delivery.warn_after its sender gets a delay notice.",
+            highest(M.queue_oldest, "upstream", state="queued"),
+            levels=[(3600, look.AMBER)],
+            runbook="oldest-message",
+        ),
+        trend(
+            "Time to 250",
+            "From the final dot to the reply: clients wait so long. Above 5 s (dashed) people"
+            " notice; the dashboard Filters says which plugin it is, Capacity whether it is the"
+            " disk." + EXEMPLAR,
+            *quantiles(M.accept_seconds),
+            levels=[(5, look.AMBER)],
+            runbook="slo-acceptance",
+        ),
+        trend(
+            "Time to delivery",
+            "From acceptance to the next hop's 250. Minutes: mail was put off, see Delivery."
+            + EXEMPLAR,
+            *quantiles(M.delivery_seconds),
+            levels=[(300, look.AMBER)],
+            runbook="slo-delivery",
+        ),
+        trend(
+            "Bounces, delay notices and other reports in an hour",
+            "Messages that the relay wrote: `failure` is a bounce, `delay` says that mail still"
+            " waits. Many bounces: somebody sends to an old list.",
+            increase(M.reports, "kind", window="1h"),
+            runbook="bounce-ratio",
+        ),
+        trend(
+            "In time",
+            "The share of messages answered within 5 s, and of recipients delivered within 5"
+            " minutes, over an hour. Below 99 % (dashed) for long, the objective of the month is"
+            " missed.",
+            within(5, M.accept_seconds, window="1h").named("answered in 5 s"),
+            within(300, M.delivery_seconds, window="1h").named("delivered in 5 min"),
+            levels=[(0.99, look.GREEN)],
+            first=look.AMBER,
+            runbook="slo-delivery",
+        ),
+        trend(
+            "Refused before a message",
+            "Clients, senders and recipients that were refused, and by whom. `plugin` and `policy`"
+            " are this relay's rules, `next-hop` is what the server behind a proxy listener said.",
+            rate(M.refusals, "by"),
+            stacked=True,
+        ).span(24),
+    ),
+)
+OVERVIEW = Board(
+    "overview",
+    "Overview",
+    "Is mail flowing, and if not, whose?",
+    (FLOWING, WHOSE, TRENDS),
+)

@@ -1,0 +1,62 @@
+"""What is told in words on more than one dashboard."""
+
+from filterrelay.observe.metrics import READY
+from grafana import look
+from grafana.query import Query, formula, highest, increase, select
+from grafana.series import UP, WORD, M
+
+EXEMPLAR = (
+    " Each dot is a message: its ID leads to `filterrelay trace ID`, which tells where its time"
+    " went."
+)
+
+READINESS = formula(
+    WORD,
+    "min({ready} or on (job, instance) ({up} - 1))",
+    ready=select(READY),
+    up=select(UP),
+)
+READINESS_WORDS = (
+    look.value(1, "YES", look.GREEN),
+    look.value(0, "NO", look.RED),
+    look.value(-1, "NO ANSWER", look.RED),
+    look.nothing("NO DATA", look.RED),
+)
+
+FILTERS = formula(
+    WORD,
+    "((min by (plugin) ({up}) == 0) + 3 or max by (plugin) ({breaker}))",
+    "plugin",
+    up=select(M.plugin_up),
+    breaker=select(M.breaker),
+)
+FILTER_WORDS = (
+    look.value(0, "WORKS", look.GREEN),
+    look.value(1, "TRIED AGAIN", look.AMBER),
+    look.value(2, "LEFT ALONE", look.RED),
+    look.value(3, "DAEMON DOWN", look.RED),
+    look.nothing("NO FILTERS"),
+)
+
+
+def unwell(window: str) -> Query:
+    """How much of what was tried was put off, by upstream; 2 where a host is left alone."""
+    tried = increase(M.deliveries, "upstream", window=window)
+    put_off = increase(M.deliveries, "upstream", result="deferred", window=window)
+    down = highest(M.hosts_down, "upstream")
+    return formula(
+        WORD,
+        "(({down} > 0) * 0 + 2 or {share})",
+        "upstream",
+        down=down.expr,
+        share=put_off.share_of(tried).expr,
+    )
+
+
+UPSTREAM_WORDS = (
+    look.between(0, 0.1, "FLOWS", look.GREEN),
+    look.between(0.1, 0.5, "SOME WAITS", look.AMBER),
+    look.between(0.5, 1, "PUTS OFF", look.RED),
+    look.value(2, "HOST DOWN", look.RED),
+    look.nothing("NO MAIL"),
+)

@@ -1,0 +1,32 @@
+"""Overview: is mail flowing, and if not, whose?"""
+
+from grafana.boards.overview import OVERVIEW
+
+from .written import panels
+
+
+def test_the_first_line_answers_at_a_glance() -> None:
+    """In coloured tiles, as the first thing on the page."""
+    first = [panel for panel in panels(OVERVIEW) if panel["gridPos"]["y"] == 1]
+    assert {panel["type"] for panel in first} == {"stat"}
+    assert {panel["options"]["colorMode"] for panel in first} == {"background"}
+    assert [panel["title"] for panel in first] == [
+        *("Takes mail", "Mail leaves by", "Filters", "Oldest that waits", "Alerts"),
+    ]
+
+
+def test_a_state_is_told_in_words() -> None:
+    """Whether it takes mail, where it leaves, and which filter works: and no data is no comfort."""
+    for panel in panels(OVERVIEW)[:3]:
+        texts = [
+            mapping["options"].get("result", mapping["options"])
+            for mapping in panel["fieldConfig"]["defaults"]["mappings"]
+        ]
+        assert len(texts) >= 4, panel["title"]
+        assert panel["fieldConfig"]["defaults"]["mappings"][-1]["options"]["match"] == "null+nan"
+
+
+def test_whose_mail_comes_next() -> None:
+    """Alerts, senders and destinations, without scrolling."""
+    second = [panel for panel in panels(OVERVIEW) if 5 < panel["gridPos"]["y"] < 14]
+    assert [panel["type"] for panel in second] == ["table"] * 3

@@ -1,0 +1,116 @@
+"""Words for states: what Prometheus makes of their expressions, and what they are then called."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from grafana import look
+from grafana.boards import states
+from grafana.boards.overview import OVERVIEW
+from tests.acceptance.peers.process import find_program
+
+from .written import filled, panels
+
+ALERT = "Firing and pending alerts"
+TESTED: dict[str, tuple[str, dict[str, float | str], dict[str, float]]] = {
+    "every relay takes mail": (
+        states.READINESS.expr,
+        {"filterrelay_ready{A}": 1, "up{A}": 1, "filterrelay_ready{B}": 1, "up{B}": 1},
+        {"{}": 1},
+    ),
+    "one does not": (
+        states.READINESS.expr,
+        {"filterrelay_ready{A}": 1, "up{A}": 1, "filterrelay_ready{B}": 0, "up{B}": 1},
+        {"{}": 0},
+    ),
+    "one gives no answer, and another takes mail": (
+        states.READINESS.expr,
+        {"filterrelay_ready{A}": 1, "up{A}": 1, "up{B}": 0},
+        {"{}": -1},
+    ),
+    "filters by the worst of breaker and daemon": (
+        states.FILTERS.expr,
+        {
+            'filterrelay_plugin_breaker_state{A,plugin="spf"}': 0,
+            'filterrelay_plugin_breaker_state{A,plugin="clamav"}': 2,
+            'filterrelay_plugin_breaker_state{A,plugin="rspamd"}': 1,
+            'filterrelay_plugin_up{A,plugin="clamav"}': 0,
+            'filterrelay_plugin_up{A,plugin="rspamd"}': 1,
+        },
+        {'{plugin="spf"}': 0, '{plugin="clamav"}': 3, '{plugin="rspamd"}': 1},
+    ),
+    "upstreams by what was put off, or a host that is down": (
+        states.unwell("15m").expr,
+        {
+            'filterrelay_deliveries_total{A,upstream="well",result="delivered"}': "0+1x30",
+            'filterrelay_deliveries_total{A,upstream="half",result="delivered"}': "0+1x30",
+            'filterrelay_deliveries_total{A,upstream="half",result="deferred"}': "0+1x30",
+            'filterrelay_deliveries_total{A,upstream="down",result="deferred"}': "0+1x30",
+            'filterrelay_upstream_hosts_down{A,upstream="down"}': 1,
+            'filterrelay_upstream_hosts_down{A,upstream="well"}': 0,
+        },
+        {'{upstream="well"}': 0, '{upstream="half"}': 0.5, '{upstream="down"}': 2},
+    ),
+    "alerts by how long they are active": (
+        next(panel for panel in panels(OVERVIEW) if panel["title"] == ALERT)["targets"][0]["expr"],
+        {
+            'ALERTS{alertname="FilterrelayNotReady",alertstate="firing",severity="page",A}': 1,
+            'ALERTS_FOR_STATE{alertname="FilterrelayNotReady",severity="page",A}': 600,
+            'ALERTS{alertname="Another",alertstate="firing",severity="page",A}': 1,
+        },
+        {'{alertname="FilterrelayNotReady",alertstate="firing",severity="page",A}': 600},
+    ),
+}
+
+
+def target(text: str) -> str:
+    """The labels that Prometheus gives to the series of one relay."""
+    for name in ("A", "B"):
+        labels = f'job="filterrelay",instance="{name}"'
+        text = text.replace(f"{{{name}", f"{{{labels}").replace(f",{name}}}", f",{labels}}}")
+    return text
+
+
+@pytest.mark.peer("promtool")
+@pytest.mark.parametrize("name", TESTED)
+def test_prometheus_makes_of_it(name: str, tmp_path: Path) -> None:
+    """After 20 minutes, by promtool."""
+    expression, given, wanted = TESTED[name]
+    series = [
+        {
+            "series": target(selector),
+            "values": value if isinstance(value, str) else f"{value}+0x30",
+        }
+        for selector, value in given.items()
+    ]
+    asked = {
+        "expr": filled(expression),
+        "eval_time": "20m",
+        "exp_samples": [
+            {"labels": target(labels), "value": value} for labels, value in wanted.items()
+        ],
+    }
+    group = {"interval": "1m", "input_series": series, "promql_expr_test": [asked]}
+    (tmp_path / "test.yaml").write_text(json.dumps({"tests": [group]}))
+    promtool = str(find_program("promtool"))
+    command = [promtool, "test", "rules", "test.yaml"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=20, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_words_say_how_bad_a_state_is() -> None:
+    """No answer is as red as no, and none at all is no comfort."""
+    found = {
+        key: (result.text, result.color)
+        for mapping in states.READINESS_WORDS[:3]
+        for key, result in mapping.options.items()  # type: ignore[union-attr]  # values all three
+    }
+    assert found == {
+        "1": ("YES", look.GREEN),
+        "0": ("NO", look.RED),
+        "-1": ("NO ANSWER", look.RED),
+    }

@@ -196,7 +196,7 @@ async def running_core(
             core = _core(
                 settings, chain, known, spool, owner, processes, background, metrics, clock
             )
-            async with reporting_tls(settings, known, _submitting(core), clock):
+            async with reporting_tls(settings, known, _submitting(core), clock, metrics):
                 yield core
             core.hops.close()  # also those that only a destination's mail went to
             await background.finish(timeout=10)
@@ -235,6 +235,7 @@ def _core(
         return any(hops.lacks_eight_bit(way.hop) for way in ways)
 
     budget = MemoryBudget(settings.limits.in_flight_memory // processes, metrics.memory)
+    metrics.memory_limit.set(budget.total)
     hops = Hops(
         settings.upstream,
         settings.route,

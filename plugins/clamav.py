@@ -94,6 +94,7 @@ class ClamAv:
     def __init__(self, options: ClamAvOptions) -> None:
         """Connects to nothing yet."""
         self._options = options
+        self._takes: int | None = None  # MiB; clamd is asked once, since its log tells of it
         self.edits = options.action == "tag"
 
     @hook
@@ -122,9 +123,11 @@ class ClamAv:
         """clamd's version, and up to what size it scans."""
         scanner = Scanner(self._options)
         version = (await self._asked(scanner, scanner.version)).partition("/")[0]
-        scanner = Scanner(self._options)
-        takes = await self._asked(scanner, scanner.longest_stream)
-        limit = min(takes * _MIB, self._options.max_size or takes * _MIB)
+        if self._takes is None:
+            scanner = Scanner(self._options)
+            self._takes = await self._asked(scanner, scanner.longest_stream)
+        takes = self._takes * _MIB
+        limit = min(takes, self._options.max_size or takes)
         return f"{version} scans up to {limit / _MIB:g} MiB; beyond: {self._options.on_too_big}"
 
     async def _asked(self, scanner: "Scanner", question: Callable[..., T], *about: bytes) -> T:

@@ -71,6 +71,11 @@ class Chain:
                     await stack.enter_async_context(lifespan.call(**given))
             yield
 
+    @property
+    def plugins(self) -> PluginSet:
+        """All that are at work."""
+        return self._plugins
+
     def _steps(self, hook: str, listener: str) -> tuple[Step, ...]:
         return tuple(s for s in self._plugins.filters if s.handles(hook, listener))
 

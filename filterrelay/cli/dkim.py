@@ -1,6 +1,6 @@
 """`filterrelay dkim`: keys, their records in DNS, and whether these are published."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,8 +22,6 @@ from filterrelay.cli.common import (
 )
 
 if TYPE_CHECKING:  # importing them takes 0.2 s, which `--help` shouldn't cost
-    from filterrelay.plugin.services import Resolver
-    from filterrelay.plugin.signing import KeyHolder
     from filterrelay.settings import Settings
     from filterrelay.supervisor.privileges import Account
     from filterrelay.wire.dkim_key import KeyUse, Publication, SigningKey
@@ -140,30 +138,21 @@ def check(
         raise typer.Exit(Exit.BAD)
 
 
-async def published(resolver: "Resolver", use: "KeyUse") -> "Publication":
-    """What DNS says of a key. Raises BadKey when its file can't be read."""
-    from filterrelay.plugin.services import DnsError
-    from filterrelay.wire.dkim_key import Publication, Published, compare_with_dns, read_key
-
-    key = read_key(use.path).public
-    try:
-        records = await resolver.lookup(use.record_name, "TXT")
-    except DnsError as error:
-        return Publication(Published.UNANSWERED, f"DNS doesn't answer: {error}")
-    return compare_with_dns(key, [text for text in records if isinstance(text, bytes)])
-
-
 async def _publications(
     uses: Sequence["KeyUse"], settings: "Settings | None"
 ) -> list["Publication"]:
     from filterrelay.observe.clock import SystemClock
     from filterrelay.plugin.resolver import DnsResolver
+    from filterrelay.plugin.signing import published
     from filterrelay.settings import Dns
+    from filterrelay.wire.dkim_key import read_key
 
     dns = settings.dns if settings else Dns()
     resolver = DnsResolver(dns.servers, dns.timeout, SystemClock())
     try:
-        return [await published(resolver, use) for use in uses]
+        return [
+            await published(resolver, use.record_name, read_key(use.path).public) for use in uses
+        ]
     finally:
         await resolver.close()
 
@@ -172,6 +161,7 @@ def _chosen(
     key: Path | None, domain: str | None, selector: str | None, config: Path | None
 ) -> list["KeyUse"]:
     """The key that was named, else those of the configuration, as far as they fit."""
+    from filterrelay.chain.instances import signing_keys
     from filterrelay.wire.dkim_key import KeyUse
 
     if key is not None:
@@ -192,14 +182,6 @@ def _account(config: Path | None) -> "Account | None":
     """Who must be able to read a new key: the user of the configuration, if there is one."""
     is_there = config is not None or any(place.is_file() for place in PLACES)
     return relay_account(load_settings(config) if is_there else None)
-
-
-def signing_keys(settings: "Settings") -> list["KeyUse"]:
-    """The keys with which the configuration's signers sign, there or not. Raises BadPlugins."""
-    from filterrelay.cli.instances import instances_with
-
-    signers: Iterable[tuple[str, KeyHolder]] = instances_with(settings, "signer", "dkim_keys")
-    return [use for _, signer in signers for use in signer.dkim_keys(settings.base_dir)]
 
 
 def _new_key(kind: KeyType) -> "SigningKey":

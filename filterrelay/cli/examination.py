@@ -11,12 +11,13 @@ from typing import Any
 from cryptography import x509
 
 from filterrelay.app import services_for, spool_of
+from filterrelay.chain.instances import signing_keys
 from filterrelay.chain.loader import load_plugins
+from filterrelay.chain.probing import PATIENCE
 from filterrelay.chain.step import Step
 from filterrelay.chain.threads import PluginThreads
 from filterrelay.cli.addresses import State, addresses, bindable
 from filterrelay.cli.common import counted, told
-from filterrelay.cli.dkim import signing_keys
 from filterrelay.delivery.connect import Dialing, HostUnavailable, connect
 from filterrelay.delivery.conversation import Conversation
 from filterrelay.delivery.hops import Hops, dialing_of, direct_upstreams
@@ -26,17 +27,11 @@ from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.resolver import DnsResolver
 from filterrelay.plugin.services import DnsError, Resolver, SecureResolver
+from filterrelay.plugin.signing import published
 from filterrelay.settings import Filter, Settings, Upstream
 from filterrelay.supervisor.lock import is_running
-from filterrelay.wire.dkim_key import (
-    BadKey,
-    KeyUse,
-    compare_with_dns,
-    concerns,
-    read_key,
-)
+from filterrelay.wire.dkim_key import BadKey, KeyUse, concerns, read_key
 
-PATIENCE = 10.0  # seconds for one daemon, host or look-up
 _WRONG_CERTIFICATE = (
     "; hosts must call the server what its certificate does, and ca_file must name its "
     "authority if this machine doesn't know it"
@@ -275,11 +270,8 @@ async def _dkim_key(use: KeyUse, resolver: Resolver) -> Check:
 
     try:
         key = read_key(use.path)
-        records = await resolver.lookup(use.record_name, "TXT")
     except BadKey as error:
         return check("failed", str(error))
-    except DnsError as error:
-        return check("warning", f"DNS gives no answer: {error}")
-    published = compare_with_dns(key.public, [r for r in records if isinstance(r, bytes)])
-    text = "; ".join((published.text, *concerns(use.path, key)))
-    return check("ok" if published.is_good and text == published.text else "warning", text)
+    found = await published(resolver, use.record_name, key.public)
+    text = "; ".join((found.text, *concerns(use.path, key)))
+    return check("ok" if found.is_good and text == found.text else "warning", text)

@@ -97,7 +97,7 @@ class Teacher:
 
     def __init__(self, settings: "Settings", kind: "Kind", filter_name: str = "") -> None:
         """kind: what the messages are. filter_name: the filter that learns alone, if said."""
-        from filterrelay.cli.instances import instances_with
+        from filterrelay.chain.instances import instances_with
 
         self._settings = settings
         self._kind = kind

@@ -19,6 +19,7 @@ from filterrelay.delivery.tls_tally import TlsTally
 from filterrelay.mail.address import parse_mailbox
 from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.observe.clock import Clock
+from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.services import SecureResolver
 from filterrelay.settings import Settings
 
@@ -54,7 +55,7 @@ async def known_destinations(
 
 @asynccontextmanager
 async def reporting_tls(
-    settings: Settings, known: Destinations, submit: Send, clock: Clock
+    settings: Settings, known: Destinations, submit: Send, clock: Clock, metrics: Metrics
 ) -> AsyncIterator[None]:
     """Counts what the destinations are told of their TLS, and tells them."""
     if not settings.delivery.tls_reports:
@@ -68,6 +69,7 @@ async def reporting_tls(
         known.https,
         submit,
         clock,
+        metrics,
     )
     task = asyncio.create_task(reports.run(known.tally))
     try:

@@ -8,10 +8,12 @@ from typing import Any
 from weakref import WeakSet
 
 import structlog
+from prometheus_client import Gauge
 
 from filterrelay.delivery.connect import Dialing, HostUnavailable, connect
 from filterrelay.delivery.contact import Stage
 from filterrelay.delivery.conversation import Conversation
+from filterrelay.delivery.down import DownHosts
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import Endpoint
 
@@ -59,13 +61,21 @@ class HostState:
 
 
 class Hosts:
-    """One next hop's hosts, in groups of equal preference, the best group first."""
+    """One next hop's hosts, in groups of equal preference, the best group first.
+
+    gauge: counts those that are down, beside others'.
+    """
 
     def __init__(
-        self, upstream: str, groups: Sequence[Sequence[Endpoint]], dialing: Dialing
+        self,
+        upstream: str,
+        groups: Sequence[Sequence[Endpoint]],
+        dialing: Dialing,
+        gauge: Gauge,
     ) -> None:
         self._upstream = upstream
         self._dialing = dialing
+        self._down = DownHosts(gauge)
         self._states = [
             HostState(endpoint, preference)
             for preference, group in enumerate(groups)
@@ -152,7 +162,7 @@ class Hosts:
         except HostUnavailable as unavailable:
             answered = unavailable.answered and unavailable.stage is Stage.GREETING
             if not (answered and state.has_others):
-                self._failed(state, unavailable, began)
+                self._failed(rank, unavailable, began)
             raise
         finally:
             state.opening -= 1
@@ -162,12 +172,17 @@ class Hosts:
         if state.error is not None:
             _log.info("host_back", upstream=self._upstream, host=str(state.endpoint))
         state.error, state.pause, state.down_until = None, 0.0, 0.0
+        self._down.back(rank)
         state.talking.add(conversation)
         return conversation
 
     def failed(self, rank: int, error: HostUnavailable) -> None:
         """Notes that a host took the connection but then no mail."""
-        self._failed(self._states[rank], error, self._time())
+        self._failed(rank, error, self._time())
+
+    def close(self) -> None:
+        """Nobody asks any more which of them are down."""
+        self._down.close()
 
     def _in_order(self) -> Sequence[tuple[int, HostState]]:
         ranked = list(enumerate(self._states))
@@ -197,7 +212,8 @@ class Hosts:
                     now=ladder[tried].value,
                 )
 
-    def _failed(self, state: HostState, error: HostUnavailable, began: float) -> None:
+    def _failed(self, rank: int, error: HostUnavailable, began: float) -> None:
+        state = self._states[rank]
         state.error = error
         now = self._time()
         if state.down_until > began:
@@ -207,6 +223,7 @@ class Hosts:
         else:
             state.pause = min(max(state.pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
         state.down_until = now + state.pause
+        self._down.failed(rank, state.pause)
         level = _log.error if error.stage is Stage.LOGIN else _log.warning
         level(
             "host_unavailable",

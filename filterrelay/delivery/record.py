@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -112,6 +112,15 @@ def _told(each: Judged) -> dict[str, str]:
     return told
 
 
+class Timers(NamedTuple):
+    """One upstream's histograms. attempt: of the time one takes; attempts: of how many it takes."""
+
+    attempt: Histogram
+    connection: Histogram
+    delivery: Histogram
+    attempts: Histogram
+
+
 class Recorder:
     """Counts and logs what was done, and tells the observers. on_attempt: is told of each."""
 
@@ -119,17 +128,17 @@ class Recorder:
         self._metrics = metrics
         self._on_attempt = on_attempt
         self._counters: dict[tuple[str, str, str], Counter] = {}
-        self._timers: dict[str, tuple[Histogram, Histogram, Histogram]] = {}
+        self._timers: dict[str, Timers] = {}
 
     def note(self, record: Record) -> None:
         """One transaction."""
         message, sent, contact = record.message, record.sent, record.sent.contact
         upstream = record.hop.upstream
         delay = (record.at - message.received).total_seconds()
-        attempt_seconds, connection_seconds, delivery_seconds = self._timed(upstream)
-        attempt_seconds.observe(record.seconds)
+        timers = self._timed(upstream)
+        timers.attempt.observe(record.seconds)
         if contact.waited:
-            connection_seconds.observe(contact.waited)
+            timers.connection.observe(contact.waited)
         if contact.failed is not None:
             self._metrics.attempt_failures.labels(upstream, contact.failed.value).inc()
         groups: dict[tuple[Result, str], list[Judged]] = {}
@@ -139,7 +148,9 @@ class Recorder:
             kind = reply_class(members[0].reply.code) if sent.answered else "none"
             self._counted(upstream, result, kind).inc(len(members))
             if result == "delivered":
-                delivery_seconds.observe(delay)
+                for each in members:
+                    timers.delivery.observe(delay)
+                    timers.attempts.observe(each.stored.attempts)
             _log.info(
                 result,
                 message_id=message.id,
@@ -164,13 +175,15 @@ class Recorder:
             self._counters[upstream, result, kind] = counter
         return counter
 
-    def _timed(self, upstream: str) -> tuple[Histogram, Histogram, Histogram]:
+    def _timed(self, upstream: str) -> Timers:
         timers = self._timers.get(upstream)
         if timers is None:
-            timers = (
-                self._metrics.attempt_seconds.labels(upstream),
-                self._metrics.connection_seconds.labels(upstream),
-                self._metrics.delivery_seconds.labels(upstream),
+            metrics = self._metrics
+            timers = Timers(
+                metrics.attempt_seconds.labels(upstream),
+                metrics.connection_seconds.labels(upstream),
+                metrics.delivery_seconds.labels(upstream),
+                metrics.delivery_attempts.labels(upstream),
             )
             self._timers[upstream] = timers
         return timers

@@ -46,6 +46,13 @@ _EVENTS = {
     Action.DELIVERED: "delivered-report",
 }
 
+_KINDS = {  # of reports, for the metrics
+    Action.FAILED: "failure",
+    Action.DELAYED: "delay",
+    Action.RELAYED: "success",
+    Action.DELIVERED: "success",
+}
+
 _log: Any = structlog.get_logger("filterrelay.delivery")
 
 
@@ -70,6 +77,7 @@ class Settler:
         self._schedule = schedule
         self._reports = reports
         self._clock = clock
+        self._written = {action: metrics.reports.labels(kind) for action, kind in _KINDS.items()}
         self._recorder = Recorder(metrics, on_attempt)
 
     async def settle(
@@ -189,6 +197,8 @@ class Settler:
                 if action is Action.FAILED:
                     states.update(self._kept(concerned, now))
                 continue
+            if report:
+                self._written[action].inc()
             events.append(_report_event(message, action, concerned, now, report))
             if action is Action.DELAYED:
                 states.update({j.stored.index: replace(j.stored, warned=True) for j in concerned})

@@ -28,6 +28,7 @@ from filterrelay.mail.address import BadAddress, parse_mailbox
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.identifier import derived_id, new_id
 from filterrelay.observe.clock import Clock
+from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.services import DnsError, Resolver
 
 PAUSE = 600.0  # seconds between two flushes; with fewer a busy day would not fit its file
@@ -68,6 +69,7 @@ class TlsReports:
         https: Https,
         submit: Send,
         clock: Clock,
+        metrics: Metrics,
     ) -> None:
         self._directory = directory
         self._sender = sender
@@ -75,6 +77,7 @@ class TlsReports:
         self._https = https
         self._submit = submit
         self._clock = clock
+        self._written = metrics.reports.labels("tls")
         self._after = AFTER + SPREAD * random.Random(sender.hostname).random()  # noqa: S311  # no secret
 
     async def run(self, tally: TlsTally) -> None:
@@ -142,6 +145,7 @@ class TlsReports:
         content = await asyncio.to_thread(gzip.compress, report.encode(), mtime=0)
         sent = [await self._hand_over(place, report, content) for place in places]
         if any(sent):
+            self._written.inc()
             _log.info("tls_report_sent", domain=domain, day=day.isoformat())
         return any(sent)
 

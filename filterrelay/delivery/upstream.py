@@ -178,7 +178,7 @@ class Upstream:
         self._rates = rates or Rates()
         self._window = Window(config.connections, self._note_rest)
         self._host_count = sum(map(len, hosts))
-        self._hosts = Hosts(config.name, hosts, dialing)
+        self._hosts = Hosts(config.name, hosts, dialing, metrics.hosts_down.labels(config.name))
         self._pool = Pool(
             Wear(
                 config.connections,
@@ -229,6 +229,7 @@ class Upstream:
     def close(self) -> None:
         """Says goodbye on idle connections; busy ones are closed after their transaction."""
         self._pool.close()
+        self._hosts.close()
 
     async def send(self, envelope: Envelope, recipients: Sequence[Recipient], body: bytes) -> Sent:
         """One transaction, over a kept connection or a new one, with failover before the dot.

@@ -43,6 +43,7 @@ from filterrelay.spool.store import (
 )
 
 LOOP = Reply(554, "5.4.6", "The message has passed too many relays; it seems to go in circles")
+OURSELVES = "none"  # the label of what came through no listener
 FIRST_LEASE = timedelta(seconds=60)  # how soon another process takes over after a crash
 
 log = structlog.get_logger(__name__)
@@ -258,6 +259,7 @@ class Intake(Stages):
             outcome = self._outcome(session, message, judged, queued)
             deposit = replace(deposit_of(outcome, message, about=about), own=True)
             await self._spool.commit(deposit)
+            self._metrics.recipients.labels(OURSELVES).inc(len(envelope.recipients))
             log.info("report_queued", about=about, recipients=len(envelope.recipients))
         return message.id
 
@@ -292,17 +294,20 @@ class Intake(Stages):
 
     def _count(self, outcome: Outcome, message: Message) -> None:
         session, verdict = outcome.session, name_of(outcome.verdict)
-        messages, octets = self._counters(session.listener, verdict)
+        messages, octets, recipients = self._counters(session.listener, verdict)
         messages.inc()
         octets.inc(outcome.size)
+        if _is_to_be_delivered(outcome):
+            recipients.inc(len(outcome.envelope.recipients))
         log.info("message", **logged(outcome, message))
 
-    def _look_up_counters(self, listener: str, verdict: str) -> tuple[Counter, Counter]:
-        """Those of messages and of their octets: finding them takes longer than counting."""
+    def _look_up_counters(self, listener: str, verdict: str) -> tuple[Counter, Counter, Counter]:
+        """Of messages, their octets, and recipients: finding them takes longer than counting."""
         metrics = self._metrics
         return (
             metrics.messages.labels(listener, verdict),
             metrics.message_bytes.labels(listener, verdict),
+            metrics.recipients.labels(listener),
         )
 
     async def _record(self) -> None:
@@ -337,6 +342,12 @@ class Intake(Stages):
 def _naming(message: Message, reply: Reply) -> Reply:
     """The reply with the message's ID, for the sender to quote."""
     return replace(reply, text=f"{reply.text} [{message.id}]")
+
+
+def _is_to_be_delivered(outcome: Outcome) -> bool:
+    """Whether it has been taken for its recipients; by a milter, its mail server does that."""
+    passed = isinstance(outcome.verdict, Pass) and outcome.session.door != "milter"
+    return passed and outcome.reply.code // 100 == 2  # a next hop may have refused it
 
 
 def _for_somebody(judged: Judgement) -> Judgement:

@@ -196,7 +196,7 @@ class Metrics:
             "Whether what a plugin depends on answers, asked every minute: 1 or 0.",
             ["plugin"],
             registry=where,
-            multiprocess_mode="livemin",
+            multiprocess_mode="livemostrecent",
         )
         self.spool_messages = Gauge(
             "filterrelay_spool_messages",
@@ -304,7 +304,7 @@ class Metrics:
         )
         self.hosts_down = Gauge(
             "filterrelay_upstream_hosts_down",
-            "Hosts of the next hop that are left alone after a failure.",
+            "Hosts of the next hop that failed when they were last tried.",
             ["upstream"],
             registry=where,
             multiprocess_mode="livemax",
@@ -359,7 +359,7 @@ class Metrics:
             "filterrelay_open_files_limit",
             "Open files and sockets that a process may have.",
             registry=where,
-            multiprocess_mode="livemin",
+            multiprocess_mode="livemostrecent",
         )
         self.loop_lag = Histogram(
             "filterrelay_loop_lag_seconds",

@@ -12,14 +12,15 @@ options, and it may say:
                                    "header" or "body"; a mail server that we are the
                                    milter of sends no more than its plugins read
 
-Three more members serve the command line, where they make sense:
+Three more members serve the command line and the metrics, where they make sense:
 
     user_file_option: str          the option with the path of accounts that
                                    `filterrelay user` keeps (mail/user_file.py)
     async def probe(self) -> str   asks what the plugin depends on, inside its
-                                   lifespan, for `filterrelay check`: a few words
-                                   about it, or an exception that says what is wrong;
-                                   a Warning where mail flows nevertheless
+                                   lifespan, for `filterrelay check`, and every minute
+                                   for the metrics: a few words about it, or an
+                                   exception that says what is wrong; a Warning where
+                                   mail flows nevertheless
     @classmethod
     def found_here(cls) -> dict[str, Any] | None
                                    the options to use when what it depends on runs

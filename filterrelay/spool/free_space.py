@@ -12,8 +12,13 @@ _INTERVAL = 1.0  # seconds between looks
 
 def octets_free(directory: Path) -> int:
     """What an unprivileged process may still write there."""
+    return disk_space(directory)[0]
+
+
+def disk_space(directory: Path) -> tuple[int, int]:
+    """What an unprivileged process may still write there, and how large the disk is, in octets."""
     disk = os.statvfs(directory)
-    return disk.f_bavail * disk.f_frsize
+    return disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
 
 
 class FreeSpace:
@@ -35,8 +40,10 @@ class FreeSpace:
         now = self._clock.monotonic()
         if now - self._looked >= _INTERVAL:
             self._looked = now
-            self._free = octets_free(self._directory)
+            self._free, size = disk_space(self._directory)
             if self._metrics is not None:
                 self._metrics.spool_free.set(self._free)
+                self._metrics.spool_disk.set(size)
+                self._metrics.spool_reserve.set(self._floor)
         if self._free < self._floor:
             raise SpoolFull(self._free)

@@ -11,26 +11,38 @@ import ssl
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import structlog
 import uvloop
 
-from filterrelay.app import Core, open_doors, running_core, spool_of
+from filterrelay.app import (
+    Background,
+    Core,
+    open_doors,
+    running_core,
+    running_resolver,
+    spool_of,
+)
+from filterrelay.chain.probing import watch_plugins
 from filterrelay.doors.admission import Admission
 from filterrelay.doors.server import Door
 from filterrelay.errors import FilterRelayError
 from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.log import configure
 from filterrelay.observe.multiprocess import worker_metrics
+from filterrelay.observe.process import watch_loop, watch_usage
 from filterrelay.settings import Settings
 from filterrelay.spool.store import Spool
 from filterrelay.supervisor.board import Board, Standing
 from filterrelay.supervisor.control import LOOK_EVERY, LOOK_WITHIN, Control
+from filterrelay.supervisor.key_watch import watch_keys
 from filterrelay.supervisor.lock import ORPHANS_END
 from filterrelay.supervisor.privileges import Account, drop_to
 
+PROBING = 0  # the slot of the worker that asks plugins how they are, for all
 RETIRE = signal.SIGUSR1  # what a child hears when its successors are ready
 SESSIONS_PART = 0.8  # of a drain's time at most; deliveries go on meanwhile, and have the rest
 
@@ -50,7 +62,7 @@ class Child:
     process: its name among the metrics. owner: the name it leases mail to.
     slot: the worker's number. band: its generation's place in admission. life: a
     pipe that ends when the parent dies; ready: one to say that it works. tls:
-    read before privileges are dropped.
+    read before privileges are dropped; certificate_end: when its certificate ends.
     """
 
     settings: Settings
@@ -59,6 +71,7 @@ class Child:
     band: int
     board: Board
     tls: ssl.SSLContext | None
+    certificate_end: datetime | None
     metrics_dir: Path
     process: str
     owner: str
@@ -146,17 +159,28 @@ async def work(child: Child) -> None:
         doors = await open_doors(core, child.sockets, admission, child.tls)
         child.board.mark(child.slot, Standing.READY)
         child.say_ready()
-        beside = {
-            asyncio.create_task(retire(core, doors, orders)),
-            asyncio.create_task(watch_spool(core.spool, child.board, child.slot)),
-        }
+        beside = Background()
+        beside(retire(core, doors, orders))
+        beside(watch_spool(core.spool, child.board, child.slot))
+        beside(watch_usage(metrics, "worker"))
+        beside(watch_loop(metrics, clock))
+        if child.slot == PROBING:
+            beside(until(orders.retire, watch_plugins(core.chain.plugins, metrics)))
         try:
             await core.deliver_until(orders.stop)
         finally:
-            for task in beside:
-                task.cancel()
+            await beside.finish(timeout=0)
             child.board.mark(child.slot, Standing.ABSENT)
             await drain(core, doors, orders.grace)
+
+
+async def until(over: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Does the work until then."""
+    task = asyncio.create_task(work)
+    try:
+        await over.wait()
+    finally:
+        task.cancel()
 
 
 async def retire(core: Core, doors: Sequence[Door], orders: Orders) -> None:
@@ -203,8 +227,17 @@ async def control(child: Child) -> None:
     metrics = worker_metrics(child.metrics_dir, child.process)
     spool = spool_of(settings, metrics, clock)
     service = Control(settings, child.board, spool, metrics, child.metrics_dir, clock)
-    child.say_ready()
-    await service.run(child.sockets.get(settings.metrics.address), orders.stop)
+    if child.certificate_end is not None:
+        metrics.certificate_expiry.set(child.certificate_end.timestamp())
+    beside = Background()
+    async with running_resolver(settings, clock) as resolver:
+        beside(watch_usage(metrics, "control"))
+        beside(watch_keys(settings, resolver, metrics))
+        child.say_ready()
+        try:
+            await service.run(child.sockets.get(settings.metrics.address), orders.stop)
+        finally:
+            await beside.finish(timeout=0)
 
 
 def janitor(alive: Iterable[str]) -> Callable[[Child], Coroutine[Any, Any, None]]:

@@ -18,6 +18,7 @@ from filterrelay.observe.multiprocess import summed_registry
 from filterrelay.settings import Settings
 from filterrelay.spool.store import Spool, SpoolFull
 from filterrelay.supervisor.board import Board, Standing
+from filterrelay.supervisor.present import Present
 from filterrelay.supervisor.queue_gauges import QueueGauges
 
 LOOK_EVERY = 5.0  # seconds between looks at the spool
@@ -67,6 +68,7 @@ class Control:
         self._clock = clock
         self._metrics_dir = metrics_dir
         self.health = Health(board)
+        self._present = Present(self.health.troubles, board, clock)
         names = [upstream.name for upstream in settings.upstream]
         self._queues = QueueGauges(names, spool, metrics, clock)
 
@@ -161,7 +163,9 @@ class Control:
             case "/metrics":
                 encode, kind = choose_encoder(environ.get("HTTP_ACCEPT", ""))
                 start_response("200 OK", [("Content-Type", kind)])
-                return [encode(summed_registry(self._metrics_dir))]
+                registry = summed_registry(self._metrics_dir)
+                registry.register(self._present)
+                return [encode(registry)]
             case "/healthz":
                 return _plain(start_response, "200 OK", "alive")
             case "/readyz":

@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import structlog
 
@@ -33,7 +34,8 @@ log = structlog.get_logger(__name__)
 class Generation:
     """It comes, serves, is retired when the next one serves, and is drained at the end.
 
-    band: its place in the table of admission. missing: slots to be filled, and
+    loaded: when its configuration was read, in Unix time. certificate_end: when what `tls` has
+    ends. band: its place in the table of admission. missing: slots to be filled, and
     when each is. unready: pipes of processes that have yet to say that they work,
     with their names. quick_deaths: how many died young in a row. ready_by,
     drain_at, kill_at: monotonic seconds at which patience ends.
@@ -41,11 +43,13 @@ class Generation:
 
     number: int
     settings: Settings
+    loaded: float
     sockets: dict[str, socket.socket]
     admission: Admission
     band: int
     board: Board
     tls: ssl.SSLContext | None
+    certificate_end: datetime | None
     children: dict[int, tuple[Child, float]] = field(default_factory=dict)
     missing: list[tuple[int, float]] = field(default_factory=list)
     unready: dict[int, str] = field(default_factory=dict)

@@ -85,6 +85,7 @@ class Parent:
             band=generation.band,
             board=generation.board,
             tls=generation.tls,
+            certificate_end=generation.certificate_end,
             metrics_dir=self._metrics_dir,
             process=process,
             owner=f"{self._boot}-{self._forks}",

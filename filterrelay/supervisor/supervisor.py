@@ -15,17 +15,21 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from types import FrameType
 from typing import Any
 
 import structlog
+from cryptography import x509
 
+from filterrelay import __version__
 from filterrelay.app import server_tls
 from filterrelay.doors.admission import Admission
 from filterrelay.errors import FilterRelayError
 from filterrelay.observe.log import configure
+from filterrelay.observe.metrics import RELOAD_RESULTS
 from filterrelay.observe.multiprocess import empty, fold, forget_gauges, worker_metrics
-from filterrelay.settings import Settings
+from filterrelay.settings import Settings, TlsFiles
 from filterrelay.supervisor.board import Board
 from filterrelay.supervisor.generation import CONTROL, PAUSE, Generation
 from filterrelay.supervisor.lock import state_lock
@@ -84,7 +88,11 @@ class Supervisor:
         with state_lock(settings.state_dir):
             self._metrics_dir = settings.state_dir / "metrics"
             empty(self._metrics_dir)
-            self._restarts = worker_metrics(self._metrics_dir, "supervisor").worker_restarts
+            self._metrics = worker_metrics(self._metrics_dir, "supervisor")
+            self._metrics.build_info.labels(__version__).set(1)
+            self._reloads = {
+                result: self._metrics.reloads.labels(result) for result in RELOAD_RESULTS
+            }
             fold(self._metrics_dir, ())
             hand_over(settings, account)
             self._parent = Parent(self._metrics_dir, account)
@@ -130,11 +138,13 @@ class Supervisor:
         generation = Generation(
             number=self._begun,
             settings=settings,
+            loaded=time.time(),
             sockets={},
             admission=table,
             band=min(set(range(GENERATIONS)) - taken),
             board=Board(workers),
             tls=server_tls(settings.tls),
+            certificate_end=certificate_end(settings.tls),
         )
         self._begun += 1
         self._coming = generation
@@ -171,7 +181,7 @@ class Supervisor:
         if generation is self._coming:
             self._give_up(CantStart(child.process))
         elif generation is self._present:
-            self._restarts.inc()
+            self._metrics.worker_restarts.inc()
             generation.wants(child.slot, time.monotonic() + generation.pause_after(lived))
 
     def _clean_up(self) -> None:
@@ -221,12 +231,14 @@ class Supervisor:
             self._give_up(CantStart(next(iter(coming.unready.values()), "all")))
         elif coming.is_ready():
             before, self._present, self._coming = self._present, coming, None
+            self._metrics.configured.set(coming.loaded)
             if before is None:
                 log.info("serving", workers=coming.board.slots, pid=os.getpid())
                 return
             before.retire()
             self._former.append(before)
             configure(coming.settings.log.format, coming.settings.log.level, final=False)
+            self._reloads["done"].inc()
             log.info("reloaded", generation=coming.number)
 
     def _give_up(self, error: Exception) -> None:
@@ -237,6 +249,7 @@ class Supervisor:
             self._coming = None
         if self._present is None:
             raise error
+        self._reloads["refused"].inc()
         log.error("reload_refused", reason=str(error))
 
     def _part(self) -> None:
@@ -288,6 +301,19 @@ class Supervisor:
             for generation in self._living():
                 generation.end_overdue()
             signal.sigtimedwait({signal.SIGCHLD}, 0.2)
+
+
+def certificate_end(files: TlsFiles) -> datetime | None:
+    """When the certificate that the doors have just read ends, if there is one.
+
+    None also for one that OpenSSL takes, and cryptography doesn't.
+    """
+    if files.certificate is None:
+        return None
+    try:
+        return x509.load_pem_x509_certificate(files.certificate.read_bytes()).not_valid_after_utc
+    except ValueError:
+        return None
 
 
 def _listened_on(settings: Settings) -> dict[str, dict[str, Any]]:

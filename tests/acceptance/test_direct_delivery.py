@@ -17,6 +17,7 @@ from filterrelay.delivery.failover import Hosts
 from filterrelay.delivery.hops import dialing_of
 from filterrelay.mail.endpoint import Endpoint
 from filterrelay.observe.clock import SystemClock
+from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.resolver import DnsResolver
 from filterrelay.settings import Upstream
 
@@ -224,7 +225,8 @@ async def test_servers_of_equal_preference_share_the_connections(internet: Inter
     sites = DirectSites(resolver, lookup, Ourselves("relay.office.example"), internet.port)
     site = await sites.site("equal.example")
     groups = [[Endpoint(host, internet.port) for host in group] for group in site.hosts]
-    hosts = Hosts("mx", groups, dialing_of(settings, "relay.office.example", resolver=resolver))
+    dialing = dialing_of(settings, "relay.office.example", resolver=resolver)
+    hosts = Hosts("mx", groups, dialing, Metrics().hosts_down.labels("mx"))
     opened = await asyncio.gather(*(hosts.open() for _ in range(24)))
     await asyncio.gather(*(conversation.leave() for conversation in opened))
     await resolver.close()

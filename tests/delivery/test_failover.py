@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import pytest
 
 from filterrelay.delivery.failover import Hosts, Unreachable
-from filterrelay.delivery.hops import dialing_of
+from filterrelay.delivery.hops import Hops, dialing_of
 from filterrelay.mail.endpoint import parse_endpoint
+from filterrelay.observe.metrics import Metrics
 
 from .far_side import Act, Answer, FarSide, Opener, codes, far_side, send, upstream_settings
 
@@ -59,7 +60,8 @@ async def test_hosts_that_are_down_are_left_alone(open_upstream: Opener) -> None
 def hosts_of(*groups: Sequence[FarSide]) -> Hosts:
     """The hosts that these sides are, in groups of equal preference."""
     endpoints = [[parse_endpoint(side.host) for side in group] for group in groups]
-    return Hosts("mx", endpoints, dialing_of(upstream_settings(), "relay.office.example"))
+    dialing = dialing_of(upstream_settings(), "relay.office.example")
+    return Hosts("mx", endpoints, dialing, Metrics().hosts_down.labels("mx"))
 
 
 async def test_hosts_of_equal_preference_share_the_mail() -> None:
@@ -96,7 +98,9 @@ async def test_who_hurries_has_a_host_tried_again_after_a_moment(
     monkeypatch.setattr("filterrelay.delivery.failover._MOMENT", 0.05)
     async with far_side(answers=answers, extensions=["AUTH PLAIN"]) as side:
         config = upstream_settings(username="relay", password="secret")
-        hosts = Hosts("x", [[parse_endpoint(side.host)]], dialing_of(config, "relay.example"))
+        dialing = dialing_of(config, "relay.example")
+        down = Metrics().hosts_down.labels("x")
+        hosts = Hosts("x", [[parse_endpoint(side.host)]], dialing, down)
         for _ in range(2):
             hosts.hurry()
             with pytest.raises(Unreachable):
@@ -189,3 +193,31 @@ async def test_a_host_that_is_full_is_not_down(open_upstream: Opener) -> None:
         side.hang_up()
         assert codes(await first) == ["451 4.4.2"]
         assert codes(await second) == ["250 2.0.0"]
+
+
+async def test_hosts_that_are_down_are_counted_until_they_are_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An operator sees that mail goes the second way; nobody is down once nobody asks."""
+    monkeypatch.setattr("filterrelay.delivery.failover.FIRST_PAUSE", 0.0)
+    metrics = Metrics()
+
+    def down() -> float | None:
+        labels = {"upstream": "provider"}
+        return metrics.registry.get_sample_value("filterrelay_upstream_hosts_down", labels)
+
+    async with far_side() as first, far_side() as second:
+        config = upstream_settings(first, second)
+        upstream = Hops([config], [], "relay.office.example", metrics).named(config.name)
+        assert down() == 0
+        await first.stop()
+        assert (await send(upstream)).host == second.host
+        assert down() == 1
+        await first.start()
+        assert (await send(upstream)).host == first.host
+        assert down() == 0
+        await first.stop()
+        await send(upstream)
+        assert down() == 1
+        upstream.close()
+        assert down() == 0

@@ -4,9 +4,10 @@ import pytest
 import structlog
 
 from filterrelay.delivery.contact import Contact, Stage
+from filterrelay.mail.envelope import Recipient
 from filterrelay.mail.reply import Reply
 
-from .hop import LATER, TAKEN, UNKNOWN, FakeHop, delivering, get
+from .hop import LATER, QUARTER, TAKEN, UNKNOWN, FakeHop, Site, delivering, get
 
 CONTACT = Contact("192.0.2.1:25", "AES", True, True, waited=0.25, took=0.5, failed=Stage.RCPT)
 
@@ -99,3 +100,25 @@ async def test_results_are_counted_and_logged(reply: Reply, result: str, kind: s
     assert line["reply"] == str(reply)
     assert (line["address"], line["tls"]) == ("192.0.2.1:25", "TLSv1.3")
     assert line["delays"] == {"queue": 0.0, "connection": 0.25, "transaction": 0.5}
+
+
+async def test_each_recipient_counts_with_its_time_and_its_attempts() -> None:
+    """What is delivered in time can be set against what was accepted: both count recipients."""
+    later = [LATER]
+
+    def answer(_: int, recipient: Recipient) -> Reply:
+        return later.pop() if recipient.address.local == "b" and later else TAKEN
+
+    async with delivering(FakeHop(answer)) as site:
+        await site.submitted("ID", "a@p.example", "b@p.example", "c@p.example")
+        assert delivered(site, "seconds_count", "attempts_count") == (2, 2)
+        await site.later(QUARTER)
+        assert delivered(site, "seconds_count", "attempts_count") == (3, 3)
+        assert delivered(site, "seconds_sum", "attempts_sum") == (QUARTER.total_seconds(), 4)
+
+
+def delivered(site: Site, *names: str) -> tuple[float | None, ...]:
+    """What the histograms of deliveries say."""
+    value = site.metrics.registry.get_sample_value
+    labels = {"upstream": "provider"}
+    return tuple(value(f"filterrelay_delivery_{name}", labels) for name in names)

@@ -297,3 +297,23 @@ async def test_a_report_that_cant_be_written_repeats_no_delivery() -> None:
         await site.submitted(notify=("SUCCESS",))
         with pytest.raises(NoSuchMessage):
             await site.spool.get("ID")
+
+
+async def test_reports_are_counted_by_kind() -> None:
+    """Only those that were written: a bounce of a bounce is none."""
+    async with delivering(FakeHop(lambda place, _: (LATER, UNKNOWN, TAKEN)[place])) as site:
+        await site.submitted(
+            "ID", *(f"{name}@p.example" for name in "abc"), notify=("SUCCESS", "FAILURE", "DELAY")
+        )
+        assert written(site) == {"failure": 1, "success": 1, "delay": 0}
+        await site.later(FOUR_HOURS)
+        assert written(site) == {"failure": 1, "success": 1, "delay": 1}
+        await site.submitted("BOUNCE", "d@p.example", "e@p.example", sender="")
+        assert written(site)["failure"] == 1
+
+
+def written(site: Site) -> dict[str, float | None]:
+    """How many reports of which kind."""
+    value = site.metrics.registry.get_sample_value
+    kinds = ("failure", "success", "delay")
+    return {kind: value("filterrelay_reports_total", {"kind": kind}) for kind in kinds}

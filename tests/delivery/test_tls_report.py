@@ -29,6 +29,7 @@ from filterrelay.delivery.tls_report import (
 from filterrelay.delivery.tls_session import DESTINATIONS, Failure, TlsSession
 from filterrelay.delivery.tls_tally import TlsTally
 from filterrelay.mail.envelope import Envelope
+from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.testing import SOME_TIME, FakeClock, FakeResolver
 from filterrelay.spool.store import SpoolFull
 
@@ -69,7 +70,7 @@ class Site:
     """A relay that has counted, and its reports."""
 
     def __init__(self, directory: Path, resolver: FakeResolver, https: Https | None = None) -> None:
-        self.clock = FakeClock()
+        self.clock, self.metrics = FakeClock(), Metrics()
         self.directory = directory / "tls-reports"
         self.tally = TlsTally(self.directory, "worker-1", self.clock)
         self.sent: list[tuple[Envelope, bytes]] = []
@@ -83,6 +84,7 @@ class Site:
             https or Https(at_loopback().places),
             self._submit,
             self.clock,
+            self.metrics,
         )
 
     async def _submit(self, envelope: Envelope, raw: bytes, id_: str) -> None:
@@ -192,6 +194,8 @@ async def test_each_report_goes_out_once(make: Callable[..., Site]) -> None:
     assert await site.after(hours=4) == 1
     assert await site.after(days=1) == 1
     assert [each.name for each in site.directory.iterdir()] == ["lock"]
+    value = site.metrics.registry.get_sample_value
+    assert value("filterrelay_reports_total", {"kind": "tls"}) == 1
 
 
 async def test_a_report_that_is_made_again_has_the_same_id(make: Callable[..., Site]) -> None:
@@ -261,8 +265,8 @@ async def test_relays_do_not_all_report_at_once(tmp_path: Path) -> None:
         sender = Sender(hostname, "postmaster@office.example")
         https = Https(at_loopback().places)
         site = Site(tmp_path, FakeResolver())
-        reports = TlsReports(tmp_path, sender, FakeResolver(), https, site._submit, FakeClock())
-        return reports._after
+        parts = FakeResolver(), https, site._submit, FakeClock(), Metrics()
+        return TlsReports(tmp_path, sender, *parts)._after
 
     times = {due(f"relay{number}.example") for number in range(8)}
     assert len(times) == 8

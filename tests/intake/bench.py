@@ -30,6 +30,7 @@ from filterrelay.spool.selection import Selection
 from filterrelay.spool.store import Deposit, State
 
 RAW = a_message("Hello.\n").raw
+PASSED_ON = Reply(250, "2.0.0", "taken by the next hop as 4711")
 USER = a_session(login="alice@office.example")
 
 
@@ -133,14 +134,20 @@ class Signs:
 class Hands:
     """A door that passes mail on itself, and says that it has."""
 
-    def __init__(self, *, holds: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        holds: bool = False,
+        reply: Reply = PASSED_ON,
+    ) -> None:
         self.holds = holds
+        self.reply = reply
         self.passed: list[Judgement] = []
 
     async def pass_on(self, judged: Judgement) -> Reply:
         """Notes it."""
         self.passed.append(judged)
-        return Reply(250, "2.0.0", "taken by the next hop as 4711")
+        return self.reply
 
 
 async def accepted(bench: Bench, *recipients: str) -> Reply:

@@ -19,13 +19,13 @@ from filterrelay.mail.edits import (
 from filterrelay.mail.envelope import Recipient
 from filterrelay.mail.message import Message
 from filterrelay.mail.reply import NO_SPACE, TRY_LATER, Reply
-from filterrelay.mail.verdict import Discard, Pass, Quarantine, Reject
+from filterrelay.mail.verdict import Defer, Discard, Pass, Quarantine, Reject, Verdict
 from filterrelay.observe.budget import Reservation
 from filterrelay.plugin.testing import a_message, an_envelope
 from filterrelay.spool.memory import MemorySpool
 from filterrelay.spool.store import Deposit, SpoolFull, SpoolUnavailable, State
 
-from .bench import RAW, REJECTS, USER, Bench, Hands, Signs, says
+from .bench import RAW, REJECTS, USER, Bench, Hands, Signs, accepted, says
 
 
 async def test_250_names_an_id_and_the_message_is_in_the_spool() -> None:
@@ -221,6 +221,45 @@ async def test_messages_are_counted_by_listener_and_verdict() -> None:
     registry = bench.metrics.registry
     assert registry.get_sample_value("filterrelay_messages_total", labels) == 1
     assert registry.get_sample_value("filterrelay_message_bytes_total", labels) == len(RAW)
+
+
+def expected(bench: Bench, listener: str = "smtp") -> float:
+    """For how many recipients that came there mail is to be delivered."""
+    labels = {"listener": listener}
+    return bench.metrics.registry.get_sample_value("filterrelay_recipients_total", labels) or 0
+
+
+async def test_recipients_are_counted_that_mail_is_accepted_for() -> None:
+    """All that deliveries can be set against: reports of our own, too."""
+    bench = Bench()
+    await accepted(bench, "bob@partner.example", "carol@partner.example")
+    await bench.send()
+    assert expected(bench) == 3
+    await bench.intake.submit(an_envelope(), RAW)
+    assert (expected(bench), expected(bench, "none")) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [Reject(NO_SPACE), Defer(NO_SPACE), Discard("a trap"), Quarantine("looks odd")],
+)
+async def test_recipients_of_what_is_not_sent_on_are_not_counted(verdict: Verdict) -> None:
+    """Nobody waits for their mail."""
+    bench = Bench(says(verdict))
+    await bench.send()
+    assert expected(bench) == 0
+
+
+@pytest.mark.parametrize(
+    ("door", "code", "count"), [("proxy", 250, 1), ("proxy", 451, 0), ("milter", 250, 0)]
+)
+async def test_recipients_of_what_is_passed_on_count_where_we_do_that(
+    door: str, code: int, count: int
+) -> None:
+    """A proxy's next hop has to take them; what a milter lets pass is its mail server's."""
+    bench, onward = Bench(), Hands(reply=Reply(code, "", "said by the next hop"))
+    await bench.send(session=replace(USER, door=door), onward=onward)
+    assert (expected(bench), len(onward.passed)) == (count, 1)
 
 
 async def test_released_mail_is_signed_and_due_and_not_caught_again() -> None:

@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +26,7 @@ from prometheus_client import generate_latest
 from filterrelay.observe.multiprocess import summed_registry
 print(generate_latest(summed_registry(Path(sys.argv[1]))).decode())
 """
+LOOK = "from filterrelay.observe.process import Usage; Usage(metrics, 'worker').look()"
 TAKEN = 'filterrelay_messages_total{listener="smtp",verdict="pass"}'
 
 
@@ -93,3 +96,23 @@ def test_a_start_counts_from_nothing_and_deletes_nothing_else(tmp_path: Path) ->
     (tmp_path / "precious.db").touch()
     empty(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["precious.db"]
+
+
+def test_a_limit_that_a_process_never_looked_at_is_not_nothing(tmp_path: Path) -> None:
+    """The supervisor has the series too, and says nothing of open files."""
+    act(tmp_path, "supervisor", "pass")
+    act(tmp_path, "w0", LOOK)
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert f"filterrelay_open_files_limit {float(limit)}" in exposed(tmp_path)
+
+
+def test_cpu_time_adds_up_over_workers_that_die(tmp_path: Path) -> None:
+    """A worker that is started again in the same place counts on, from its own beginning."""
+    sums: list[float] = []
+    for _ in range(2):
+        act(tmp_path, "w0", LOOK)
+        forget_gauges(tmp_path, "w0")
+        text = "\n".join(exposed(tmp_path))
+        sums += map(float, re.findall(r'cpu_seconds_total\{process="worker"\} (.+)', text))
+    assert sums[1] > sums[0] * 1.3 > 0
+    assert "filterrelay_resident_bytes{" not in text

@@ -12,6 +12,7 @@ from typing import Any
 import clamd
 import pytest
 from filterrelay_plugins.clamav import ClamAv, ClamAvOptions, Scanner
+from pytest_mock import MockerFixture
 
 from filterrelay.mail.endpoint import Endpoint
 from filterrelay.plugin import AddHeader, Defer, Discard, Message, Pass, Quarantine, Reject
@@ -137,11 +138,14 @@ async def test_twenty_messages_at_once_get_their_own_verdicts(daemon: Clamd) -> 
 
 @pytest.mark.parametrize(("options", "limit"), [({}, "60"), ({"max_size": "5 MiB"}, "5")])
 async def test_clamd_is_asked_for_its_version_and_limit(
-    daemon: Clamd, options: dict[str, Any], limit: str
+    daemon: Clamd, options: dict[str, Any], limit: str, mocker: MockerFixture
 ) -> None:
     """`filterrelay check` shows what isn't scanned, and what becomes of it."""
     async with running("clamav", socket=f"unix:{daemon.socket}", **options) as plugin:
         said = await plugin.probe()
+        asked = mocker.spy(Scanner, "longest_stream")
+        assert await plugin.probe() == said
+        asked.assert_not_called()  # clamd's log tells of each time
     assert said.startswith("ClamAV ")
     assert said.endswith(f" scans up to {limit} MiB; beyond: quarantine")
 

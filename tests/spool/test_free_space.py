@@ -17,7 +17,7 @@ from .deposits import StandingClock
 def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """What is free on the disk now; a test changes it."""
     octets = [1000]
-    monkeypatch.setattr(free_space, "octets_free", lambda directory: octets[0])
+    monkeypatch.setattr(free_space, "disk_space", lambda directory: (octets[0], 9000))
     return octets
 
 
@@ -28,9 +28,11 @@ def test_what_root_keeps_for_itself_is_not_free(tmp_path: Path) -> None:
 
 
 def test_at_the_floor_mail_is_taken(free: list[int], tmp_path: Path, metrics: Metrics) -> None:
-    """Exactly the floor is enough, and the metric shows what is left."""
+    """Exactly the floor is enough, and the metrics show what is left, of what, and the floor."""
     FreeSpace(tmp_path, 1000, StandingClock(), metrics).require()
-    assert metrics.registry.get_sample_value("filterrelay_spool_free_bytes") == 1000
+    value = metrics.registry.get_sample_value
+    names = ("free", "disk", "reserve")
+    assert [value(f"filterrelay_spool_{name}_bytes") for name in names] == [1000, 9000, 1000]
 
 
 def test_below_the_floor_mail_is_refused(free: list[int], tmp_path: Path) -> None:

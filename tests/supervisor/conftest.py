@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import re
 import signal
 import socket
 import subprocess
@@ -130,6 +131,11 @@ class Relay:
                 return error.code, error.read().decode()
         except OSError:
             return 0, ""
+
+    def told(self, series: str) -> float | None:
+        """What /metrics says of a series, with its labels as they stand there."""
+        found = re.search(rf"^{re.escape(series)} (\S+)$", self.ask("/metrics")[1], re.MULTILINE)
+        return float(found[1]) if found else None
 
     def children(self) -> list[int]:
         """The processes of the relay but for the supervisor."""

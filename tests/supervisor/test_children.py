@@ -31,6 +31,7 @@ def a_child(tmp_path: Path, ready: int) -> Child:
         band=0,
         board=Board(1),
         tls=ssl.create_default_context(),
+        certificate_end=None,
         metrics_dir=tmp_path,
         process="w0",
         owner="owner",

@@ -2,13 +2,16 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from resource import RLIMIT_NOFILE, getrlimit
 from tempfile import TemporaryDirectory
 
 import pytest
 
+from filterrelay import __version__
 from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.settings import Listener, Settings
@@ -30,13 +33,25 @@ def test_health_and_readiness_are_answered(relay: Relay) -> None:
 
 
 def test_metrics_come_from_all_processes(relay: Relay) -> None:
-    """A worker's connections and the control process's look at the spool in one answer."""
+    """In one answer: a worker's connections, looks at the spool, what each is and what it takes."""
+    began = time.time()
     relay.start()
     relay.greeting()
-    status, text = relay.ask("/metrics")
-    assert status == 200
-    assert 'filterrelay_connections_total{listener="smtp",result="accepted"} 1.0' in text
-    assert 'filterrelay_spool_messages{state="queued"} 0.0' in text
+    assert relay.told('filterrelay_connections_total{listener="smtp",result="accepted"}') == 1
+    assert relay.told('filterrelay_spool_messages{state="queued"}') == 0
+    assert relay.told(f'filterrelay_build_info{{version="{__version__}"}}') == 1
+    assert relay.told("filterrelay_ready") == 1
+    assert relay.told('filterrelay_workers{standing="ready"}') == 1
+    assert relay.told("filterrelay_in_flight_limit_bytes") == 256 * 1024**2
+    assert began < (relay.told("filterrelay_configured_timestamp_seconds") or 0) < time.time()
+    assert began < (relay.told("filterrelay_time_seconds") or 0) < time.time()
+    assert relay.told("filterrelay_open_files_limit") == getrlimit(RLIMIT_NOFILE)[0]
+    for process in ("worker", "control"):
+        for series in ("cpu_seconds_total", "resident_bytes", "open_files"):
+            assert (relay.told(f'filterrelay_{series}{{process="{process}"}}') or 0) > 0, series
+    assert relay.told('filterrelay_upstream_hosts_down{upstream="provider"}') == 0
+    assert relay.told("filterrelay_certificate_expiry_timestamp_seconds") is None
+    wait_until(lambda: (relay.told("filterrelay_loop_lag_seconds_count") or 0) > 0)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")

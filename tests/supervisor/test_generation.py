@@ -34,7 +34,7 @@ def one() -> Generation:
     settings = Settings.model_validate(
         {"listener": [{"kind": "smtp", "address": "127.0.0.1:0"}], "delivery": {"drain": "0s"}}
     )
-    return Generation(3, settings, {}, Admission(1, 2), 1, Board(1), None)
+    return Generation(3, settings, 0.0, {}, Admission(1, 2), 1, Board(1), None, None)
 
 
 def a_child(process: str, slot: int) -> Any:

@@ -30,7 +30,7 @@ def one() -> Iterator[Generation]:
         {"listener": [{"kind": "smtp", "address": DOOR}], "metrics": {"address": METRICS}}
     )
     sockets = {name: socket.create_server(("127.0.0.1", 0)) for name in (DOOR, METRICS)}
-    made = Generation(0, settings, sockets, Admission(1), 0, Board(1), None)
+    made = Generation(0, settings, 0.0, sockets, Admission(1), 0, Board(1), None, None)
     yield made
     for pid in made.children:
         os.kill(pid, signal.SIGKILL)
@@ -62,7 +62,7 @@ def test_a_child_keeps_its_own_sockets_only(
     """Otherwise an address would be listened on that nobody serves any more."""
     monkeypatch.setattr(parent, "work", waits)
     monkeypatch.setattr(parent, "control", waits)
-    other = Generation(1, one.settings, {}, one.admission, 0, Board(1), None)
+    other = Generation(1, one.settings, 0.0, {}, one.admission, 0, Board(1), None, None)
     other.sockets[DOOR] = socket.create_server(("127.0.0.1", 0))
     Parent(tmp_path, None).start(one, slot, [other])
     wait_until(lambda: _is_heard(one))

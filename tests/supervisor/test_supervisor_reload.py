@@ -5,10 +5,14 @@ import signal
 import socket
 import stat
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from filterrelay.observe.metrics import RELOAD_RESULTS
+from filterrelay.plugin.testing import SOME_TIME
+from filterrelay.wire.certificate import VALID_FOR, self_signed
 from tests.acceptance.peers.process import free_port, listens
 from tests.acceptance.peers.sink import run_sink
 
@@ -236,27 +240,76 @@ def test_the_log_follows_the_file(relay: Relay) -> None:
     wait_until(lambda: '"session_ended"' in relay.log())
 
 
-def counted(relay: Relay, series: str) -> float:
-    """A series' value; -1 when there is none."""
-    for line in relay.ask("/metrics")[1].splitlines():
-        if line.startswith(f"{series} "):
-            return float(line.rpartition(" ")[2])
-    return -1
-
-
 def test_metrics_outlive_reloads(relay: Relay) -> None:
     """Counters never go back, the spool stays known, and no files pile up."""
     accepted = 'filterrelay_connections_total{listener="smtp",result="accepted"}'
     relay.start()
     for number in range(3):
         relay.greeting()
-        assert counted(relay, accepted) == number + 1
+        assert relay.told(accepted) == number + 1
         relay.reload()
         ended = number + 1
         wait_until(lambda: relay.log().count("generation_ended") == ended)  # noqa: B023  # at once
-        assert counted(relay, accepted) == number + 1
-        wait_until(lambda: counted(relay, 'filterrelay_spool_messages{state="queued"}') == 0)
-        assert counted(relay, "filterrelay_spool_free_bytes") > 0
+        assert relay.told(accepted) == number + 1
+        wait_until(lambda: relay.told('filterrelay_spool_messages{state="queued"}') == 0)
+        assert (relay.told("filterrelay_spool_free_bytes") or 0) > 0
     files = [path.name for path in Path(relay.directory, "state", "metrics").iterdir()]
     owners = {name.rpartition("_")[2] for name in files}
     assert owners == {"supervisor.db", "gone.db", "g3w0.db", "g3control.db"}
+
+
+def test_the_certificate_that_is_served_counts_not_the_one_on_disk(relay: Relay) -> None:
+    """One that was renewed, and then not reloaded, still ends."""
+    soon, later = SOME_TIME, SOME_TIME + timedelta(days=90)
+
+    def renew(at: datetime) -> None:
+        for name, pem in zip(("cert.pem", "key.pem"), self_signed(["relay"], at), strict=True):
+            (relay.directory / name).write_bytes(pem)
+
+    def end() -> float | None:
+        return relay.told("filterrelay_certificate_expiry_timestamp_seconds")
+
+    renew(soon)
+    relay.change("[[upstream]]", '[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n[[upstream]]')
+    relay.start()
+    assert end() == (soon + VALID_FOR).timestamp()
+    renew(later)
+    assert end() == (soon + VALID_FOR).timestamp()
+    configured = relay.told("filterrelay_configured_timestamp_seconds")
+    relay.reload()
+    assert end() == (later + VALID_FOR).timestamp()
+    assert relay.told("filterrelay_configured_timestamp_seconds") != configured
+    (relay.directory / "cert.pem").write_text("this is no certificate")
+    relay.signal(signal.SIGHUP)
+    wait_until(lambda: "reload_refused" in relay.log())
+    counted = [relay.told(f'filterrelay_reloads_total{{result="{r}"}}') for r in RELOAD_RESULTS]
+    assert (counted, end()) == ([1, 1], (later + VALID_FOR).timestamp())
+
+
+PROBED = """
+from filterrelay.chain import probing
+from filterrelay_plugins.auth_file import AuthFile
+probing.EVERY = 0.1
+async def probe(self):
+    if self._options.path.name != "users":
+        raise ValueError("nobody answers")
+AuthFile.probe = probe
+"""
+AUTH = '[[auth]]\nuse = "auth-file"\n[auth.options]\npath = "{}"\n[[upstream]]'
+
+
+def test_what_plugins_depend_on_is_asked_by_the_generation_that_serves(relay: Relay) -> None:
+    """One that was replaced, and still has a session, knows nothing of what is now."""
+    for name in ("users", "others"):
+        (relay.directory / name).touch()
+    relay.change("[[upstream]]", AUTH.format("others"))
+    relay.start(PROBED)
+    up = 'filterrelay_plugin_up{plugin="auth-file"}'
+    wait_until(lambda: relay.told(up) == 0)
+    with greeted(relay):
+        relay.change('"others"', '"users"')
+        relay.reload()
+        wait_until(lambda: relay.told(up) == 1)
+        time.sleep(0.5)  # it would ask again
+        assert relay.told(up) == 1
+    assert relay.log().count("plugin_unavailable") == 1

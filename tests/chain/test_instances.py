@@ -1,15 +1,29 @@
-"""Plugins that a command asks something beside the mail."""
+"""Plugins that are asked something beside the mail."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from filterrelay.chain.instances import instances_with, signing_keys
 from filterrelay.chain.loader import BadPlugins
-from filterrelay.cli.instances import instances_with
 from filterrelay.mail.message import Message
 from filterrelay.plugin import Options, Secret, hook
+from filterrelay.plugin.discovery import installed
 from filterrelay.settings.file import load
+from filterrelay.wire.dkim_key import KeyUse
+
+CONFIGURATION = """\
+[[listener]]
+kind = "milter"
+address = "unix:milter.sock"
+"""
+SIGNER = """
+[[signer]]
+use = "dkim-sign"
+[signer.options]
+keys = [{ domain = "office.example", selector = "s1", key = "dkim/s1.pem" }]
+"""
 
 
 class SecretOptions(Options):
@@ -45,9 +59,17 @@ class Secretive:
     async def on_message(self, message: Message) -> None: ...
 
 
+@pytest.fixture
+def configuration(tmp_path: Path) -> Path:
+    """A file that loads."""
+    file = tmp_path / "filterrelay.toml"
+    file.write_text(CONFIGURATION)
+    return file
+
+
 @pytest.fixture(autouse=True)
 def both_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By these names."""
+    """By these names, beside the relay's own."""
 
     class Entry:
         """One of them."""
@@ -59,7 +81,7 @@ def both_installed(monkeypatch: pytest.MonkeyPatch) -> None:
             """The class."""
             return self.cls
 
-    known = {"learns": Entry(Learns), "secretive": Entry(Secretive)}
+    known = installed() | {"learns": Entry(Learns), "secretive": Entry(Secretive)}
     monkeypatch.setattr("filterrelay.plugin.discovery.installed", lambda: known)
 
 
@@ -97,3 +119,10 @@ def test_what_is_wrong_with_one_has_its_line(configuration: Path) -> None:
     """As `filterrelay check` would say it."""
     with pytest.raises(BadPlugins, match=r"\[0\]\.options: .*token can't be read: No such file"):
         found(configuration, LEARNS)
+
+
+def test_signers_tell_their_keys_before_these_are_there(configuration: Path) -> None:
+    """Who makes them, and who looks for them in DNS, must know."""
+    configuration.write_text(CONFIGURATION + SIGNER)
+    path = configuration.parent / "dkim/s1.pem"
+    assert signing_keys(load(configuration, {})) == [KeyUse("office.example", "s1", path)]

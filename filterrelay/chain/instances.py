@@ -1,11 +1,13 @@
-"""The configuration's plugins, for commands that ask them something beside the mail."""
+"""The configuration's plugins, for those who ask them something beside the mail."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from filterrelay.chain.loader import FILTER_HOOKS, load_plugin
 from filterrelay.plugin.discovery import BadPlugin, plugin_class
+from filterrelay.plugin.signing import KeyHolder
 from filterrelay.settings import Settings
+from filterrelay.wire.dkim_key import KeyUse
 
 _HOOKS = {"filter": FILTER_HOOKS, "signer": ("sign",)}
 
@@ -22,6 +24,12 @@ def instances_with(
         if only in ("", use.name) and _has(use.use, method):
             plugin = load_plugin(settings, section, number, _HOOKS[section])
             yield plugin.name, plugin.instance
+
+
+def signing_keys(settings: Settings) -> list[KeyUse]:
+    """The keys with which the configuration's signers sign, there or not. Raises BadPlugins."""
+    signers: Iterable[tuple[str, KeyHolder]] = instances_with(settings, "signer", "dkim_keys")
+    return [use for _, signer in signers for use in signer.dkim_keys(settings.base_dir)]
 
 
 def _has(use: str, method: str) -> bool:

@@ -124,6 +124,7 @@ class Recorder:
     def note(self, record: Record) -> None:
         """One transaction."""
         message, sent, contact = record.message, record.sent, record.sent.contact
+        notes = self._metrics.notes
         upstream = record.hop.upstream
         delay = (record.at - message.received).total_seconds()
         attempt_seconds, connection_seconds, delivery_seconds = self._timed(upstream)
@@ -140,6 +141,9 @@ class Recorder:
             self._counted(upstream, result, kind).inc(len(members))
             if result == "delivered":
                 delivery_seconds.observe(delay)
+                notes.delivered.note(upstream, message.id, delay, record.at)
+            for each in members:
+                notes.recipient(each.stored.recipient.address.domain, result, record.at)
             _log.info(
                 result,
                 message_id=message.id,

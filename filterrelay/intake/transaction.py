@@ -105,6 +105,7 @@ class Intake(Stages):
         raw: CRLF line ends throughout. A 250 is given when the message is durable, or
         when `onward` gives it, and then whatever else may fail.
         """
+        begun = self._clock.monotonic()
         message = Message(new_id(self._clock.now()), raw)
         named = bind_contextvars(message_id=message.id)
         handed_over = False
@@ -113,6 +114,8 @@ class Intake(Stages):
             if deposit is not None and deposit.message.state is State.QUEUED:
                 handed_over = self._hand_over(deposit, reservation)
             self._report(outcome, message, durable=deposit is not None)
+            took = self._clock.monotonic() - begun
+            self._metrics.notes.accepted.note(session.listener, message.id, took, outcome.at)
         finally:
             self._early.end_transaction(session.id)
             if not handed_over:
@@ -295,6 +298,7 @@ class Intake(Stages):
         messages, octets = self._counters(session.listener, verdict)
         messages.inc()
         octets.inc(outcome.size)
+        self._metrics.notes.message(session.login, verdict, outcome.at)
         log.info("message", **logged(outcome, message))
 
     def _look_up_counters(self, listener: str, verdict: str) -> tuple[Counter, Counter]:

@@ -20,7 +20,7 @@ from filterrelay.mail.address import ascii_domain
 from filterrelay.observe.exemplars import Exemplars
 from filterrelay.observe.top import Top
 
-SAVE_EVERY = 5.0  # seconds
+SAVE_EVERY = 2.0  # seconds
 _REFUSING = ("reject", "defer")  # verdicts
 _READABLE = (ValueError, TypeError, LookupError, AttributeError)  # what odd content raises
 

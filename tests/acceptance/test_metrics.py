@@ -11,21 +11,23 @@ import re
 import secrets
 import signal
 import threading
+import time
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 from argon2 import PasswordHasher
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from .peers.conversation import Closed, Conversation, greeted, trusting_context
+from .peers.conversation import Closed, Conversation, greeted, submit, trusting_context
 from .peers.load import arrived, under_load
 from .peers.process import LOOPBACK, Process, children, free_port, run, wait_until, workplace
 from .peers.program import USERS, Program, program_path
+from .peers.prometheus import Prometheus, run_prometheus
 from .peers.sink import Sink
 
 ANN, PASSWORD = next(iter(USERS.items()))
@@ -196,6 +198,28 @@ async def test_no_client_makes_the_series_many(sink: Sink) -> None:
     assert modern.endswith("# EOF\n")
     checked = run(["promtool", "check", "metrics"], stdin=text.encode())
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.peer("prometheus")
+def test_prometheus_keeps_which_message_took_so_long(program: Program, sink: Sink) -> None:
+    """It asks for OpenMetrics by itself, and of each bucket knows a message that can be traced."""
+    program.start()
+    submit(program.ports["open"], ["user@partner.example"], b"Subject: traced\r\n\r\nText.\r\n")
+    (arrival,) = sink.wait_for("Subject: traced")
+    with run_prometheus(f"{LOOPBACK}:{program.ports['metrics']}", ()) as prometheus:
+        for series in ("filterrelay_accept_seconds", "filterrelay_delivery_seconds"):
+            (known,) = wait_until(partial(_exemplars, prometheus, series), "an exemplar")
+            message_id = known["labels"]["message_id"]
+            assert message_id.encode() in arrival.message.partition(b"\r\n\r\n")[0]
+            assert abs(known["timestamp"] - time.time()) < 60
+            assert 0 < float(known["value"]) < 60
+
+
+def _exemplars(prometheus: Prometheus, series: str) -> list[dict[str, Any]]:
+    """Those of all its buckets."""
+    asked = {"query": f"{series}_bucket", "start": time.time() - 60, "end": time.time() + 60}
+    found = prometheus.ask("query_exemplars", [(key, str(value)) for key, value in asked.items()])
+    return [exemplar for each in found for exemplar in each["exemplars"]]
 
 
 class Watch:

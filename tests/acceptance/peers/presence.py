@@ -18,6 +18,7 @@ _PROGRAMS = {
     "nsd": ("nsd",),
     "opendkim": ("opendkim",),
     "postfix": ("postfix",),
+    "prometheus": ("prometheus",),
     "promtool": ("promtool",),
     "sendmail": ("m4", "unshare"),
     "swaks": ("swaks",),

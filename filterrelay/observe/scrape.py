@@ -1,8 +1,5 @@
-# mypy: allow-untyped-calls
-# (prometheus_client's part for several processes has no types)
 """What a scrape is told: the sum of what several processes have counted and noted."""
 
-import contextlib
 import fcntl
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -11,7 +8,6 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import GaugeMetricFamily
-from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar, Sample
@@ -21,6 +17,7 @@ from filterrelay.observe.exemplars import Exemplars
 from filterrelay.observe.metrics import OTHER, TOP_DESTINATIONS, TOP_LOGINS, Series, no_notes
 from filterrelay.observe.multiprocess import turn
 from filterrelay.observe.notes import Notes, notes_files
+from filterrelay.observe.sums import Sums
 from filterrelay.observe.top import Top
 
 _OPENMETRICS = "application/openmetrics-text"
@@ -39,12 +36,13 @@ class Summed(Collector):
         self._directory = directory
         self._clock = clock
         self._top = top
+        self._sums = Sums()
 
     def collect(self) -> Iterator[Metric]:
         """The sums. Nothing is read while it is folded into another file, and so counted twice."""
         notes = no_notes()
         with turn(self._directory, fcntl.LOCK_SH):
-            families = MultiProcessCollector.merge(_written(self._directory))
+            families = self._sums.of(self._directory.glob("*.db"))
             for file in notes_files(self._directory):
                 notes.learn_from(file)
         for family in families:
@@ -63,14 +61,6 @@ class Summed(Collector):
                 for outcome, count in zip(top.outcomes, counts, strict=True)
             },
         )
-
-
-def _written(directory: Path) -> Iterator[str]:
-    """The files with numbers; not one that its process makes just now, nor one just removed."""
-    for file in directory.glob("*.db"):
-        with contextlib.suppress(FileNotFoundError):
-            if file.stat().st_size:
-                yield str(file)
 
 
 def _attach(family: Metric, notes: Notes) -> None:

@@ -77,8 +77,9 @@ class Top:
         return Slot([0] * len(self.outcomes))
 
     def _forget(self, now: int) -> None:
-        """Drops the slots that are not of the hour that ends in this one."""
-        self.slots = {number: self.slots[number] for number in self._recent(now)}
+        """Drops the slots that are not of the hours around this one: clocks go back, too."""
+        near = [number for number in self.slots if abs(number - now) < SLOTS]
+        self.slots = {number: self.slots[number] for number in near}
 
     def _recent(self, now: int) -> Iterator[int]:
         return (number for number in self.slots if now - SLOTS < number <= now)

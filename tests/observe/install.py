@@ -57,12 +57,16 @@ class Install:
                 return _names(label, self.top, declared.OTHER)
         return _LISTS[label]
 
+    def children(self, metric: MetricWrapperBase) -> Iterator[MetricWrapperBase]:
+        """One for each combination of its labels."""
+        for values in self._combinations(described(metric)):
+            yield metric.labels(*values) if values else metric
+
     def touch(self, metrics: Metrics) -> None:
         """Has every series be there."""
         for metric in vars(metrics).values():
-            if isinstance(metric, MetricWrapperBase) and (series := described(metric)).labels:
-                for values in self._combinations(series):
-                    metric.labels(*values)
+            if isinstance(metric, MetricWrapperBase):
+                list(self.children(metric))
 
     def series(self) -> int:
         """How many there are when everything has happened that can happen."""

@@ -63,6 +63,18 @@ def test_an_hour_ago_is_forgotten() -> None:
     assert kept.told(5, "other", last + FIVE_MINUTES) == {"other": [0, 0]}
 
 
+def test_what_comes_late_costs_nothing_else() -> None:
+    """A message that ends after one that began later; and a clock that is set right."""
+    kept = top()
+    kept.count("ann", "accepted", NOW + FIVE_MINUTES)
+    kept.count("bob", "accepted", NOW)
+    assert set(kept.told(5, "other", NOW + FIVE_MINUTES)) == {"ann", "bob", "other"}
+    assert set(kept.told(5, "other", NOW)) == {"bob", "other"}
+    kept.count("eve", "accepted", NOW + 1000 * FIVE_MINUTES)
+    kept.count("bob", "accepted", NOW)
+    assert kept.told(5, "other", NOW) == {"bob": [1, 0], "other": [0, 0]}
+
+
 def test_no_name_is_kept_where_there_is_no_room() -> None:
     """Who wants no names in the metrics has none in the files either."""
     kept = top(room=0)

@@ -125,10 +125,12 @@ async def kept(notes: Notes, file: Path) -> AsyncIterator[None]:
 
 async def _keep(notes: Notes, file: Path, ended: asyncio.Event) -> None:
     """A disk that is full costs no more than what is told of the last hour."""
-    while not ended.is_set():
+    over = False
+    while not over:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SAVE_EVERY):
                 await ended.wait()
+        over = ended.is_set()  # what comes while the last but one is saved is saved, too
         if notes.changed:
             notes.changed = False
             with contextlib.suppress(OSError):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import add
 from typing import Any
 
 SLOT = 300  # seconds
@@ -49,7 +50,7 @@ class Slot:
 
 
 def _sum(some: Iterable[int], more: Iterable[int]) -> Counts:
-    return [one + other for one, other in zip(some, more, strict=True)]
+    return list(map(add, some, more))
 
 
 class Top:
@@ -112,6 +113,8 @@ class Top:
         return {str(number): [slot.every, slot.names] for number, slot in self.slots.items()}
 
     def learn(self, facts: Mapping[str, Any]) -> None:
-        """Adds what `facts` gave."""
+        """Adds what `facts` gave. Raises ValueError when that was for other outcomes."""
         for number, (every, names) in facts.items():
+            if {len(every) + 1, *map(len, names.values())} != {len(self.outcomes) + 1}:
+                raise ValueError("counts of other outcomes")
             self.slots.setdefault(int(number), self._slot()).add(Slot(every, names))

@@ -58,9 +58,8 @@ class Step:
         self.plugin = plugin
         self.policy = policy
         self._clock = clock
-        self._seconds = {
-            hook: metrics.plugin_seconds.labels(plugin.name, hook) for hook in plugin.hooks
-        }
+        asked = [hook for hook in plugin.hooks if hook != "lifespan"]
+        self._seconds = {hook: metrics.plugin_seconds.labels(plugin.name, hook) for hook in asked}
         self._mode = "shadow" if policy.shadow else "enforce"
         self._verdicts = {
             result: metrics.plugin_verdicts.labels(plugin.name, self._mode, result)
@@ -70,7 +69,7 @@ class Step:
         self._state = metrics.breaker.labels(plugin.name)
         # One a hook: what an observer's daemon does says nothing of the one that judges mail.
         self._breakers = {
-            hook: Breaker(clock, partial(self._breaker_changed, hook)) for hook in plugin.hooks
+            hook: Breaker(clock, partial(self._breaker_changed, hook)) for hook in asked
         }
 
     @property

@@ -133,6 +133,7 @@ class Recorder:
     def note(self, record: Record) -> None:
         """One transaction."""
         message, sent, contact = record.message, record.sent, record.sent.contact
+        notes = self._metrics.notes
         upstream = record.hop.upstream
         delay = (record.at - message.received).total_seconds()
         timers = self._timed(upstream)
@@ -151,6 +152,9 @@ class Recorder:
                 for each in members:
                     timers.delivery.observe(delay)
                     timers.attempts.observe(each.stored.attempts)
+                notes.delivered.note(upstream, message.id, delay, record.at)
+            for each in members:
+                notes.recipient(each.stored.recipient.address.domain, result, record.at)
             _log.info(
                 result,
                 message_id=message.id,

@@ -106,6 +106,7 @@ class Intake(Stages):
         raw: CRLF line ends throughout. A 250 is given when the message is durable, or
         when `onward` gives it, and then whatever else may fail.
         """
+        begun = self._clock.monotonic()
         message = Message(new_id(self._clock.now()), raw)
         named = bind_contextvars(message_id=message.id)
         handed_over = False
@@ -114,6 +115,8 @@ class Intake(Stages):
             if deposit is not None and deposit.message.state is State.QUEUED:
                 handed_over = self._hand_over(deposit, reservation)
             self._report(outcome, message, durable=deposit is not None)
+            took = self._clock.monotonic() - begun
+            self._metrics.notes.accepted.note(session.listener, message.id, took, outcome.at)
         finally:
             self._early.end_transaction(session.id)
             if not handed_over:
@@ -299,6 +302,7 @@ class Intake(Stages):
         octets.inc(outcome.size)
         if _is_to_be_delivered(outcome):
             recipients.inc(len(outcome.envelope.recipients))
+        self._metrics.notes.message(session.login, verdict, outcome.at)
         log.info("message", **logged(outcome, message))
 
     def _look_up_counters(self, listener: str, verdict: str) -> tuple[Counter, Counter, Counter]:

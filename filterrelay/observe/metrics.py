@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
 
+from filterrelay.observe.exemplars import Exemplars
+from filterrelay.observe.notes import Notes
+from filterrelay.observe.top import ROOM, Top
+
 VERDICTS = ("pass", "reject", "defer", "quarantine", "discard")
 FAILURES = ("error", "timeout", "skipped")
 STEP_RESULTS = (*VERDICTS, *FAILURES)
@@ -37,8 +41,7 @@ PROCESSES = ("worker", "control")
 RELOAD_RESULTS = ("done", "refused")
 STANDINGS = ("ready", "ailing", "absent")
 LOGIN_OUTCOMES = ("accepted", "refused")
-TOP = 10  # names that a top list tells, beside the rest
-OTHER = "other"
+OTHER = "other"  # all names that a top list doesn't tell
 
 _QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -82,7 +85,7 @@ TOP_WAITING = Series(
     "filterrelay_top_destination_waiting",
     "gauge",
     ("destination",),
-    "Messages that wait for direct delivery to the domains with most, and to all others.",
+    "Messages that wait for direct delivery, by the destination's best mail server.",
 )
 SCRAPED = (READY, WORKERS, TIME, TOP_LOGINS, TOP_DESTINATIONS, TOP_WAITING)
 
@@ -90,11 +93,14 @@ SCRAPED = (READY, WORKERS, TIME, TOP_LOGINS, TOP_DESTINATIONS, TOP_WAITING)
 class Metrics:
     """The series of one process.
 
-    registry: where they are registered; tests pass a fresh one.
+    registry: where they are registered; tests pass a fresh one. notes: what is kept beside.
     """
 
-    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self, registry: CollectorRegistry | None = None, notes: Notes | None = None
+    ) -> None:
         """Registers every series."""
+        self.notes = notes or no_notes()
         where = registry if registry is not None else CollectorRegistry()
         self.registry = where
         self.connections = Counter(
@@ -398,6 +404,16 @@ class Metrics:
             if isinstance(metric, MetricWrapperBase):
                 yield described(metric)
         yield from SCRAPED
+
+
+def no_notes(room: int = ROOM) -> Notes:
+    """Notes without anything in them. room: how many names a top list keeps; 0 for none."""
+    return Notes(
+        logins=Top(LOGIN_OUTCOMES, room),
+        destinations=Top(ATTEMPT_RESULTS, room),
+        accepted=Exemplars(_QUICK),
+        delivered=Exemplars(_SLOW),
+    )
 
 
 def described(metric: MetricWrapperBase) -> Series:

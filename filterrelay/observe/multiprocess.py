@@ -1,52 +1,42 @@
 # mypy: allow-untyped-calls
 # (prometheus_client's part for several processes has no types)
-"""One sum of what several processes count, each in files of its own."""
+"""What several processes count, each in files of its own, so that it can be added up."""
 
+import contextlib
 import fcntl
 import os
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Metric, values
+from prometheus_client import values
 from prometheus_client.mmap_dict import MmapedDict
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.multiprocess import mark_process_dead
 
-from filterrelay.observe.metrics import Metrics
+from filterrelay.observe.metrics import Metrics, no_notes
+from filterrelay.observe.notes import half_written, notes_file, save
+from filterrelay.observe.top import ROOM
 
 _COUNTING = ("counter", "histogram")  # what the names of files that stay begin with
 _GONE = "gone"  # whom the counts of ended processes belong to
+_FILES = ("gauge_*.db", "counter_*.db", "histogram_*.db", "notes_*.json", "notes_*.new")
 
 
-def worker_metrics(directory: Path, process: str) -> Metrics:
+def worker_metrics(directory: Path, process: str, *, names: bool = True) -> Metrics:
     """The series of one process among several, kept in files below directory.
 
-    process: a name that no other living process has.
+    process: a name that no other living process has; it goes on where a dead one of that
+    name stopped. names: whether its top lists may have any.
     """
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
     values.ValueClass = values.MultiProcessValue(lambda: process)
-    return Metrics()
+    notes = no_notes(ROOM if names else 0)
+    notes.learn_from(notes_file(directory, process))
+    return Metrics(notes=notes)
 
 
-def summed_registry(directory: Path) -> CollectorRegistry:
-    """A registry that adds up what all processes below directory have counted."""
-    registry = CollectorRegistry()
-    _Sum(registry, path=str(directory))
-    return registry
-
-
-class _Sum(MultiProcessCollector):
-    """Reads no file while it is being folded into another, which would count it twice."""
-
-    def collect(self) -> Iterable[Metric]:
-        """The sums, read at once."""
-        with _turn(Path(self._path), fcntl.LOCK_SH):
-            return super().collect()  # type: ignore[no-any-return]  # untyped there
-
-
-@contextmanager
-def _turn(directory: Path, kind: int) -> Iterator[None]:
+@contextlib.contextmanager
+def turn(directory: Path, kind: int) -> Iterator[None]:
     """A lock on the directory; free again when its holder dies. Raises BlockingIOError."""
     lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -68,7 +58,7 @@ def fold(directory: Path, processes: Collection[str]) -> None:
     are made also when there is nothing to add. Raises BlockingIOError while
     somebody reads.
     """
-    with _turn(directory, fcntl.LOCK_EX | fcntl.LOCK_NB):
+    with turn(directory, fcntl.LOCK_EX | fcntl.LOCK_NB):
         for kind in _COUNTING:
             sums = MmapedDict(str(directory / f"{kind}_{_GONE}.db"))
             for process in processes:
@@ -76,6 +66,7 @@ def fold(directory: Path, processes: Collection[str]) -> None:
             sums.close()
         for process in processes:
             forget_gauges(directory, process)
+        _fold_notes(directory, processes)
 
 
 def _add(file: Path, sums: Any) -> None:
@@ -85,9 +76,26 @@ def _add(file: Path, sums: Any) -> None:
         file.unlink()
 
 
+def _fold_notes(directory: Path, processes: Collection[str]) -> None:
+    """Adds theirs to those of all who are gone; what goes beyond the bounds of one is dropped."""
+    files = [notes_file(directory, process) for process in processes]
+    if not any(file.exists() for file in files):
+        return
+    kept = notes_file(directory, _GONE)
+    sums = no_notes()
+    for file in (kept, *files):
+        sums.learn_from(file)
+    sums.trim()
+    with contextlib.suppress(OSError):  # a full disk: they are of one hour only
+        save(kept, sums.text())
+    for file in files:
+        file.unlink(missing_ok=True)
+        half_written(file).unlink(missing_ok=True)
+
+
 def empty(directory: Path) -> None:
     """Makes the directory, without anything that an earlier start has counted."""
     directory.mkdir(parents=True, exist_ok=True)
-    for kind in ("gauge", *_COUNTING):
-        for file in directory.glob(f"{kind}_*.db"):
+    for ours in _FILES:
+        for file in directory.glob(ours):
             file.unlink()

@@ -332,6 +332,8 @@ class MetricsSettings(Section):
 
     address: str = "127.0.0.1:9325"
     """`host:port`; empty switches it off."""
+    top: int = Field(10, ge=0, le=50)
+    """Logins and destinations that the top lists name; 0 keeps their names out of the metrics."""
 
 
 class ConsoleSettings(Section):

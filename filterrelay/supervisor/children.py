@@ -33,6 +33,7 @@ from filterrelay.errors import FilterRelayError
 from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.log import configure
 from filterrelay.observe.multiprocess import worker_metrics
+from filterrelay.observe.notes import kept, notes_file
 from filterrelay.observe.process import watch_loop, watch_usage
 from filterrelay.settings import Settings
 from filterrelay.spool.store import Spool
@@ -151,10 +152,14 @@ class Orders:
 async def work(child: Child) -> None:
     """A worker: doors and delivery both."""
     orders, settings, clock = Orders(child), child.settings, SystemClock()
-    metrics = worker_metrics(child.metrics_dir, child.process)
-    async with running_core(
-        settings, owner=child.owner, metrics=metrics, clock=clock, processes=child.board.slots
-    ) as core:
+    names = settings.metrics.top > 0
+    metrics = worker_metrics(child.metrics_dir, child.process, names=names)
+    async with (
+        kept(metrics.notes, notes_file(child.metrics_dir, child.process)),
+        running_core(
+            settings, owner=child.owner, metrics=metrics, clock=clock, processes=child.board.slots
+        ) as core,
+    ):
         admission = child.admission.for_worker(child.slot, child.band)
         doors = await open_doors(core, child.sockets, admission, child.tls)
         child.board.mark(child.slot, Standing.READY)

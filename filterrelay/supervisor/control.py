@@ -1,34 +1,31 @@
 """The control process: metrics and health over HTTP, figures of the spool, housekeeping."""
 
 import asyncio
+import contextlib
 import socket
-from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from pathlib import Path
-from threading import Thread
-from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import structlog
-from prometheus_client.exposition import ThreadingWSGIServer, choose_encoder
+from prometheus_client import CollectorRegistry
 
 from filterrelay.errors import FilterRelayError
 from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
-from filterrelay.observe.multiprocess import summed_registry
+from filterrelay.observe.scrape import Summed, encoder
 from filterrelay.settings import Settings
 from filterrelay.spool.store import Spool, SpoolFull
 from filterrelay.supervisor.board import Board, Standing
+from filterrelay.supervisor.http import Answer, Request, said, serving
 from filterrelay.supervisor.present import Present
 from filterrelay.supervisor.queue_gauges import QueueGauges
 
 LOOK_EVERY = 5.0  # seconds between looks at the spool
 LOOK_WITHIN = 10.0  # seconds after which a look has failed
 CLEAN_EVERY = 600.0  # seconds between clean-ups
-REQUEST_TIMEOUT = 10.0  # seconds for one HTTP request
 
 log = structlog.get_logger(__name__)
-
-StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
 class Health:
@@ -66,28 +63,30 @@ class Control:
         self._spool = spool
         self._metrics = metrics
         self._clock = clock
-        self._metrics_dir = metrics_dir
         self.health = Health(board)
-        self._present = Present(self.health.troubles, board, clock)
         names = [upstream.name for upstream in settings.upstream]
-        self._queues = QueueGauges(names, spool, metrics, clock)
+        top = settings.metrics.top
+        self._queues = QueueGauges(names, spool, metrics, clock, top)
+        self._registry = CollectorRegistry()
+        self._registry.register(Summed(metrics_dir, clock, top))
+        self._registry.register(self._queues)
+        self._registry.register(Present(self.health.troubles, board, clock))
+        self._scraping = ThreadPoolExecutor(1, "scrape")  # one at a time, whoever asks
 
     async def run(self, sock: socket.socket | None, stop: asyncio.Event) -> None:
         """Serves and keeps house until stop is set. sock: where HTTP is asked, or None."""
-        server = self._serve(sock) if sock is not None else None
-        await self._spool.open()
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                # Neither holds up the watch; a long clean-up goes on at the next start.
-                work = (self._keep_clean(), self._keep_count())
-                beside = [tasks.create_task(each) for each in work]
-                await self._keep_watch(stop)
-                for task in beside:
-                    task.cancel()
-        finally:
-            await self._spool.close()
-            if server is not None:
-                await asyncio.to_thread(server.shutdown)
+        async with serving(sock, self._answer) if sock is not None else contextlib.nullcontext():
+            await self._spool.open()
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    # Neither holds up the watch; a long clean-up goes on at the next start.
+                    work = (self._keep_clean(), self._keep_count())
+                    beside = [tasks.create_task(each) for each in work]
+                    await self._keep_watch(stop)
+                    for task in beside:
+                        task.cancel()
+            finally:
+                await self._spool.close()
 
     async def _keep_watch(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -148,43 +147,18 @@ class Control:
         if removed:
             log.info("expired", removed=removed)
 
-    def _serve(self, sock: socket.socket) -> WSGIServer:
-        server = ThreadingWSGIServer(sock.getsockname(), _Handler, bind_and_activate=False)
-        server.socket.close()
-        server.socket = sock
-        server.server_name, server.server_port = sock.getsockname()[:2]
-        server.setup_environ()
-        server.set_app(self._answer)
-        Thread(target=server.serve_forever, name="http", daemon=True).start()
-        return server
-
-    def _answer(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        match environ["PATH_INFO"]:
+    async def _answer(self, request: Request) -> Answer:
+        match request.path:
             case "/metrics":
-                encode, kind = choose_encoder(environ.get("HTTP_ACCEPT", ""))
-                start_response("200 OK", [("Content-Type", kind)])
-                registry = summed_registry(self._metrics_dir)
-                registry.register(self._present)
-                return [encode(registry)]
+                encode, kind = encoder(request.accept)
+                loop = asyncio.get_running_loop()
+                text = await loop.run_in_executor(self._scraping, encode, self._registry)
+                return Answer(HTTPStatus.OK, text, kind)
             case "/healthz":
-                return _plain(start_response, "200 OK", "alive")
+                return said(HTTPStatus.OK, "alive")
             case "/readyz":
                 troubles = self.health.troubles()
-                status = "503 Service Unavailable" if troubles else "200 OK"
-                return _plain(start_response, status, "\n".join(troubles) or "ready")
+                status = HTTPStatus.SERVICE_UNAVAILABLE if troubles else HTTPStatus.OK
+                return said(status, "\n".join(troubles) or "ready")
             case _:
-                return _plain(start_response, "404 Not Found", "/metrics, /healthz or /readyz")
-
-
-def _plain(start_response: StartResponse, status: str, text: str) -> list[bytes]:
-    start_response(status, [("Content-Type", "text/plain; charset=utf-8")])
-    return [f"{text}\n".encode()]
-
-
-class _Handler(WSGIRequestHandler):
-    """Answers one request; its log lines would say nothing that the metrics don't."""
-
-    timeout = REQUEST_TIMEOUT
-
-    def log_message(self, format: str, *args: Any) -> None:  # the base's name
-        """Says nothing."""
+                return said(HTTPStatus.NOT_FOUND, "/metrics, /healthz or /readyz")

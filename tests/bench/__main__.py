@@ -19,7 +19,7 @@ import uvloop
 from rich.console import Console
 from rich.markup import escape
 
-from tests.bench import codec, deep, hanging, measure, passage, report, signing, targets
+from tests.bench import codec, deep, hanging, measure, passage, report, scrape, signing, targets
 from tests.bench.errors import BenchError
 from tests.bench.load import LoadProcess
 from tests.bench.proof import prove
@@ -30,7 +30,8 @@ from tests.bench.stubdns import StubDns
 from tests.bench.targets import Target
 from tests.bench.works import AUTH, NEW, WORKS, Work
 
-_PARTS = (hanging.NAME, signing.NAME, passage.NAME, codec.NAME)  # works with a bench of their own
+# works with a bench of their own
+_PARTS = (hanging.NAME, signing.NAME, passage.NAME, codec.NAME, scrape.NAME)
 _WARM_UP = 0.15  # of a work's messages
 _QUICK = 0.3  # of a work's messages
 
@@ -223,6 +224,7 @@ def _run_parts(
     """What has a bench of its own; what fails there is left out and said."""
     rounds, scale = options.rounds, options.scale
     rates, times, speed = hanging.Rates(), passage.Times(), codec.Speed()
+    scrapes = scrape.Scrapes()
     judged: list[Target] = []
     for part in options.parts:
         try:
@@ -235,14 +237,19 @@ def _run_parts(
                     times = uvloop.run(passage.run(directory, scale, console))
                 case codec.NAME:
                     speed = codec.measure(rounds)
+                case scrape.NAME:
+                    scrapes = scrape.measure(directory, console)
         except BenchError as error:
             results.failures.append(f"{part}: {error}")
     if signing.NAME in options.parts:
         judged += signing.targets(results)
-    for name, measured in ((hanging.NAME, rates), (passage.NAME, times), (codec.NAME, speed)):
-        if name in options.parts:
-            judged.append(measured.target())
-    return judged
+    found = {
+        hanging.NAME: rates.target(),
+        passage.NAME: times.target(),
+        codec.NAME: speed.target(),
+        scrape.NAME: scrapes.target(),
+    }
+    return judged + [target for name, target in found.items() if name in options.parts]
 
 
 def main() -> int:

@@ -2,7 +2,6 @@
 
 import getpass
 import json
-import logging
 import signal
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 CONFIGURATION = f"""\
 hostname = "relay.office.example"
@@ -30,14 +28,8 @@ Run = Callable[..., "Ran"]
 
 
 @pytest.fixture(autouse=True)
-def _logs_as_before() -> Iterator[None]:
-    """What main does to the log ends with the test."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    structlog.reset_defaults()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+def _logs(logs_as_before: None) -> None:
+    """Every command sets up the log."""
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from filterrelay.observe.metrics import no_notes
 from filterrelay.observe.multiprocess import empty, fold, forget_gauges
+from filterrelay.observe.notes import half_written, notes_file, save
+from filterrelay.plugin.testing import SOME_TIME as NOW
 
 ACTING = """
 import sys
@@ -22,9 +25,12 @@ exec(sys.argv[3])
 SUMMING = """
 import sys
 from pathlib import Path
-from prometheus_client import generate_latest
-from filterrelay.observe.multiprocess import summed_registry
-print(generate_latest(summed_registry(Path(sys.argv[1]))).decode())
+from prometheus_client import CollectorRegistry, generate_latest
+from filterrelay.observe.clock import SystemClock
+from filterrelay.observe.scrape import Summed
+registry = CollectorRegistry()
+registry.register(Summed(Path(sys.argv[1]), SystemClock(), 10))
+print(generate_latest(registry).decode())
 """
 LOOK = "from filterrelay.observe.process import Usage; Usage(metrics, 'worker').look()"
 TAKEN = 'filterrelay_messages_total{listener="smtp",verdict="pass"}'
@@ -90,9 +96,33 @@ def test_who_never_looked_at_the_disk_says_nothing_of_it(tmp_path: Path) -> None
     assert "filterrelay_spool_free_bytes 700.0" in exposed(tmp_path)
 
 
+def noted(directory: Path, process: str) -> None:
+    """Lets a process note a message of ann's."""
+    notes = no_notes()
+    notes.message("ann", "pass", NOW)
+    notes.accepted.note("smtp", process, 0.1, NOW)
+    save(notes_file(directory, process), notes.text())
+
+
+def test_the_notes_of_ended_processes_stay_for_their_hour(tmp_path: Path) -> None:
+    """A reload takes nobody out of the top lists; their files go, half-written ones too."""
+    for generation in range(3):
+        processes = [f"g{generation}w{worker}" for worker in range(2)]
+        for process in processes:
+            noted(tmp_path, process)
+        half_written(notes_file(tmp_path, processes[0])).touch()
+        fold(tmp_path, processes)
+    assert {file.name for file in tmp_path.glob("notes_*")} == {"notes_gone.json"}
+    sums = no_notes()
+    sums.learn_from(notes_file(tmp_path, "gone"))
+    assert sums.logins.told(1, "other", NOW) == {"ann": [6, 0], "other": [0, 0]}
+
+
 def test_a_start_counts_from_nothing_and_deletes_nothing_else(tmp_path: Path) -> None:
     """A directory that the configuration names by mistake loses no file."""
     take(tmp_path, "w0", 1)
+    noted(tmp_path, "w0")
+    half_written(notes_file(tmp_path, "w1")).touch()
     (tmp_path / "precious.db").touch()
     empty(tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["precious.db"]

@@ -31,10 +31,10 @@ class CountedSpool(MemorySpool):
         return list(self.depths)
 
 
-def gauges(spool: CountedSpool, clock: FakeClock) -> tuple[QueueGauges, Metrics]:
-    """Those of a file with one upstream."""
+def gauges(spool: CountedSpool, clock: FakeClock, top: int = 2) -> tuple[QueueGauges, Metrics]:
+    """Those of a file with one upstream. top: how many destinations are named."""
     metrics = Metrics()
-    return QueueGauges(["provider"], spool, metrics, clock), metrics
+    return QueueGauges(["provider"], spool, metrics, clock, top), metrics
 
 
 async def test_the_queue_is_told_by_upstream_and_state() -> None:
@@ -69,6 +69,30 @@ async def test_the_queue_is_told_by_upstream_and_state() -> None:
     spool.depths = ()
     await kept.look()
     assert told("provider", QUEUED) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("top", "told"),
+    [(2, {"b.example": 6.0, "a.example": 5.0, "other": 10.0}), (0, {"other": 21.0})],
+)
+async def test_the_destinations_with_most_are_named(top: int, told: dict[str, float]) -> None:
+    """By their best mail server; what waits for none yet, and for all others, is one sum."""
+    clock = FakeClock()
+    spool = CountedSpool(clock)
+    kept, _ = gauges(spool, clock, top)
+    now = clock.now()
+    spool.depths = (
+        Backlog("mx:a.example", QUEUED, 3, now),
+        Backlog("mx+dane:a.example+2.0123456789abcdef#slow", QUEUED, 2, now),
+        Backlog("mx:b.example", QUEUED, 6, now),
+        Backlog("mx:c.example", QUEUED, 1, now),
+        Backlog("mx:c.example", HELD, 50, now),
+        Backlog("mx", QUEUED, 9, now),
+        Backlog("provider", QUEUED, 50, now),
+    )
+    await kept.look()
+    (family,) = kept.collect()
+    assert {each.labels["destination"]: each.value for each in family.samples} == told
 
 
 @pytest.mark.parametrize(("seconds", "looks"), [(0.0, 10), (1.0, 1)])

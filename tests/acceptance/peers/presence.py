@@ -19,6 +19,7 @@ _PROGRAMS = {
     "nsd": ("nsd",),
     "opendkim": ("opendkim",),
     "postfix": ("postfix",),
+    "prometheus": ("prometheus",),
     "promtool": ("promtool",),
     "sendmail": ("m4", "unshare"),
     "swaks": ("swaks",),

@@ -244,6 +244,7 @@ def test_what_checks_expressions_can_fail() -> None:
 
 
 @EACH
+@pytest.mark.usefixtures("logs_as_before")
 def test_commands_that_panels_name_are_there(board: Board) -> None:
     """With the options that they name."""
     for panel in panels(board):

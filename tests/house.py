@@ -48,6 +48,7 @@ TESTS_OF_NO_FILE = {
     "test_house.py": "the house itself",
     "test_configuration_page.py": "docs/configuration.md",
     "test_metrics_page.py": "docs/metrics.md",
+    "test_logs_page.py": "docs/logs.md",
     "test_deploy.py": "deploy/",
     "plugin/test_documentation.py": "docs/plugins.md",
     "doors/test_aiosmtpd.py": "aiosmtpd's own suite, against the door",

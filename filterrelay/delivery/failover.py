@@ -194,7 +194,7 @@ class Hosts:
                     upstream=self._upstream,
                     host=unavailable.host,
                     reason=unavailable.reply.text,
-                    now=ladder[tried].value,
+                    tls=ladder[tried].value,
                 )
 
     def _failed(self, state: HostState, error: HostUnavailable, began: float) -> None:

@@ -25,6 +25,7 @@ from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.log import configure
 from filterrelay.observe.multiprocess import worker_metrics
 from filterrelay.settings import Settings
+from filterrelay.settings.log import log_options
 from filterrelay.spool.store import Spool
 from filterrelay.supervisor.board import Board, Standing
 from filterrelay.supervisor.control import LOOK_EVERY, LOOK_WITHIN, Control
@@ -86,7 +87,7 @@ def fork(child: Child, main: Callable[[Child], Coroutine[Any, Any, None]]) -> in
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        configure(child.settings.log.format, child.settings.log.level)
+        configure(log_options(child.settings))
         gc.set_threshold(*GC_THRESHOLDS)
         _give_memory_back()
         if child.account is not None:

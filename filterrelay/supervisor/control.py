@@ -144,7 +144,7 @@ class Control:
             now - self._settings.quarantine.keep, now - self._settings.spool.history
         )
         if removed:
-            log.info("expired", removed=removed)
+            log.info("expired", messages=removed)
 
     def _serve(self, sock: socket.socket) -> WSGIServer:
         server = ThreadingWSGIServer(sock.getsockname(), _Handler, bind_and_activate=False)

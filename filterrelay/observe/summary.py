@@ -73,7 +73,9 @@ def _message(event: Mapping[str, Any]) -> Summary:
 
 def _report(event: Mapping[str, Any]) -> Summary:
     """Mail of our own."""
-    return Summary(event["message_id"], (*_named(event), _queued(event, "queue active")))
+    about = event["about"]
+    where = f"queue active, report on {about}" if about else "queue active"
+    return Summary(event["message_id"], (*_named(event), _queued(event, where)))
 
 
 def _attempt(event: Mapping[str, Any]) -> Summary | None:

@@ -178,11 +178,10 @@ def test_a_refusal_before_the_message_names_what_is_refused(hook: str, told: str
 
 def test_our_own_mail_and_the_end_of_any_are_told() -> None:
     """A bounce comes from nobody and from no client."""
-    report = {**MESSAGE, "event": "report_queued", "sender": "", "recipient_count": 1}
-    assert lines(report) == [
-        RECEIVED[1],
-        ("qmgr", f"{ID}: from=<>, size=512, nrcpt=1 (queue active)"),
-    ]
+    report = {**MESSAGE, "event": "report_queued", "sender": "", "recipient_count": 1, "about": ""}
+    queued = f"{ID}: from=<>, size=512, nrcpt=1 (queue active"
+    assert lines(report) == [RECEIVED[1], ("qmgr", f"{queued})")]
+    assert lines(report, about="06F")[1] == ("qmgr", f"{queued}, report on 06F)")
     assert lines({"event": "removed", "message_id": ID}) == [("qmgr", f"{ID}: removed")]
 
 

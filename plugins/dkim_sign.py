@@ -122,7 +122,7 @@ class DkimSign:
             path = resolve_path(services.base_dir, entry.key)
             key = read_key(path)
             for concern in concerns(path, key):
-                services.log.warning("dkim_key_concern", key=str(path), concern=concern)
+                services.log.warning("dkim_key_concern", path=str(path), reason=concern)
             signer = Signer(entry.domain, entry.selector, key)
             self._exact[entry.domain] = (*self._exact.get(entry.domain, ()), signer)
             if entry.subdomains:
@@ -148,14 +148,16 @@ class DkimSign:
         authors = message.all("from")
         if len(authors) != 1:
             # RFC 5322 section 3.6 wants exactly one, and nobody could say which one is shown.
-            self._services.log.debug("unsigned", why="not one From field", message_id=message.id)
+            self._services.log.debug("unsigned", reason="not one From field", message_id=message.id)
             return ()
         domain = _from_domain(authors[0].value)
         signers = self._for_domain(domain)
         if not signers and self._options.by_envelope_sender and envelope.sender:
             signers = self._for_domain(_ascii_domain(envelope.sender.domain))
         if not signers:
-            self._services.log.debug("unsigned", why="no key", domain=domain, message_id=message.id)
+            self._services.log.debug(
+                "unsigned", reason="no key", domain=domain, message_id=message.id
+            )
         return signers
 
     def _for_domain(self, domain: str) -> tuple[Signer, ...]:

@@ -54,6 +54,7 @@ TESTS_OF_NO_FILE = {
     "test_house.py": "the house itself",
     "test_configuration_page.py": "docs/configuration.md",
     "test_metrics_page.py": "docs/metrics.md",
+    "test_logs_page.py": "docs/logs.md",
     "test_deploy.py": "deploy/",
     "grafana/boards/test_boards.py": "all dashboards",
     "grafana/boards/test_types.py": "all dashboards, against Grafana's types",

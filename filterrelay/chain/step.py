@@ -112,7 +112,9 @@ class Step:
         if not self.policy.shadow:
             return Answer(verdict, record, edited)
         if kind != "pass":
-            log.info("shadow_verdict", plugin=self.name, hook=hook, verdict=kind, text=record.text)
+            log.info(
+                "shadow_verdict", plugin=self.name, hook=hook, verdict=kind, reason=record.text
+            )
         return Answer(Pass(), record)
 
     async def collect(
@@ -131,7 +133,7 @@ class Step:
             kind, error = failure.kind, failure.reason
             if kind != "skipped":  # the breaker has told already
                 log.warning(
-                    "plugin_unanswered", plugin=self.name, hook=hook, kind=kind, reason=error
+                    "plugin_unanswered", plugin=self.name, hook=hook, failure=kind, reason=error
                 )
         seconds = self._clock.monotonic() - began
         self._count(hook, seconds, kind)
@@ -210,7 +212,7 @@ class Step:
             "plugin_unanswered",
             plugin=self.name,
             hook=hook,
-            kind=failure.kind,
+            failure=failure.kind,
             reason=failure.reason,
             mode=self._mode,
             verdict=kind,

@@ -51,9 +51,9 @@ class Commands(TyperGroup):
 
 def _log_to_standard_error() -> None:
     """Warnings go beside the output, which is the command's own: text or one JSON document."""
-    from filterrelay.observe.log import configure
+    from filterrelay.observe.log import Options, configure
 
-    configure("console", "warning", sys.stderr)
+    configure(Options("console", "warning"), sys.stderr)
 
 
 app = typer.Typer(

@@ -18,11 +18,11 @@ def serve(config: ConfigOption = None) -> None:
     """Run in the foreground; SIGTERM drains and stops, SIGHUP reloads."""
     from filterrelay.cli.servable import servable_settings
     from filterrelay.observe.log import configure
+    from filterrelay.settings.log import log_options
     from filterrelay.supervisor.supervisor import Supervisor
 
     file = find_config(config)
-    log = servable_settings(file).log
-    configure(log.format, log.level, final=False)
+    configure(log_options(servable_settings(file)), final=False)
     raise typer.Exit(Supervisor(lambda: checked_settings(file)).run())
 
 
@@ -36,5 +36,5 @@ def checked_settings(file: Path) -> "Settings":
     settings = servable_settings(file)
     dangers = [*warnings(settings), unreachable_python(settings)]
     for warning in filter(None, dangers):
-        structlog.get_logger("filterrelay").warning("configuration", warning=warning)
+        structlog.get_logger("filterrelay").warning("configuration", reason=warning)
     return settings

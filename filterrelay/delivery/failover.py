@@ -209,7 +209,7 @@ class Hosts:
                     upstream=self._upstream,
                     host=unavailable.host,
                     reason=unavailable.reply.text,
-                    now=ladder[tried].value,
+                    tls=ladder[tried].value,
                 )
 
     def _failed(self, rank: int, error: HostUnavailable, began: float) -> None:

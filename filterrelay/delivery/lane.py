@@ -11,7 +11,7 @@ from filterrelay.delivery.memory import Commons, LaneMemory
 from filterrelay.delivery.upstream import Outage, Sent, UpstreamLike
 from filterrelay.mail.hop import Hop
 from filterrelay.observe.budget import Reservation
-from filterrelay.spool.store import StoredMessage, StoredRecipient
+from filterrelay.spool.store import RecipientState, StoredMessage, StoredRecipient
 
 _WHILE_DOWN = 10  # times as much from the spool, while each part only hears of an outage
 SETTLING = 16  # senders beyond the connections, whose message is sent and whose result is written
@@ -25,7 +25,8 @@ class Flight:
     first attempt is recorded with its result. body: its bytes, None while they are
     in the spool only. share: what the lane gave that the body waits for, while nobody has
     it in hand. unsettled: parts whose result isn't recorded yet. parts: those that are
-    still held here. in_hand: those that a sender has the body for.
+    still held here. in_hand: those that a sender has the body for. left: recipients that
+    aren't done with, those that aren't due included.
     """
 
     message: StoredMessage
@@ -39,6 +40,11 @@ class Flight:
     parts: int = 0
     in_hand: int = 0
     reading: asyncio.Lock | None = None
+    left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        queued = RecipientState.QUEUED
+        self.left = sum(each.state is queued for each in self.message.recipients)
 
     def settles(self) -> bool:
         """Takes note that one more part's result is being recorded; whether it is the last."""

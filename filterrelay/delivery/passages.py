@@ -58,7 +58,6 @@ class Passages:
     ) -> None:
         """Counts and logs that the next hop takes a sender or a recipient not."""
         self.metrics.refusals.labels(client.listener, hook, "next-hop").inc()
-        concerned = {"sender": sender} | ({"recipient": recipient} if recipient else {})
         _log.info(
             "refused",
             hook=hook,
@@ -66,8 +65,13 @@ class Passages:
             reply=str(reply),
             session=client.id,
             client=client.client_ip,
+            client_name=client.client_name,
+            helo=client.helo,
+            protocol=client.protocol,
             login=client.login,
-            **concerned,
+            listener=client.listener,
+            sender=sender,
+            recipient=recipient,
         )
 
     async def pass_on(
@@ -86,14 +90,15 @@ class Passages:
         judged = [Judged(each, result, reply, host, None) for each in stored]
         seconds = sent.contact.waited + sent.contact.took
         record = Record(message, hop, sent, judged, self.clock.now(), seconds, "")
-        self.background(self._keep(record))
-        try:
-            self.recorder.note(record)
-        except Exception:  # noqa: BLE001  # a seam: the next hop has it, and the client must hear so
-            _log.exception("attempt_not_told", message_id=id_)
+        self.background(self._tell(record))
         return reply
 
-    async def _keep(self, record: Record) -> None:
+    async def _tell(self, record: Record) -> None:
+        """Done after the message itself was told of, which readers of the mail log need first."""
+        try:
+            self.recorder.note(record)
+        except Exception:  # noqa: BLE001  # a seam: the trace doesn't need it
+            _log.exception("attempt_not_told", message_id=record.message.id)
         try:
             await self.spool.record([record.event()])
         except FilterRelayError as error:

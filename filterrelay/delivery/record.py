@@ -158,6 +158,7 @@ class Recorder:
             _log.info(
                 result,
                 message_id=message.id,
+                sender=message.envelope.return_path,
                 recipients=[str(each.stored.recipient.address) for each in members],
                 upstream=str(record.hop),
                 host=sent.host,
@@ -166,6 +167,7 @@ class Recorder:
                 reply=words,
                 delay=round(delay, 3),
                 delays=_delays(record, delay),
+                door=message.session.get("door", ""),
             )
         if self._on_attempt is not None:
             for attempt in record.attempts():

@@ -128,15 +128,18 @@ class Sending:
     async def _settle(
         self, part: Part, tried: Sequence[Tried], began: float, *, release: bool
     ) -> None:
-        await self._settler.settle(
-            part.flight.message,
+        flight = part.flight
+        flight.left -= await self._settler.settle(
+            flight.message,
             part.hop,
             tried,
             self._clock.monotonic() - began,
-            body=part.flight.body,
+            body=flight.body,
             release=release,
             reason=part.reason,
         )
+        if not flight.left:
+            _log.debug("removed", message_id=flight.message.id)
         if any(each.sent.unreached for each in tried):
             part.lane.missed = True
 
@@ -190,7 +193,9 @@ class Sending:
         except FilterRelayError as failed:
             _log.error("not_signed_again", message_id=flight.message.id, reason=str(failed))
             return Reply(451, "4.3.0", "The relay can't sign the converted message now")
-        _log.info("converted", message_id=flight.message.id, why="the next hop takes 7 bits only")
+        _log.info(
+            "converted", message_id=flight.message.id, reason="the next hop takes 7 bits only"
+        )
         return signed
 
     async def _begin(self, part: Part) -> None:

@@ -90,11 +90,12 @@ class Settler:
         body: bytes | None,
         release: bool,
         reason: str = "",
-    ) -> None:
+    ) -> int:
         """Tells the sender what it must know, then records the results for good.
 
         body: the message's bytes, None when they aren't in memory. release:
-        whether the lease ends with this. reason: why it went this way.
+        whether the lease ends with this. reason: why it went this way. Returns
+        how many recipients are done with.
         """
         now = self._clock.now()
         recipients: list[StoredRecipient] = []
@@ -114,6 +115,7 @@ class Settler:
         await self.record(
             Settlement(message.id, tuple(recipients), tuple(events), release, message.owner)
         )
+        return sum(each.state is not RecipientState.QUEUED for each in recipients)
 
     async def record(self, settlement: Settlement) -> None:
         """Has the spool keep the settlement, however long it takes; lost, it would be sent again.

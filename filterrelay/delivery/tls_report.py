@@ -159,7 +159,7 @@ class TlsReports:
                 notify=("NEVER",),
             )
         except (HttpsFailed, BadAddress) as bad:
-            _log.warning("tls_report_not_sent", domain=report.domain, to=place, reason=str(bad))
+            _log.warning("tls_report_not_sent", domain=report.domain, uri=place, reason=str(bad))
             return False
         now = self._clock.now()
         await self._submit(

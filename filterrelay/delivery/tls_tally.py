@@ -133,4 +133,4 @@ def results_of(folder: Path) -> Iterator[tuple[Result, int]]:
                     strings, mx = tuple(stored.pop("strings")), tuple(stored.pop("mx"))
                     yield Result(strings=strings, mx=mx, **stored), count
                 except (ValueError, TypeError, KeyError):
-                    _log.warning("tls_result_unreadable", file=str(file))
+                    _log.warning("tls_result_unreadable", path=str(file))

@@ -319,7 +319,7 @@ class Upstream:
             upstream=self._name,
             host=rest.host,
             reply=str(rest.reply),
-            pause=seconds,
+            seconds=seconds,
         )
 
     async def probe(self) -> bool:

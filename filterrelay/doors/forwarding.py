@@ -71,7 +71,12 @@ class Forwarding(Login):
         self._client_helo = self._posed.get("HELO", "")
         self.end_transaction()
         self._count_client()
-        self.log.info("client_named", by="XCLIENT", **_told(self._posed))
+        self.log.info(
+            "client_named",
+            client_name=self.client.client_name,
+            helo=self._client_helo,
+            login=self.client.login,
+        )
         await self._judge_client()
         self._say_greeting()
 
@@ -84,9 +89,13 @@ class Forwarding(Login):
         forwarded = self._forwarded | said
         self.end_transaction()
         self._forwarded = forwarded
-        self._origin = self._forwarding(forwarded)
+        self._origin = origin = self._forwarding(forwarded)
         self.log.debug(
-            "client_named", by="XFORWARD", origin=self._origin.id, **_told(self._forwarded)
+            "origin_named",
+            origin=origin.id,
+            client_name=origin.client_name,
+            helo=origin.helo,
+            queue_id=origin.queue_id,
         )
         self.reply(OK)
 
@@ -142,7 +151,3 @@ class Forwarding(Login):
             self.log.info("connection_refused", reason=refusal.value)
             raise HangUp(replies.TOO_MANY_FROM_YOU)
         self._counted = self.client.client_ip
-
-
-def _told(said: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in said.items()}

@@ -122,7 +122,7 @@ class Login(Conversation):
             self._count("frozen", credentials)
             self.refuse(replies.ACCOUNT_FROZEN)
         elif credentials.authorization not in ("", credentials.login, identity.login):
-            self._count("bad", credentials, authorization=credentials.authorization)
+            self._count("bad", credentials, reason="no other identity")
             self.refuse(replies.NO_OTHER_IDENTITY)
         else:
             now = reception.clock.monotonic()
@@ -142,10 +142,16 @@ class Login(Conversation):
         await self.pause(min(MOST_TARPIT, self.policy.tarpit * 2.0 ** min(failures - 1, 10)))
         self.refuse(replies.WRONG_PASSWORD)
 
-    def _count(self, result: str, credentials: Credentials, **details: str) -> None:
+    def _count(self, result: str, credentials: Credentials, reason: str = "") -> None:
         self.reception.counters.logins[result].inc()
-        details |= {"login": credentials.login, "mechanism": credentials.mechanism}
-        self.log.info("login", result=result, **details)
+        self.log.info(
+            "login",
+            result=result,
+            login=credentials.login,
+            mechanism=credentials.mechanism,
+            authorization=credentials.authorization,
+            reason=reason,
+        )
 
 
 def _decoded(answer: str) -> bytes:

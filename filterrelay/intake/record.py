@@ -74,9 +74,13 @@ def logged(outcome: Outcome, message: Message) -> dict[str, Any]:
         "header_message_id": message.get("message-id")[:LOGGED_ID],
         "size": outcome.size,
         "client": session.client_ip,
+        **({"client_name": session.client_name} if session.client_name else {}),
+        "helo": session.helo,
+        "protocol": session.protocol,
         **({"queue_id": session.queue_id} if session.queue_id else {}),
         "login": session.login,
         "listener": session.listener,
+        "door": session.door,
         "reply": str(outcome.reply),
     }
 

@@ -135,9 +135,6 @@ class Stages:
         self._metrics.refusals.labels(
             session.listener, hook, "plugin" if plugin else "policy"
         ).inc()
-        concerned = {} if envelope is None else {"sender": envelope.return_path}
-        if recipient is not None:
-            concerned["recipient"] = str(recipient)
         log.info(
             "refused",
             hook=hook,
@@ -145,6 +142,11 @@ class Stages:
             reply=str(reply),
             session=session.id,
             client=session.client_ip,
+            client_name=session.client_name,
+            helo=session.helo,
+            protocol=session.protocol,
             login=session.login,
-            **concerned,
+            listener=session.listener,
+            sender=envelope.return_path if envelope is not None else "",
+            recipient=str(recipient) if recipient is not None else "",
         )

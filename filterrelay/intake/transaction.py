@@ -18,7 +18,13 @@ from filterrelay.chain.chain import Chain, NotAnswered
 from filterrelay.chain.run import Judgement
 from filterrelay.intake.early import NOTHING_SAID
 from filterrelay.intake.finish import Finish, LacksEightBit
-from filterrelay.intake.record import deposit_of, logged, received_event, steps_facts
+from filterrelay.intake.record import (
+    LOGGED_ID,
+    deposit_of,
+    logged,
+    received_event,
+    steps_facts,
+)
 from filterrelay.intake.relaying import IntakeRules
 from filterrelay.intake.stages import Stages
 from filterrelay.mail.envelope import Envelope
@@ -263,7 +269,15 @@ class Intake(Stages):
             deposit = replace(deposit_of(outcome, message, about=about), own=True)
             await self._spool.commit(deposit)
             self._metrics.recipients.labels(OURSELVES).inc(len(envelope.recipients))
-            log.info("report_queued", about=about, recipients=len(envelope.recipients))
+            log.info(
+                "report_queued",
+                message_id=message.id,
+                about=about,
+                sender=envelope.return_path,
+                recipient_count=len(envelope.recipients),
+                header_message_id=message.get("message-id")[:LOGGED_ID],
+                size=len(message),
+            )
         return message.id
 
     def _outcome(

@@ -83,6 +83,11 @@ class Session:
         """The authenticated name, or empty."""
         return self.identity.login if self.identity else ""
 
+    @property
+    def protocol(self) -> str:
+        """What the client speaks, for the log: `ESMTP`, or `SMTP` after HELO."""
+        return "ESMTP" if self.esmtp else "SMTP"
+
     def facts(self) -> dict[str, Any]:
         """The session as JSON values, for the spool and the trace."""
         return {

@@ -80,7 +80,7 @@ class Notes:
         except FileNotFoundError:
             pass
         except (OSError, ValueError) as error:
-            log.warning("notes_not_read", file=file.name, reason=str(error))
+            log.warning("notes_not_read", path=str(file), reason=str(error))
 
 
 def notes_file(directory: Path, process: str) -> Path:

@@ -12,9 +12,10 @@ from pydantic import SecretStr, ValidationError
 
 from filterrelay.errors import why_unreadable
 from filterrelay.mail.endpoint import Endpoint, parse_endpoint
+from filterrelay.observe.mail_log import SYSLOG
 from filterrelay.plugin.options import UnreadableSecret, read_secret_file, resolve_path
 from filterrelay.settings.checks import cross_check, warnings
-from filterrelay.settings.models import Listener, PluginUse, Settings, TlsFiles, Upstream
+from filterrelay.settings.models import Listener, Log, PluginUse, Settings, TlsFiles, Upstream
 from filterrelay.settings.problems import Hidden, Problem, SettingsError, Source
 from filterrelay.settings.toml_lines import Path as KeyPath
 
@@ -141,6 +142,7 @@ def _completed(settings: Settings) -> tuple[Settings, list[tuple[KeyPath, str]]]
             "spool": settings.spool.model_copy(
                 update={"url": _spool_url(settings.spool.url, state_dir)}
             ),
+            "log": _log(settings.log, base),
             **{
                 section: tuple(map(_named, getattr(settings, section)))
                 for section in ("auth", "filter", "signer", "observer")
@@ -222,6 +224,13 @@ def _upstreams(
 
 def _named(use: PluginUse) -> PluginUse:
     return use if use.name else use.model_copy(update={"name": use.use})
+
+
+def _log(log: Log, base: Path) -> Log:
+    """A mail log's path made absolute."""
+    if log.mail_log in ("", SYSLOG):
+        return log
+    return log.model_copy(update={"mail_log": str(resolve_path(base, Path(log.mail_log)))})
 
 
 def _spool_url(url: str, state_dir: Path) -> str:

@@ -346,10 +346,16 @@ class ConsoleSettings(Section):
 class Log(Section):
     """How the log is written."""
 
-    format: Literal["auto", "console", "json"] = "auto"
-    """auto: for a person's eyes on a terminal, else JSON."""
+    format: Literal["auto", "console", "json", "journald"] = "auto"
+    """auto: systemd's journal if it reads our output, for a person's eyes on a terminal, else
+    JSON."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least that is logged."""
+    mail_log: str = ""
+    """Where lines like Postfix's go, too, for tools that count them: a file, or `syslog`."""
+    addresses: Literal["full", "short", "hashed"] = "full"
+    """How mail addresses and logins are logged. short: `a…@office.example`. hashed: with a key
+    in state_dir, the same each time. The trace has them in full."""
 
 
 class Settings(Section):

@@ -36,6 +36,7 @@ from filterrelay.observe.multiprocess import worker_metrics
 from filterrelay.observe.notes import kept, notes_file
 from filterrelay.observe.process import watch_loop, watch_usage
 from filterrelay.settings import Settings
+from filterrelay.settings.log import log_options
 from filterrelay.spool.store import Spool
 from filterrelay.supervisor.board import Board, Standing
 from filterrelay.supervisor.control import LOOK_EVERY, LOOK_WITHIN, Control
@@ -100,7 +101,7 @@ def fork(child: Child, main: Callable[[Child], Coroutine[Any, Any, None]]) -> in
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        configure(child.settings.log.format, child.settings.log.level)
+        configure(log_options(child.settings))
         gc.set_threshold(*GC_THRESHOLDS)
         _give_memory_back()
         if child.account is not None:

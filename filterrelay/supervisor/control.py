@@ -145,7 +145,7 @@ class Control:
             now - self._settings.quarantine.keep, now - self._settings.spool.history
         )
         if removed:
-            log.info("expired", removed=removed)
+            log.info("expired", messages=removed)
 
     async def _answer(self, request: Request) -> Answer:
         match request.path:

@@ -45,8 +45,10 @@ async def _watch(use: KeyUse, key: PublicKey, resolver: Resolver, metrics: Metri
             gauge.labels(use.domain, use.selector).set(found.is_good)
             if found.is_good != was_good:
                 told = {"domain": use.domain, "selector": use.selector, "reason": found.text}
-                tell = log.info if found.is_good else log.warning
-                tell("dkim_key_published" if found.is_good else "dkim_key_not_published", **told)
+                if found.is_good:
+                    log.info("dkim_key_published", **told)
+                else:
+                    log.warning("dkim_key_not_published", **told)
             was_good = found.is_good
         pause = EVERY if found.is_good else SOON
         await asyncio.sleep(pause * random.uniform(1 - _SPREAD, 1 + _SPREAD))  # noqa: S311  # no secret

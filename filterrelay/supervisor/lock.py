@@ -60,7 +60,7 @@ def state_lock(state_dir: Path) -> Iterator[None]:
                 if monotonic() > deadline:
                     raise AlreadyRunning(state_dir) from None
                 if not waited:
-                    log.warning("waiting_for_predecessor", state_dir=str(state_dir))
+                    log.warning("waiting_for_predecessor", path=str(state_dir))
                     waited = True
                 sleep(0.2)
         yield

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from filterrelay.errors import FilterRelayError
 from filterrelay.settings import Settings
+from filterrelay.settings.log import KEY
 
 _SQLITE = "sqlite:///"
 
@@ -103,7 +104,7 @@ def hand_over(settings: Settings, account: Account | None) -> None:
 
 def _names(settings: Settings) -> Iterable[str]:
     """What the relay makes in its state directory."""
-    yield from ("lock", "metrics")
+    yield from ("lock", "metrics", KEY)
     for uses in (settings.auth, settings.filter, settings.signer, settings.observer):
         yield from (use.name for use in uses)
     spool = Path(settings.spool.url.removeprefix(_SQLITE))

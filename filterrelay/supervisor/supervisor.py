@@ -30,6 +30,7 @@ from filterrelay.observe.log import configure
 from filterrelay.observe.metrics import RELOAD_RESULTS
 from filterrelay.observe.multiprocess import empty, fold, forget_gauges, worker_metrics
 from filterrelay.settings import Settings, TlsFiles
+from filterrelay.settings.log import log_options
 from filterrelay.supervisor.board import Board
 from filterrelay.supervisor.generation import CONTROL, PAUSE, Generation
 from filterrelay.supervisor.lock import state_lock
@@ -84,7 +85,7 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         account = account_of(settings)
         if os.geteuid() == 0 and account is None:
-            log.warning("RUNNING AS ROOT", reason=str(NoSuchUser(settings.user)))
+            log.warning("running_as_root", reason=str(NoSuchUser(settings.user)))
         with state_lock(settings.state_dir):
             self._metrics_dir = settings.state_dir / "metrics"
             empty(self._metrics_dir)
@@ -237,7 +238,7 @@ class Supervisor:
                 return
             before.retire()
             self._former.append(before)
-            configure(coming.settings.log.format, coming.settings.log.level, final=False)
+            configure(log_options(coming.settings), final=False)
             self._reloads["done"].inc()
             log.info("reloaded", generation=coming.number)
 
@@ -269,7 +270,7 @@ class Supervisor:
         """Begins the next generation if its configuration is good; else all stays as it is."""
         if len(self._living()) >= GENERATIONS:
             if not any(former.is_draining() for former in self._former):
-                log.warning("reload_waits", draining=self._former[0].number)
+                log.warning("reload_waits", generation=self._former[0].number)
                 self._former[0].drain()
             return
         self._reload_wanted = False

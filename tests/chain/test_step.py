@@ -261,7 +261,7 @@ async def test_an_observer_that_is_late_is_logged() -> None:
             "on_outcome", {}, as_nothing
         )
     assert (answer, record.verdict) == (None, "timeout")
-    assert [(line["event"], line["kind"]) for line in logs] == [("plugin_unanswered", "timeout")]
+    assert [(line["event"], line["failure"]) for line in logs] == [("plugin_unanswered", "timeout")]
 
 
 async def test_what_a_failing_plugin_in_shadow_mode_would_have_done_is_told() -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from filterrelay.delivery.scheduler import Pace
 from filterrelay.delivery.sending import SignAgain
@@ -299,3 +300,19 @@ async def test_what_is_converted_on_its_way_is_signed_again(
             (waiting,) = (await get(site)).recipients
             assert waiting.last_reply.startswith(state)
             assert hop.bodies == []
+
+
+async def test_the_end_of_a_message_is_logged_once_it_has_come() -> None:
+    """When the last recipient is done with, in whatever attempt that was."""
+
+    def removed() -> int:
+        return [line["event"] for line in logs].count("removed")
+
+    hop = FakeHop(lambda place, _: TAKEN if place == 0 else LATER)
+    with capture_logs() as logs:
+        async with delivering(hop) as site:
+            await site.submitted("ID", "bob@partner.example", "carl@partner.example")
+            assert removed() == 0
+            await site.later(QUARTER)
+            assert await gone(site)
+    assert removed() == 1

@@ -2,11 +2,16 @@
 
 import json
 
-from filterrelay.intake.record import received_event
+import pytest
+
+from filterrelay.intake.record import logged, received_event
 from filterrelay.mail.finding import Finding
+from filterrelay.mail.message import Message
 from filterrelay.mail.outcome import Outcome, StepRecord
 from filterrelay.mail.reply import OK
+from filterrelay.mail.session import Session
 from filterrelay.mail.verdict import Pass
+from filterrelay.observe.events import events
 from filterrelay.plugin.testing import SOME_TIME, a_session, an_envelope
 
 
@@ -34,3 +39,18 @@ def test_a_message_s_event_says_who_what_and_why() -> None:
             "edits": ["add header X: y"],
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("session", "left_out"),
+    [
+        (a_session(), {"client_name", "queue_id"}),
+        (a_session(client_name="pc.office.example", queue_id="4ABC"), set()),
+    ],
+)
+def test_the_log_says_what_the_catalogue_lists(session: Session, left_out: set[str]) -> None:
+    """Which can't be read from the sources; what only a mail server tells is left out without."""
+    message = Message("MESSAGE", b"Message-ID: <1@office.example>\r\n\r\n")
+    outcome = Outcome("MESSAGE", SOME_TIME, session, an_envelope(), Pass(), "", OK, size=10)
+    (listed,) = [event.fields for event in events() if event.name == "message"]
+    assert logged(outcome, message).keys() == {*listed} - left_out

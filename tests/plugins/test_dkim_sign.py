@@ -230,7 +230,7 @@ async def test_a_key_that_everybody_can_read_is_warned_of(keys: Path) -> None:
     object.__setattr__(services, "log", Log())
     async with dkim_sign.DkimSign(options).lifespan(services):
         pass
-    assert "everybody" in told[0]["concern"]
+    assert "everybody" in told[0]["reason"]
 
 
 @pytest.mark.parametrize(

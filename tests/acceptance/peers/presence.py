@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from . import journald
 from .process import find_program
 
 # What each peer needs on the PATH (or among the daemons).
@@ -13,11 +14,13 @@ _PROGRAMS = {
     "dovecot": ("dovecot",),
     "grafana-schema": ("node",),
     "haproxy": ("haproxy",),
+    "journald": (journald.PROGRAM, "journalctl", "systemd-cat", "unshare", "nsenter"),
     "miltertest": ("miltertest",),
     "msmtp": ("msmtp",),
     "nodemailer": ("node",),
     "nsd": ("nsd",),
     "opendkim": ("opendkim",),
+    "pflogsumm": ("pflogsumm",),
     "postfix": ("postfix",),
     "prometheus": ("prometheus",),
     "promtool": ("promtool",),
@@ -55,6 +58,8 @@ def why_missing(peer: str) -> str:
         return f"{peer.capitalize()} can be started by root only"
     if peer == "sendmail" and not sendmail_folder().exists():
         return "Sendmail is not unpacked; tests/acceptance/install-peers does it"
+    if peer == "journald" and os.geteuid() != 0:
+        return "a mount namespace can be made by root only"
     if peer == "nodemailer" and not (node_modules() / "nodemailer").exists():
         return "nodemailer is not installed; tests/acceptance/install-peers does it"
     if peer == "grafana-schema":

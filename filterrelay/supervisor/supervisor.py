@@ -26,9 +26,11 @@ from filterrelay.errors import FilterRelayError
 from filterrelay.observe.log import configure
 from filterrelay.observe.multiprocess import empty, fold, forget_gauges, worker_metrics
 from filterrelay.settings import Settings
-from filterrelay.supervisor.board import Board
+from filterrelay.supervisor.activation import PassedSockets
+from filterrelay.supervisor.board import Board, Standing
 from filterrelay.supervisor.generation import CONTROL, PAUSE, Generation
 from filterrelay.supervisor.lock import state_lock
+from filterrelay.supervisor.notify import ServiceManager
 from filterrelay.supervisor.parent import Parent
 from filterrelay.supervisor.privileges import NoSuchUser, account_of, hand_over
 from filterrelay.supervisor.sockets import listen
@@ -56,11 +58,19 @@ class CantReload(FilterRelayError):
 
 
 class Supervisor:
-    """The parent of all processes. load: reads and checks the configuration file."""
+    """The parent of all processes.
 
-    def __init__(self, load: Callable[[], Settings]) -> None:
+    load: reads and checks the configuration file. manager: who started us. passed: the
+    sockets that it has bound.
+    """
+
+    def __init__(
+        self, load: Callable[[], Settings], manager: ServiceManager, passed: PassedSockets
+    ) -> None:
         """Starts nothing yet."""
         self._load = load
+        self._manager = manager
+        self._passed = passed
         self._present: Generation | None = None
         self._coming: Generation | None = None
         self._former: list[Generation] = []  # the oldest first
@@ -110,8 +120,20 @@ class Supervisor:
             self._fill_slots()
             self._welcome()
             self._part()
+            self._give_sign()
             if self._reload_wanted and self._coming is None:
                 self._reload()
+
+    def _give_sign(self) -> None:
+        """Tells the service manager that all is well, or that it has to wait.
+
+        Nothing is well while no worker is there. One that can't store mail counts: a new
+        start frees no disk, and ends what can still be done.
+        """
+        if self._present is None:
+            self._manager.patience("starting: it opens the spool, and starts its workers")
+        elif self._present.board.count(Standing.ABSENT) < self._present.board.slots:
+            self._manager.alive()
 
     def _patience(self) -> float:
         """Seconds until something other than a signal may have happened."""
@@ -138,9 +160,16 @@ class Supervisor:
         )
         self._begun += 1
         self._coming = generation
+        names = {one.address: one.name for one in settings.listener}
         for address, options in _listened_on(settings).items():
             known = before.sockets.get(address) if before else None
-            generation.sockets[address] = known.dup() if known else listen(address, **options)
+            generation.sockets[address] = (
+                known.dup()
+                if known
+                else self._passed.take(address, names.get(address, "metrics"))
+                or listen(address, **options)
+            )
+        self._passed.close_rest()
         for slot in generation.slots():
             generation.wants(slot, 0.0)
         gc.collect()
@@ -221,6 +250,7 @@ class Supervisor:
             self._give_up(CantStart(next(iter(coming.unready.values()), "all")))
         elif coming.is_ready():
             before, self._present, self._coming = self._present, coming, None
+            self._manager.ready(_serving(coming))
             if before is None:
                 log.info("serving", workers=coming.board.slots, pid=os.getpid())
                 return
@@ -238,6 +268,7 @@ class Supervisor:
         if self._present is None:
             raise error
         log.error("reload_refused", reason=str(error))
+        self._manager.ready(f"{_serving(self._present)}; reload refused: {error}")
 
     def _part(self) -> None:
         """Ends those that have had their time, and forgets those that have ended."""
@@ -261,6 +292,7 @@ class Supervisor:
             return
         self._reload_wanted = False
         assert self._present is not None  # none is coming, so there is one
+        self._manager.reloading()
         try:
             with _limited(LOAD_WITHIN):
                 settings = self._load()
@@ -275,6 +307,7 @@ class Supervisor:
     def _stop(self) -> None:
         """Drains all, and kills what takes too long."""
         log.info("stopping")
+        self._manager.stopping()
         for generation in self._living():
             if not generation.is_draining():
                 generation.drain()
@@ -287,7 +320,13 @@ class Supervisor:
                     generation.children.pop(pid, None)
             for generation in self._living():
                 generation.end_overdue()
+            self._manager.patience("draining")
             signal.sigtimedwait({signal.SIGCHLD}, 0.2)
+
+
+def _serving(generation: Generation) -> str:
+    workers = generation.board.slots
+    return f"serving with {workers} worker{'' if workers == 1 else 's'}"
 
 
 def _listened_on(settings: Settings) -> dict[str, dict[str, Any]]:

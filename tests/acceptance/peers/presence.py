@@ -10,6 +10,8 @@ from .process import find_program
 # What each peer needs on the PATH (or among the daemons).
 _PROGRAMS = {
     "clamd": ("clamd",),
+    "containers": ("unshare", "setpriv"),
+    "docker-compose": ("docker-compose",),
     "dovecot": ("dovecot",),
     "haproxy": ("haproxy",),
     "miltertest": ("miltertest",),
@@ -49,7 +51,7 @@ def why_missing(peer: str) -> str:
     for program in _PROGRAMS[peer]:
         if find_program(program) is None:
             return f"{program} is not installed; tests/acceptance/install-peers does it"
-    if peer in ("postfix", "sendmail") and os.geteuid() != 0:
+    if peer in ("containers", "postfix", "sendmail") and os.geteuid() != 0:
         return f"{peer.capitalize()} can be started by root only"
     if peer == "sendmail" and not sendmail_folder().exists():
         return "Sendmail is not unpacked; tests/acceptance/install-peers does it"

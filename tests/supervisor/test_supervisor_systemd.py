@@ -9,6 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from filterrelay.doors.admission import Admission
+from filterrelay.settings import Settings
+from filterrelay.supervisor.activation import PassedSockets
+from filterrelay.supervisor.board import Board, Standing
+from filterrelay.supervisor.generation import Generation
+from filterrelay.supervisor.notify import ServiceManager
+from filterrelay.supervisor.supervisor import Supervisor
+
 from .conftest import Relay, greeted, wait_until
 
 
@@ -109,6 +117,22 @@ async def open_doors(*given):
     return await opened(*given)
 children.open_doors = open_doors
 """
+
+
+@pytest.mark.parametrize(
+    ("standing", "signs"), [(Standing.READY, 1), (Standing.AILING, 1), (Standing.ABSENT, 0)]
+)
+def test_workers_that_cant_store_mail_are_no_case_for_a_new_start(
+    systemd: Ear, standing: Standing, signs: int
+) -> None:
+    """It would free no disk, and end what can still be done."""
+    settings = Settings.model_validate({"listener": [{"kind": "smtp", "address": "127.0.0.1:0"}]})
+    supervisor = Supervisor(lambda: settings, ServiceManager(os.environ), PassedSockets({}))
+    board = Board(1)
+    board.mark(0, standing)
+    supervisor._present = Generation(0, settings, {}, Admission(1, 2), 0, board, None)
+    supervisor._give_sign()
+    assert systemd.listen() == [["WATCHDOG=1"]] * signs
 
 
 def test_a_long_drain_asks_for_patience(relay: Relay, systemd: Ear) -> None:

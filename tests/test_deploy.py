@@ -1,4 +1,4 @@
-"""deploy/: the unit that systemd runs; what is for other servers is used in tests/acceptance."""
+"""deploy/: the unit that systemd runs, and links; more of it is used in tests/acceptance."""
 
 import configparser
 import re
@@ -13,12 +13,15 @@ import pytest
 
 from filterrelay.plugin.options import parse_duration
 from filterrelay.settings import Settings, Upstream
+from filterrelay.supervisor.supervisor import LOAD_WITHIN
 
-UNIT = Path(__file__).parent.parent / "deploy" / "filterrelay.service"
-
-
-POSTFIX = UNIT.parent / "postfix"
-PAGE = (UNIT.parent.parent / "docs" / "postfix.md").read_text()
+ROOT = Path(__file__).parent.parent
+UNIT = ROOT / "deploy" / "systemd" / "filterrelay.service"
+POSTFIX = ROOT / "deploy" / "postfix"
+PAGE = (ROOT / "docs" / "postfix.md").read_text()
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd is not here"
+)
 
 
 def service() -> configparser.SectionProxy:
@@ -35,14 +38,41 @@ def test_it_waits_until_mail_under_way_is_drained() -> None:
     assert parse_duration(service()["TimeoutStopSec"]) > 2 * drain
 
 
+def test_a_reload_doesnt_wake_the_watchdog() -> None:
+    """While the file is read, no sign of life is given; the last one may be half its time old."""
+    watchdog = parse_duration(service()["WatchdogSec"]).total_seconds()
+    assert service()["Type"] == "notify"
+    assert watchdog / 2 + LOAD_WITHIN < watchdog
+
+
 def test_it_may_write_where_the_state_lies() -> None:
-    """And nowhere else in a system that is read-only for it."""
+    """And nowhere else in a system that is read-only for it; all of it is the user of the file."""
     state = Settings.model_fields["state_dir"].default
     assert service()["ProtectSystem"] == "strict"
-    assert str(state) in service()["ReadWritePaths"].split()
+    assert Path("/var/lib", service()["StateDirectory"]) == state
+    assert service()["User"] == Settings.model_fields["user"].default
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not here")
+@needs_systemd
+def test_it_is_locked_up() -> None:
+    """By systemd's own reckoning of what a service could do to the machine: 0 to 10."""
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=25", str(UNIT)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(shutil.which("systemd-sysusers") is None, reason="systemd is not here")
+def test_its_user_can_be_made(tmp_path: Path) -> None:
+    """In a system that has nobody."""
+    (tmp_path / "etc").mkdir()
+    users = UNIT.with_name("filterrelay.sysusers")
+    command = ["systemd-sysusers", "--dry-run", f"--root={tmp_path}", str(users)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert f"Creating user '{service()['User']}'" in done.stdout + done.stderr
+
+
+@needs_systemd
 def test_systemd_understands_it(tmp_path: Path) -> None:
     """All but its program's path, which is of the machine that it is for."""
     text = UNIT.read_text().replace("/opt/filterrelay/bin/filterrelay", sys.executable)
@@ -69,7 +99,7 @@ def test_the_page_of_postfix_links_to_what_is_there() -> None:
     """Files and headings."""
     for target in re.findall(r"\]\(([^)]+)\)", PAGE):
         file, _, heading = target.partition("#")
-        assert (UNIT.parent.parent / "docs" / file).exists(), target
+        assert (ROOT / "docs" / file).exists(), target
         titles = [
             re.sub(r"[^a-z -]", "", title.lower()).replace(" ", "-")
             for title in re.findall(r"^## (.*)$", PAGE, re.MULTILINE)

@@ -259,7 +259,7 @@ def _tell_steps(file: Path, domain: str, server: Postfix | None) -> None:
         if server.is_chrooted:
             print("   Make the socket's folder, where a chrooted Postfix sees it:")
             folder = server.socket.parent
-            print(f"   install -d -o filterrelay -g {server.group} -m 0750 {folder}")
+            print(f"   install -d -o filterrelay -g {server.group} -m 2750 {folder}")
         print(f"2. Publish the key that signs for {domain}:")
     print(f"                         {me} dkim record -c {file}")
     print("3. See if it would serve, and start it:")

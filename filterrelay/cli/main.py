@@ -17,6 +17,7 @@ COMMANDS = {
     "init": "Write a configuration, keys and a certificate to begin with.",
     "check": "Say whether the configuration would serve.",
     "serve": "Run in the foreground.",
+    "health": "Say whether the relay that runs takes mail.",
     "demo": "Show the whole appliance with sample messages.",
     "scan": "Run stored messages through the filters, sending nothing.",
     "trace": "Tell all that is known of one message.",

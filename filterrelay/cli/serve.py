@@ -1,5 +1,6 @@
 """`filterrelay serve`: runs in the foreground until it is told to stop."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,14 @@ def serve(config: ConfigOption = None) -> None:
     from filterrelay.cli.servable import servable_settings
     from filterrelay.observe.log import configure
     from filterrelay.settings.log import log_options
+    from filterrelay.supervisor.activation import PassedSockets
+    from filterrelay.supervisor.notify import ServiceManager
     from filterrelay.supervisor.supervisor import Supervisor
 
+    manager, passed = ServiceManager(os.environ), PassedSockets(os.environ)
     file = find_config(config)
     configure(log_options(servable_settings(file)), final=False)
-    raise typer.Exit(Supervisor(lambda: checked_settings(file)).run())
+    raise typer.Exit(Supervisor(lambda: checked_settings(file), manager, passed).run())
 
 
 def checked_settings(file: Path) -> "Settings":

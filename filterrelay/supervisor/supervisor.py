@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from types import FrameType
-from typing import Any
 
 import structlog
 from cryptography import x509
@@ -31,11 +30,14 @@ from filterrelay.observe.metrics import RELOAD_RESULTS
 from filterrelay.observe.multiprocess import empty, fold, forget_gauges, worker_metrics
 from filterrelay.settings import Settings, TlsFiles
 from filterrelay.settings.log import log_options
-from filterrelay.supervisor.board import Board
+from filterrelay.supervisor.activation import PassedSockets
+from filterrelay.supervisor.board import Board, Standing
 from filterrelay.supervisor.generation import CONTROL, PAUSE, Generation
 from filterrelay.supervisor.lock import state_lock
+from filterrelay.supervisor.notify import ServiceManager
 from filterrelay.supervisor.parent import Parent
 from filterrelay.supervisor.privileges import NoSuchUser, account_of, hand_over
+from filterrelay.supervisor.same import listened_on, require_same
 from filterrelay.supervisor.sockets import listen
 
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
@@ -53,19 +55,20 @@ class CantStart(FilterRelayError):
     process: str
 
 
-@dataclass
-class CantReload(FilterRelayError):
-    """That can't be changed while running."""
-
-    key: str
-
-
 class Supervisor:
-    """The parent of all processes. load: reads and checks the configuration file."""
+    """The parent of all processes.
 
-    def __init__(self, load: Callable[[], Settings]) -> None:
+    load: reads and checks the configuration file. manager: who started us. passed: the
+    sockets that it has bound.
+    """
+
+    def __init__(
+        self, load: Callable[[], Settings], manager: ServiceManager, passed: PassedSockets
+    ) -> None:
         """Starts nothing yet."""
         self._load = load
+        self._manager = manager
+        self._passed = passed
         self._present: Generation | None = None
         self._coming: Generation | None = None
         self._former: list[Generation] = []  # the oldest first
@@ -119,8 +122,20 @@ class Supervisor:
             self._fill_slots()
             self._welcome()
             self._part()
+            self._give_sign()
             if self._reload_wanted and self._coming is None:
                 self._reload()
+
+    def _give_sign(self) -> None:
+        """Tells the service manager that all is well, or that it has to wait.
+
+        Nothing is well while no worker is there. One that can't store mail counts: a new
+        start frees no disk, and ends what can still be done.
+        """
+        if self._present is None:
+            self._manager.patience("starting: it opens the spool, and starts its workers")
+        elif self._present.board.count(Standing.ABSENT) < self._present.board.slots:
+            self._manager.alive()
 
     def _patience(self) -> float:
         """Seconds until something other than a signal may have happened."""
@@ -149,9 +164,16 @@ class Supervisor:
         )
         self._begun += 1
         self._coming = generation
-        for address, options in _listened_on(settings).items():
+        names = {one.address: one.name for one in settings.listener}
+        for address, options in listened_on(settings).items():
             known = before.sockets.get(address) if before else None
-            generation.sockets[address] = known.dup() if known else listen(address, **options)
+            generation.sockets[address] = (
+                known.dup()
+                if known
+                else self._passed.take(address, names.get(address, "metrics"))
+                or listen(address, **options)
+            )
+        self._passed.close_rest()
         for slot in generation.slots():
             generation.wants(slot, 0.0)
         gc.collect()
@@ -233,6 +255,7 @@ class Supervisor:
         elif coming.is_ready():
             before, self._present, self._coming = self._present, coming, None
             self._metrics.configured.set(coming.loaded)
+            self._manager.ready(_serving(coming))
             if before is None:
                 log.info("serving", workers=coming.board.slots, pid=os.getpid())
                 return
@@ -252,6 +275,7 @@ class Supervisor:
             raise error
         self._reloads["refused"].inc()
         log.error("reload_refused", reason=str(error))
+        self._manager.ready(f"{_serving(self._present)}; reload refused: {error}")
 
     def _part(self) -> None:
         """Ends those that have had their time, and forgets those that have ended."""
@@ -275,10 +299,11 @@ class Supervisor:
             return
         self._reload_wanted = False
         assert self._present is not None  # none is coming, so there is one
+        self._manager.reloading()
         try:
             with _limited(LOAD_WITHIN):
                 settings = self._load()
-            _require_same(settings, self._present.settings)
+            require_same(settings, self._present.settings)
             self._begin(settings)
         except (FilterRelayError, OSError) as error:
             self._give_up(error)
@@ -289,6 +314,7 @@ class Supervisor:
     def _stop(self) -> None:
         """Drains all, and kills what takes too long."""
         log.info("stopping")
+        self._manager.stopping()
         for generation in self._living():
             if not generation.is_draining():
                 generation.drain()
@@ -301,6 +327,7 @@ class Supervisor:
                     generation.children.pop(pid, None)
             for generation in self._living():
                 generation.end_overdue()
+            self._manager.patience("draining")
             signal.sigtimedwait({signal.SIGCHLD}, 0.2)
 
 
@@ -317,29 +344,9 @@ def certificate_end(files: TlsFiles) -> datetime | None:
         return None
 
 
-def _listened_on(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Each address that is listened on, with what a Unix socket there is given."""
-    addresses: dict[str, dict[str, Any]] = {
-        one.address: {"mode": int(one.mode, 8), "group": one.group} for one in settings.listener
-    }
-    if settings.metrics.address:
-        addresses.setdefault(settings.metrics.address, {})
-    return dict(sorted(addresses.items()))
-
-
-def _require_same(new: Settings, old: Settings) -> None:
-    """Raises CantReload where they differ in what only a restart can change."""
-    for key, change in (
-        ("state_dir", (new.state_dir, old.state_dir)),
-        ("user", (new.user, old.user)),
-        ("spool.url", (new.spool.url, old.spool.url)),  # the mail in the old one would be stranded
-    ):
-        if change[0] != change[1]:
-            raise CantReload(key)
-    listened_on = _listened_on(new)
-    for address, options in _listened_on(old).items():
-        if address.startswith("unix:") and listened_on.get(address, options) != options:
-            raise CantReload(f"mode and group of the listener at {address}")
+def _serving(generation: Generation) -> str:
+    workers = generation.board.slots
+    return f"serving with {workers} worker{'' if workers == 1 else 's'}"
 
 
 @contextlib.contextmanager

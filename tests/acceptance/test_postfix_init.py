@@ -31,7 +31,7 @@ def postfix(sink: Sink) -> Iterator[Postfix]:
 def follow(said: str, postfix: Postfix) -> None:
     """Does what a postmaster reads there: makes the folder, appends the lines, reloads."""
     (folder,) = re.findall(
-        r"^   install -d -o filterrelay -g postfix -m 0750 (.*)$", said, re.MULTILINE
+        r"^   install -d -o filterrelay -g postfix -m 2750 (.*)$", said, re.MULTILINE
     )
     assert folder == str(postfix.directory / "queue" / "filterrelay")
     Path(folder).mkdir(mode=0o750)

@@ -256,7 +256,7 @@ def test_behind_postfix_it_is_a_milter(tmp_path: Path, monkeypatch: pytest.Monke
     assert warnings(written(tmp_path)) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dkim", "filterrelay.toml"]
     assert "\nsmtpd_milters = unix:filterrelay/milter.sock\n" in said
-    assert "\n   install -d -o filterrelay -g root -m 0750 /queue/filterrelay\n" in said
+    assert "\n   install -d -o filterrelay -g root -m 2750 /queue/filterrelay\n" in said
     assert "example stand" not in said
     assert "user add" not in said
 

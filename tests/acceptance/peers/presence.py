@@ -7,10 +7,13 @@ import pytest
 
 from . import journald
 from .process import find_program
+from .systemd import why_unbootable
 
 # What each peer needs on the PATH (or among the daemons).
 _PROGRAMS = {
     "clamd": ("clamd",),
+    "containers": ("unshare", "setpriv"),
+    "docker-compose": ("docker-compose",),
     "dovecot": ("dovecot",),
     "grafana-schema": ("node",),
     "haproxy": ("haproxy",),
@@ -26,6 +29,7 @@ _PROGRAMS = {
     "promtool": ("promtool",),
     "sendmail": ("m4", "unshare"),
     "swaks": ("swaks",),
+    "systemd": ("ip", "pivot_root", "systemd-analyze", "systemd-sysusers", "unshare"),
     "unbound": ("unbound",),
 }
 _DOVECOT_PROTOCOLS = ("imap", "pop3", "lmtp")
@@ -54,12 +58,14 @@ def why_missing(peer: str) -> str:
     for program in _PROGRAMS[peer]:
         if find_program(program) is None:
             return f"{program} is not installed; tests/acceptance/install-peers does it"
-    if peer in ("postfix", "sendmail") and os.geteuid() != 0:
+    if peer in ("containers", "postfix", "sendmail", "systemd") and os.geteuid() != 0:
         return f"{peer.capitalize()} can be started by root only"
     if peer == "sendmail" and not sendmail_folder().exists():
         return "Sendmail is not unpacked; tests/acceptance/install-peers does it"
     if peer == "journald" and os.geteuid() != 0:
         return "a mount namespace can be made by root only"
+    if peer == "systemd":
+        return why_unbootable()
     if peer == "nodemailer" and not (node_modules() / "nodemailer").exists():
         return "nodemailer is not installed; tests/acceptance/install-peers does it"
     if peer == "grafana-schema":

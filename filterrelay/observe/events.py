@@ -44,7 +44,7 @@ COMMON: Mapping[str, Field] = {
 
 FIELDS: Mapping[str, Field] = {
     "about": Field("the ID of the message that is reported on"),
-    "address": Field("the `IP:port` that was spoken to"),
+    "address": Field("the `IP:port` that was spoken to, or that nobody listens on"),
     "authorization": Field("whom a login asked to act as", "address"),
     "by": Field("the plugin that decided; empty when none did"),
     "client": Field("the client's IP address; empty for a local one"),
@@ -300,6 +300,8 @@ tls_results_not_kept warning: reason
     Results for reports on TLS can't be written to disk.
 
 == Processes, disk and log
+passed_socket_not_used warning: listener address
+    systemd passed a socket that no listener of the file is at.
 serving info: workers pid
     The relay takes mail.
 stopping info:

@@ -4,6 +4,7 @@
 
 import contextlib
 import fcntl
+import math
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -72,8 +73,14 @@ def fold(directory: Path, processes: Collection[str]) -> None:
 def _add(file: Path, sums: Any) -> None:
     if file.exists():
         for key, value, _, _ in MmapedDict.read_all_values_from_file(file):
-            sums.write_value(key, sums.read_value(key)[0] + value, 0.0)
+            sums.write_value(key, _not_below(sums.read_value(key)[0], value), 0.0)
         file.unlink()
+
+
+def _not_below(one: float, other: float) -> float:
+    """Their sum, rounded up where it has to be rounded: no total may become less by folding."""
+    total = one + other
+    return math.nextafter(total, math.inf) if math.fsum((one, other, -total)) > 0 else total
 
 
 def _fold_notes(directory: Path, processes: Collection[str]) -> None:

@@ -1,10 +1,13 @@
 """The sums of what several processes have counted in prometheus_client's files.
 
-The same as its own MultiProcessCollector makes (a test compares them), in half of the
-time: a key, which is JSON, is read once and not in every file at every scrape.
+The same as its own MultiProcessCollector makes (a test compares them), but for two things.
+A key, which is JSON, is read once and not in every file at every scrape, which is half of the
+time. And the same numbers have the same sum in whatever order their files are found: a
+sum of seconds that is less by its last bit is a counter's reset to Prometheus.
 """
 
 import json
+import math
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -25,7 +28,8 @@ Labels = tuple[tuple[str, str], ...]
 class Key:
     """A series of the files, one object however many have it.
 
-    name: of the sample. child: its labels but for `le`. bound: of a bucket, else None.
+    name: of the sample. mode: how several numbers become one. child: its labels but for
+    `le`. bound: of a bucket, else None.
     """
 
     family: str
@@ -33,6 +37,7 @@ class Key:
     labels: dict[str, str]
     documentation: str
     kind: str
+    mode: str
     child: Labels
     bound: float | None
 
@@ -47,34 +52,33 @@ class Sums:
         """The families. A file that is being made or has just gone has nothing in it."""
         if len(self._keys) > _MOST_KEYS:
             self._keys.clear()
-        values: dict[Key, float] = {}
+        numbers: dict[Key, list[float]] = {}
         times: dict[Key, float] = {}
         for file in files:
             kind, _, rest = file.name.partition("_")
             mode = rest.partition("_")[0] if kind == "gauge" else "livesum"
             for octets, value, at in _entries(file):
-                key = self._keys.get((kind, octets)) or self._learn(kind, octets)
-                if mode == "livemostrecent":
-                    if at > times.get(key, 0.0):
-                        times[key], values[key] = at, value
-                else:
-                    known = values.get(key)
-                    values[key] = value if known is None else _TOGETHER[mode](known, value)
-        return _families(values)
+                key = self._keys.get((kind, octets)) or self._learn(kind, mode, octets)
+                if mode != "livemostrecent":
+                    numbers.setdefault(key, []).append(value)
+                elif at > times.get(key, 0.0):
+                    times[key], numbers[key] = at, [value]
+        return _families({key: _TOGETHER[key.mode](each) for key, each in numbers.items()})
 
-    def _learn(self, kind: str, octets: bytes) -> Key:
+    def _learn(self, kind: str, mode: str, octets: bytes) -> Key:
         family, name, labels, documentation = json.loads(octets)
         child = tuple(sorted(label for label in labels.items() if label[0] != "le"))
         bound = float(labels["le"]) if kind == "histogram" and "le" in labels else None
-        key = Key(family, name, labels, documentation, kind, child, bound)
+        key = Key(family, name, labels, documentation, kind, mode, child, bound)
         self._keys[kind, octets] = key
         return key
 
 
-_TOGETHER: dict[str, Callable[[float, float], float]] = {
-    "livesum": float.__add__,
+_TOGETHER: dict[str, Callable[[list[float]], float]] = {
+    "livesum": math.fsum,
     "livemax": max,
     "livemin": min,
+    "livemostrecent": max,  # of one
 }
 
 

@@ -43,7 +43,7 @@ class PassedSockets:
     def close_rest(self) -> None:
         """Closes what nobody took: clients would wait there for nobody."""
         for name, sock in self._left:
-            log.warning("passed_socket_not_used", name=name, address=str(sock.getsockname()))
+            log.warning("passed_socket_not_used", listener=name, address=str(sock.getsockname()))
             sock.close()
         self._left.clear()
 

@@ -193,6 +193,8 @@ async def test_no_client_makes_the_series_many(sink: Sink) -> None:
     named = [(name, labels) for name, labels in series if MARK in labels]
     assert {name for name, _ in named} == {"filterrelay_top_destination_recipients"}
     assert len({labels.split(",")[0] for _, labels in named}) == NAMED
+    sent = ("filterrelay_top_login_messages", f'login="{ANN}",outcome="accepted"')
+    assert series[sent] == 2 * _SESSIONS[_sends_everywhere]
     families = {each.name: each for each in text_string_to_metric_families(modern)}
     assert families["filterrelay_messages"].type == "counter"
     assert modern.endswith("# EOF\n")

@@ -96,6 +96,30 @@ def test_who_never_looked_at_the_disk_says_nothing_of_it(tmp_path: Path) -> None
     assert "filterrelay_spool_free_bytes 700.0" in exposed(tmp_path)
 
 
+NOTING = """
+import sys
+from datetime import datetime, UTC
+from pathlib import Path
+from filterrelay.observe.multiprocess import worker_metrics
+from filterrelay.observe.notes import notes_file, save
+directory = Path(sys.argv[1])
+for names in (True, True, False):
+    notes = worker_metrics(directory, "w0", names=names).notes
+    notes.message("ann" if names else "bob", "pass", datetime.now(UTC))
+    save(notes_file(directory, "w0"), notes.text())
+"""
+
+
+def test_a_worker_that_starts_again_goes_on_with_its_notes(tmp_path: Path) -> None:
+    """And when names are no longer wanted, no more come in."""
+    subprocess.run([sys.executable, "-c", NOTING, str(tmp_path)], check=True)
+    lines = exposed(tmp_path)
+    series = "filterrelay_top_login_messages"
+    assert f'{series}{{login="ann",outcome="accepted"}} 2.0' in lines
+    assert f'{series}{{login="other",outcome="accepted"}} 1.0' in lines
+    assert "bob" not in notes_file(tmp_path, "w0").read_text()
+
+
 def noted(directory: Path, process: str) -> None:
     """Lets a process note a message of ann's."""
     notes = no_notes()

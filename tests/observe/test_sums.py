@@ -2,14 +2,17 @@
 # (prometheus_client's part for several processes has no types)
 """What processes have counted is added up as prometheus_client does it."""
 
+import random
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from filterrelay.observe.multiprocess import fold
 from filterrelay.observe.sums import Sums
 
 COUNTING = """
@@ -53,6 +56,34 @@ def test_the_sums_are_prometheus_clients(tmp_path: Path) -> None:
             )
             assert told(family.samples) == told(theirs[name].samples)
     assert sum(len(each.samples) for each in theirs.values()) > 800
+
+
+def test_no_order_of_the_files_makes_a_sum_less(tmp_path: Path) -> None:
+    """Nor does it when what some have counted is folded: Prometheus would see a reset."""
+    chance = random.Random(7)
+    for process in range(8):
+        kept = MmapedDict(str(tmp_path / f"histogram_w{process}.db"))
+        for number in range(100):
+            labels = ["upstream"], [f"{number}"]
+            kept.write_value(mmap_key("a", "a_sum", *labels, "Help."), chance.random(), 0.0)
+        kept.close()
+    files = [*tmp_path.glob("*.db")]
+    before = sums_in(files)
+    for _ in range(5):
+        chance.shuffle(files)
+        assert sums_in(files) == before
+    for process in range(7):
+        fold(tmp_path, [f"w{process}"])
+        after = sums_in(tmp_path.glob("*.db"))
+        assert [number for number in before if after[number] < before[number]] == []
+        assert after == pytest.approx(before)
+        before = after
+
+
+def sums_in(files: Iterable[Path]) -> dict[str, float]:
+    """The sums by upstream."""
+    (family,) = Sums().of(files)
+    return {each.labels["upstream"]: each.value for each in family.samples}
 
 
 def told(samples: object) -> dict[object, float]:

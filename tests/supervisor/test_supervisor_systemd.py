@@ -130,7 +130,7 @@ def test_workers_that_cant_store_mail_are_no_case_for_a_new_start(
     supervisor = Supervisor(lambda: settings, ServiceManager(os.environ), PassedSockets({}))
     board = Board(1)
     board.mark(0, standing)
-    supervisor._present = Generation(0, settings, {}, Admission(1, 2), 0, board, None)
+    supervisor._present = Generation(0, settings, 0.0, {}, Admission(1, 2), 0, board, None, None)
     supervisor._give_sign()
     assert systemd.listen() == [["WATCHDOG=1"]] * signs
 

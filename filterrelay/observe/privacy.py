@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator, MutableMapping
 from functools import lru_cache
 from pathlib import Path
+from tempfile import mkstemp
 from typing import Any, Literal
 
 from filterrelay.observe.events import COMMON, FIELDS, events
@@ -64,9 +65,8 @@ def key_in(file: Path) -> str:
     with contextlib.suppress(FileNotFoundError):
         return _checked(file.read_text())
     file.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    made = file.with_name(f"{file.name}.{os.getpid()}")
-    made.unlink(missing_ok=True)
-    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor, name = mkstemp(prefix=f"{file.name}.", dir=file.parent)  # for the relay alone
+    made = Path(name)
     try:
         with os.fdopen(descriptor, "w") as output:
             output.write(f"{secrets.token_hex(_KEY_OCTETS)}\n")

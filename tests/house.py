@@ -49,6 +49,8 @@ TESTS_OF_NO_FILE = {
     "test_configuration_page.py": "docs/configuration.md",
     "test_metrics_page.py": "docs/metrics.md",
     "test_deploy.py": "deploy/",
+    "grafana/test_alerts.py": "grafana/alerts/",
+    "grafana/test_runbook.py": "docs/runbook/",
     "plugin/test_documentation.py": "docs/plugins.md",
     "doors/test_aiosmtpd.py": "aiosmtpd's own suite, against the door",
     "plugins/spam/test_plugin.py": "the package's __init__.py",

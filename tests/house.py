@@ -59,6 +59,8 @@ TESTS_OF_NO_FILE = {
     "grafana/boards/test_boards.py": "all dashboards",
     "grafana/boards/test_types.py": "all dashboards, against Grafana's types",
     "grafana/test_provisioning.py": "grafana/provisioning/",
+    "grafana/test_alerts.py": "grafana/alerts/",
+    "grafana/test_runbook.py": "docs/runbook/",
     "plugin/test_documentation.py": "docs/plugins.md",
     "doors/test_aiosmtpd.py": "aiosmtpd's own suite, against the door",
     "plugins/spam/test_plugin.py": "the package's __init__.py",

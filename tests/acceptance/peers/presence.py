@@ -9,6 +9,7 @@ from .process import find_program
 
 # What each peer needs on the PATH (or among the daemons).
 _PROGRAMS = {
+    "chromium": ("chromium", "pngquant"),
     "clamd": ("clamd",),
     "dovecot": ("dovecot",),
     "haproxy": ("haproxy",),
@@ -18,11 +19,14 @@ _PROGRAMS = {
     "nsd": ("nsd",),
     "opendkim": ("opendkim",),
     "postfix": ("postfix",),
+    "prometheus": ("prometheus",),
     "promtool": ("promtool",),
     "sendmail": ("m4", "unshare"),
     "swaks": ("swaks",),
     "unbound": ("unbound",),
 }
+# What it needs from npm.
+_MODULES = {"chromium": "uplot", "nodemailer": "nodemailer"}
 _DOVECOT_PROTOCOLS = ("imap", "pop3", "lmtp")
 
 
@@ -33,7 +37,7 @@ def _cache() -> Path:
 
 
 def node_modules() -> Path:
-    """The folder with nodemailer."""
+    """The folder with what comes from npm."""
     return _cache() / "node_modules"
 
 
@@ -53,8 +57,9 @@ def why_missing(peer: str) -> str:
         return f"{peer.capitalize()} can be started by root only"
     if peer == "sendmail" and not sendmail_folder().exists():
         return "Sendmail is not unpacked; tests/acceptance/install-peers does it"
-    if peer == "nodemailer" and not (node_modules() / "nodemailer").exists():
-        return "nodemailer is not installed; tests/acceptance/install-peers does it"
+    module = _MODULES.get(peer)
+    if module and not (node_modules() / module).exists():
+        return f"{module} is not installed; tests/acceptance/install-peers does it"
     if peer == "dovecot":
         libexec = Path("/usr/lib/dovecot")
         absent = [name for name in _DOVECOT_PROTOCOLS if not (libexec / name).exists()]

@@ -26,7 +26,10 @@ _PROGRAMS = {
     "unbound": ("unbound",),
 }
 # What it needs from npm.
-_MODULES = {"chromium": "uplot", "nodemailer": "nodemailer"}
+_MODULES = {
+    "chromium": ("uplot",),
+    "nodemailer": ("nodemailer",),
+}
 _DOVECOT_PROTOCOLS = ("imap", "pop3", "lmtp")
 
 
@@ -57,9 +60,9 @@ def why_missing(peer: str) -> str:
         return f"{peer.capitalize()} can be started by root only"
     if peer == "sendmail" and not sendmail_folder().exists():
         return "Sendmail is not unpacked; tests/acceptance/install-peers does it"
-    module = _MODULES.get(peer)
-    if module and not (node_modules() / module).exists():
-        return f"{module} is not installed; tests/acceptance/install-peers does it"
+    for module in _MODULES.get(peer, ()):
+        if not (node_modules() / module).exists():
+            return f"{module} is not installed; tests/acceptance/install-peers does it"
     if peer == "dovecot":
         libexec = Path("/usr/lib/dovecot")
         absent = [name for name in _DOVECOT_PROTOCOLS if not (libexec / name).exists()]

@@ -48,7 +48,10 @@ class Browser:
         asked = {"id": self._number, "method": method, "params": parameters}
         if self._session:
             asked["sessionId"] = self._session
-        os.write(self._writes, json.dumps(asked).encode() + b"\0")
+        try:
+            os.write(self._writes, json.dumps(asked).encode() + b"\0")
+        except BrokenPipeError:
+            raise BrowserFailed("it has gone") from None
         deadline = time.monotonic() + _PATIENCE
         while True:
             message = self._next(deadline)

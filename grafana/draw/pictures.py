@@ -9,7 +9,13 @@ from .browser import Browser, run_browser
 from .questions import Dashboard
 from .server import serve
 
-WIDTH = 1600  # pixels
+WIDTH, HEIGHT = 1600, 1000  # pixels; as high as it needs once it is drawn
+_DONE = """
+(document.readyState === "complete"
+  ? Promise.resolve()
+  : new Promise((go) => addEventListener("load", go))
+).then(() => drawn)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +33,12 @@ class Drawn:
 
 def draw(boards: Mapping[str, Dashboard], prometheus: str, library: Path) -> dict[str, Drawn]:
     """Draws the dashboards. prometheus: its address. library: the folder with uPlot's modules."""
-    plans = {name: _plan(board, prometheus) for name, board in boards.items()}
+    plans = {name: plan(board, prometheus) for name, board in boards.items()}
     with serve(plans, library) as address, run_browser() as browser:
         return {name: _draw(browser, f"{address}/{name}/") for name in plans}
 
 
-def _plan(board: Dashboard, prometheus: str) -> dict[str, Any]:
+def plan(board: Dashboard, prometheus: str) -> dict[str, Any]:
     """What the page wants to know."""
     return {
         "prometheus": prometheus,
@@ -44,9 +50,15 @@ def _plan(board: Dashboard, prometheus: str) -> dict[str, Any]:
     }
 
 
-def _draw(browser: Browser, url: str) -> Drawn:
+def opened(browser: Browser, url: str) -> list[dict[str, Any]]:
+    """Shows a page, and returns what it tells of its panels once it is done."""
     browser.errors.clear()
-    browser.open(url, WIDTH, 1000)
-    panels = browser.evaluate("new Promise((go) => addEventListener('load', go)).then(() => drawn)")
+    browser.open(url, WIDTH, HEIGHT)
+    panels: list[dict[str, Any]] = browser.evaluate(_DONE)
+    return panels
+
+
+def _draw(browser: Browser, url: str) -> Drawn:
+    panels = opened(browser, url)
     browser.resize(WIDTH, browser.evaluate("document.documentElement.scrollHeight"))
     return Drawn(browser.picture(), panels, tuple(browser.errors))

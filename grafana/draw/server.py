@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,25 +23,29 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answers a plan itself; files are its base's business."""
-        _, name, file = self.path.split("/", 2)
+        name, _, file = self.path[1:].partition("/")
         if file != "plan.json":
             super().do_GET()
-            return
-        body = json.dumps(self._plans[name]).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        elif name in self._plans:
+            self._say(json.dumps(self._plans[name]).encode())
+        else:
+            self.send_error(HTTPStatus.NOT_FOUND)
 
     def translate_path(self, path: str) -> str:
-        """The file behind a path of two parts."""
-        _, name, file = path.split("/", 2)
+        """The file behind a path: the folder is one of two, and never another."""
+        name, _, file = path[1:].partition("/")
         folder = self._library if name == "uplot" else PAGE
         return str(folder / (Path(file).name or "index.html"))
 
     def log_message(self, *arguments: Any) -> None:
         """Says nothing."""
+
+    def _say(self, body: bytes) -> None:
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
 
 @contextmanager

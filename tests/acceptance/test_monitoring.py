@@ -28,6 +28,9 @@ FILES = {file.stem: json.loads(file.read_text()) for file in GRAFANA.glob("dashb
 RULES = sorted(GRAFANA.glob("alerts/*.yaml"))
 SERIES = re.compile(r"\b(?:filterrelay_\w+|up\b|\w+:\w[\w:]*)(?:\{[^}]*\})?")
 
+# What goes wrong here for long enough to be noticed: one scanner isn't there, one worker died.
+ALARMING = {"FilterrelayScannerDown", "FilterrelayWorkerRestarts"}
+
 # Panels that rightly show nothing here, by title.
 QUIET: dict[str, str] = {}
 # Selectors of alerts that rightly find nothing here.
@@ -212,6 +215,8 @@ def test_each_rule_works_and_finds_its_series(watched: Watched) -> None:
         found = watched.prometheus.query(rule["query"])
         if ":ratio_rate" in rule["name"]:
             assert all(0 <= each.value <= 1 for each in found), (rule["name"], found)
+    alerts = {each["labels"]["alertname"] for each in watched.prometheus.ask("alerts")["alerts"]}
+    assert alerts >= ALARMING
     asked = {found for rule in rules for found in SERIES.findall(rule["query"])} - set(UNSEEN)
     missing = [s for s in sorted(asked) if not watched.prometheus.query(f"last_over_time({s}[1h])")]
     assert missing == []

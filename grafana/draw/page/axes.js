@@ -20,6 +20,8 @@ export const timeAxis = {
   values: (_, times) => times.map((at) => (at % 60 ? clock(at) : clock(at).slice(0, 5))),
 };
 
+const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power);
+
 /** The axis of values, as wide as its longest text. */
 export function valueAxis(config) {
   const label = (value) => format(value, config).replace(/(\.\d*?)0+(?!\d)/, "$1").replace(/\.(?!\d)/, "");
@@ -30,6 +32,7 @@ export function valueAxis(config) {
     ticks: { show: false },
     gap: 8,
     space: 32,
+    ...(config.unit === "bytes" && { incrs: BINARY }),
     size: (_, texts) => Math.max(30, ...(texts ?? []).map((text) => widthOf(text) + 14)),
     values: (_, splits) => splits.map(label),
   };

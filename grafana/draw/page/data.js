@@ -25,11 +25,27 @@ export async function ask(plan, question) {
 
 const pair = ([at, value]) => [Number(at), Number(value)];
 
-/** Single observations behind a query: [time, value] pairs. */
+/** Single observations behind a query, a telling few of them: [time, value] pairs. */
 export async function exemplars(plan, question) {
   const { start, end } = plan.span;
   const data = await asked(plan, "query_exemplars", { query: question.expr, start, end });
-  return data.flatMap((each) => each.exemplars.map((one) => [Number(one.timestamp), Number(one.value)]));
+  const all = data.flatMap((each) => each.exemplars.map((one) => pair([one.timestamp, one.value])));
+  return sampled(all, question.step);
+}
+
+/** Of each step the highest, and what lies two standard deviations below the last one taken. */
+function sampled(all, step) {
+  const mean = all.reduce((sum, [, value]) => sum + value, 0) / all.length;
+  const apart = 2 * Math.sqrt(all.reduce((sum, [, value]) => sum + (value - mean) ** 2, 0) / all.length);
+  const lowest = new Map(); // of each step, so far
+  return all
+    .toSorted(([, one], [, other]) => other - one)
+    .filter(([at, value]) => {
+      const slot = Math.floor(at / step);
+      if (lowest.has(slot) && lowest.get(slot) - value < apart) return false;
+      lowest.set(slot, value);
+      return true;
+    });
 }
 
 /** The times at which a vertical line stands. */

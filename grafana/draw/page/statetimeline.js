@@ -21,8 +21,9 @@ export function statetimeline(place, panel, { lines, span }) {
       place.append(element("div", { className: `band ${className}`, style: { ...sizes, ...style } }, text));
     };
     band({ left: 0, width: `${names}px` }, "name", name);
-    for (const { from, until, value } of stretches(points, question.step)) {
-      const long = x(until) - x(from);
+    const seen = points.map(([at, value]) => [Math.max(at, span.start), value]);
+    for (const { from, until, value } of stretches(seen, question.step)) {
+      const long = x(Math.min(until, span.end)) - x(from);
       const text = shown(value, config);
       const background = faded(shadeOf(value, config), (config.custom?.fillOpacity ?? 70) / 100);
       const fits = long > widthOf(text) + 12;

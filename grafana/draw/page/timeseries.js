@@ -103,6 +103,13 @@ function drawn(plot, draw) {
   ctx.restore();
 }
 
+function stroke(ctx, from, to) {
+  ctx.beginPath();
+  ctx.moveTo(...from);
+  ctx.lineTo(...to);
+  ctx.stroke();
+}
+
 function horizontals(plot, { thresholds, custom }) {
   if (!/line|dashed/.test(custom?.thresholdsStyle?.mode ?? "off")) return;
   drawn(plot, (ctx, box) => {
@@ -111,7 +118,7 @@ function horizontals(plot, { thresholds, custom }) {
       const y = plot.valToPos(value, "y", true);
       ctx.setLineDash(custom.thresholdsStyle.mode === "dashed" ? [10, 10] : []);
       ctx.strokeStyle = colour(color);
-      ctx.strokeRect(box.left, y, box.width, 0);
+      stroke(ctx, [box.left, y], [box.left + box.width, y]);
     }
   });
 }
@@ -121,7 +128,8 @@ function verticals(plot, events) {
     for (const { at, shade } of events) {
       ctx.setLineDash([4, 4]);
       ctx.strokeStyle = colour(shade);
-      ctx.strokeRect(plot.valToPos(at, "x", true), box.top, 0, box.height);
+      const x = plot.valToPos(at, "x", true);
+      stroke(ctx, [x, box.top], [x, box.top + box.height]);
     }
   });
 }
@@ -139,7 +147,7 @@ function diamonds(plot, dots) {
 }
 
 /** What stands below the chart, and how many lines high it wants to be. */
-function legendOf({ showLegend = true, displayMode = "list", calcs = [] }, lines) {
+function legendOf({ showLegend = true, displayMode = "list", calcs = [], sortBy, sortDesc }, lines) {
   if (!showLegend) return { shown: element("div"), rows: 0 };
   const label = (line) => [element("span", { className: "dash", style: { background: line.colour } }), line.name];
   if (displayMode === "list") {
@@ -148,7 +156,7 @@ function legendOf({ showLegend = true, displayMode = "list", calcs = [] }, lines
   }
   const head = ["Name", ...calcs.map(calculationTitle)].map((title) => element("th", {}, title));
   head[0].style.textAlign = "left";
-  const body = lines.map((line) =>
+  const body = sorted(lines, calcs.find((calc) => calculationTitle(calc) === sortBy), sortDesc).map((line) =>
     element(
       "tr",
       {},
@@ -158,4 +166,10 @@ function legendOf({ showLegend = true, displayMode = "list", calcs = [] }, lines
   );
   const shown = element("table", {}, element("tr", {}, ...head), ...body);
   return { shown: element("div", { className: "legend" }, shown), rows: lines.length + 1 };
+}
+
+function sorted(lines, calculation, descending) {
+  if (!calculation) return lines;
+  const value = (line) => reduced(line, calculation) ?? -Infinity;
+  return lines.toSorted((one, other) => (value(one) - value(other)) * (descending ? -1 : 1));
 }

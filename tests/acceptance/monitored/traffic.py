@@ -97,11 +97,12 @@ class Traffic:
         """Ordinary mail, and all else now and then, at a pace that changes."""
         loop, chance = asyncio.get_running_loop(), random.Random(1)
         end = loop.time() + seconds
-        while (left := end - loop.time()) > 0:
-            await self.ordinary()
-            if chance.random() < 0.2:
-                await chance.choice(self._rarer())()
-            await asyncio.sleep(0.1 + 0.4 * abs(math.sin(left / 20)))
+        async with asyncio.TaskGroup() as group:
+            while (left := end - loop.time()) > 0:
+                await self.ordinary()
+                if chance.random() < 0.2:
+                    group.create_task(chance.choice(self._rarer())())
+                await asyncio.sleep(0.1 + 0.4 * abs(math.sin(left / 20)))
 
     def _rarer(self) -> tuple[Callable[[], Awaitable[None]], ...]:
         return self.judged, self.refused_early, self.abused, self.delivered_with_care

@@ -8,10 +8,11 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from ..peers.clamd import EICAR
 from ..peers.conversation import (
@@ -104,7 +105,7 @@ class Traffic:
                     group.create_task(chance.choice(self._rarer())())
                 await asyncio.sleep(0.1 + 0.4 * abs(math.sin(left / 20)))
 
-    def _rarer(self) -> tuple[Callable[[], Awaitable[None]], ...]:
+    def _rarer(self) -> tuple[Callable[[], Coroutine[Any, Any, None]], ...]:
         return self.judged, self.refused_early, self.abused, self.delivered_with_care
 
     async def ordinary(self) -> None:

@@ -50,22 +50,6 @@ class Tally:
     bounced: int = 0
 
 
-@asynccontextmanager
-async def logged_in(port: int, login: str, *, implicit: bool) -> AsyncIterator[Conversation]:
-    """A client with TLS and a login."""
-    tls = trusting_context()
-    async with connect(port, tls=tls if implicit else None) as conversation:
-        assert (await conversation.read()).code == 220
-        await conversation.ask(b"EHLO client.office.example")
-        if not implicit:
-            assert (await conversation.ask(b"STARTTLS")).code == 220
-            await conversation.start_tls(tls)
-            await conversation.ask(b"EHLO client.office.example")
-        answer = await conversation.log_in(login, USERS[login])
-        assert answer.code == 235, answer
-        yield conversation
-
-
 class Traffic:
     """Sends mail through the office's doors. tally: all that was sent so far."""
 
@@ -111,8 +95,7 @@ class Traffic:
     async def ordinary(self) -> None:
         """Mail that nobody minds, through every door, and straight to several destinations."""
         for login, door in ((ANN, "submission"), (BOB, "smtps")):
-            async with logged_in(self._ports[door], login, implicit=door == "smtps") as client:
-                self.tally.logins["ok"] += 1
+            async with self._logged_in(door, login) as client:
                 for _ in range(random.randint(1, 3)):
                     await self._send(client, login, ["user@partner.example"])
         async with greeted(self._ports["open"]) as client:
@@ -128,7 +111,7 @@ class Traffic:
     async def judged(self) -> None:
         """A message for each verdict of a filter, and one that nobody would read."""
         orders = (("defer", 450), ("quarantine", 250), ("discard", 250))
-        async with greeted(self._ports["open"]) as client:
+        async with self._logged_in("submission", ANN) as client:
             for verdict, code in orders:
                 await self._send(client, ANN, verdict=verdict, code=code, order=verdict)
             await self._send(client, ANN, verdict="reject", code=550, body=GTUBE)
@@ -185,7 +168,7 @@ class Traffic:
     async def kill_a_worker(self) -> None:
         """Kills one, and waits until another has taken its place."""
         program = self._office.program
-        worker = children(program.process.pid)[-1]
+        worker = children(program.process.pid)[0]  # the last one is the control process
         os.kill(worker, signal.SIGKILL)
         restarted = "filterrelay_worker_restarts_total"
         await asyncio.to_thread(self._office.prometheus.wait_for, f"{restarted} > 0")
@@ -202,6 +185,23 @@ class Traffic:
 
     def _has_logged(self, event: str) -> bool:
         return f'"event": "{event}"' in self._office.program.log_text()
+
+    @asynccontextmanager
+    async def _logged_in(self, door: str, login: str) -> AsyncIterator[Conversation]:
+        """A client with TLS and a login."""
+        tls = trusting_context()
+        implicit = door == "smtps"
+        async with connect(self._ports[door], tls=tls if implicit else None) as client:
+            await client.read()
+            await client.ask(b"EHLO client.office.example")
+            if not implicit:
+                await client.ask(b"STARTTLS")
+                await client.start_tls(tls)
+                await client.ask(b"EHLO client.office.example")
+            answer = await client.log_in(login, USERS[login])
+            assert answer.code == 235, answer
+            self.tally.logins["ok"] += 1
+            yield client
 
     async def _send(
         self,

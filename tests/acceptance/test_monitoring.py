@@ -166,6 +166,8 @@ def test_each_panel_has_an_answer(watched: Watched, board: str, panel: int) -> N
     assert any(values.values()), f"no data: {[each.expr for each in questions]}"
     for question, found in values.items():
         unit = _unit(shown, question.ref)
+        if re.search(r"histogram_quantile\(.*_seconds_bucket", question.expr):
+            assert unit == "s", question.expr
         believed = PLAUSIBLE.get(unit, (-math.inf, math.inf))
         least, most = OTHERWISE.get(shown["title"], believed)
         wrong = [value for value in found if not least <= value <= most]

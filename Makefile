@@ -5,12 +5,13 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test peers bench clean
+.PHONY: help demo test peers bench pictures clean
 
 help:
 	@echo "make demo    the whole appliance on loopback, with sample mail"
 	@echo "make test    everything proves itself (installs its peers when run as root)"
 	@echo "make bench   speed and memory beside Postfix with OpenDKIM or rspamd, and Haraka"
+	@echo "make pictures  docs/pictures anew, from three minutes of watched mail"
 	@echo "make clean   remove what the other targets made"
 
 $(BIN)/filterrelay: pyproject.toml
@@ -29,6 +30,9 @@ peers:
 # with BENCH=--deep a queue of a million messages is filled and drained instead (45 minutes)
 bench: $(BIN)/filterrelay peers
 	$(BIN)/python -m tests.bench $(BENCH)
+
+pictures: $(BIN)/filterrelay peers
+	$(BIN)/python -m tests.acceptance.monitored
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,7 +1,5 @@
 """OpenDKIM's miltertest plays the mail server, by scripts of our own for each event and action."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,24 +18,13 @@ pytestmark = pytest.mark.peer("miltertest")
 def socket(certificates: Certificates) -> Iterator[str]:
     """A milter with a plugin that does as it is told."""
     with run_program(certificates, free_port()) as program:
-        _install_plugin(program.home)
-        path = f"{program.home}:{os.environ.get('PYTHONPATH', '')}"
-        program.wrapper = ["env", f"PYTHONPATH={path}"]
+        program.install_plugin(SCRIPTS / "obeys.py", "Obeys")
         port = free_port()
         listener = {"name": "milter", "kind": "milter", "address": f"{LOOPBACK}:{port}"}
         program.config |= {"listener": [listener], "auth": [], "filter": [{"use": "obeys"}]}
         program.start()
         yield f"inet:{port}@{LOOPBACK}"
         assert program.stop() == 0
-
-
-def _install_plugin(home: Path) -> None:
-    """As a package of its own, which the program finds on its path."""
-    shutil.copy(SCRIPTS / "obeys.py", home)
-    about = home / "obeys-1.dist-info"
-    about.mkdir()
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: obeys\nVersion: 1\n")
-    (about / "entry_points.txt").write_text("[filterrelay.plugins]\nobeys = obeys:Obeys\n")
 
 
 @pytest.mark.parametrize("script", ["negotiation", "steps", "verdicts", "edits"])

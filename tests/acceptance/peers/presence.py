@@ -11,6 +11,7 @@ from .systemd import why_unbootable
 
 # What each peer needs on the PATH (or among the daemons).
 _PROGRAMS = {
+    "chromium": ("chromium", "pngquant"),
     "clamd": ("clamd",),
     "containers": ("unshare", "setpriv"),
     "docker-compose": ("docker-compose",),
@@ -32,6 +33,12 @@ _PROGRAMS = {
     "systemd": ("ip", "pivot_root", "systemd-analyze", "systemd-sysusers", "unshare"),
     "unbound": ("unbound",),
 }
+# What it needs from npm.
+_MODULES = {
+    "chromium": ("uplot",),
+    "grafana-schema": ("@grafana/schema", "typescript"),
+    "nodemailer": ("nodemailer",),
+}
 _DOVECOT_PROTOCOLS = ("imap", "pop3", "lmtp")
 
 
@@ -42,7 +49,7 @@ def _cache() -> Path:
 
 
 def node_modules() -> Path:
-    """The folder with what npm has installed."""
+    """The folder with what comes from npm."""
     return _cache() / "node_modules"
 
 
@@ -66,12 +73,9 @@ def why_missing(peer: str) -> str:
         return "a mount namespace can be made by root only"
     if peer == "systemd":
         return why_unbootable()
-    if peer == "nodemailer" and not (node_modules() / "nodemailer").exists():
-        return "nodemailer is not installed; tests/acceptance/install-peers does it"
-    if peer == "grafana-schema":
-        wanted = [node_modules() / name for name in ("@grafana/schema", ".bin/tsc")]
-        if not all(each.exists() for each in wanted):
-            return "Grafana's types are not installed; tests/acceptance/install-peers does it"
+    for module in _MODULES.get(peer, ()):
+        if not (node_modules() / module).exists():
+            return f"{module} is not installed; tests/acceptance/install-peers does it"
     if peer == "dovecot":
         libexec = Path("/usr/lib/dovecot")
         absent = [name for name in _DOVECOT_PROTOCOLS if not (libexec / name).exists()]

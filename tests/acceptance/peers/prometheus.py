@@ -29,6 +29,8 @@ scrape_configs:
       - targets: ["{target}"]
 """
 _GROUP_INTERVAL = re.compile(r"^(\s+interval:).*$", re.MULTILINE)
+_OFFSET = re.compile(r"\boffset \d+[mhdw]\b")
+_LOOK_BACK = 5  # scrapes
 
 
 class BadQuery(AssertionError):
@@ -110,12 +112,14 @@ def run_prometheus(target: str, rules: Iterable[Path], interval: int = 1) -> Ite
     """Prometheus with its data in a directory of its own.
 
     target: `host:port` of the program's metrics. rules: files, whose groups are evaluated
-    as often as is scraped, whatever they say.
+    as often as is scraped, and which compare with what was some seconds ago where they say
+    minutes or days.
     """
     with workplace("prometheus") as home:
         (home / "rules").mkdir()
         for file in rules:
             text = _GROUP_INTERVAL.sub(rf"\1 {interval}s", file.read_text())
+            text = _OFFSET.sub(f"offset {_LOOK_BACK * interval}s", text)
             (home / "rules" / file.name).write_text(text)
         configuration = home / "prometheus.yaml"
         configuration.write_text(_CONFIGURATION.format(interval=interval, home=home, target=target))

@@ -1,0 +1,1 @@
+"""Draws the dashboards as pictures: their own queries, a real Prometheus, a page of ours."""

@@ -1,0 +1,5 @@
+"""`python -m grafana.draw`."""
+
+from .command import main
+
+raise SystemExit(main())

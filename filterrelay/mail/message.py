@@ -79,6 +79,11 @@ class Message:
         return self.raw[self.header_end + 2 :]
 
     @cached_property
+    def digests(self) -> dict[str, bytes]:
+        """Digests of the body, by what was hashed; whoever makes one puts it here."""
+        return {}
+
+    @cached_property
     def section(self) -> tuple[Header, ...]:
         """The whole header section in order; what is no field in it is a header without name."""
         return tuple(_split(self.raw[: self.header_end]))
@@ -112,6 +117,7 @@ class Message:
         """
         longer = Message(self.id, b"".join([*fields, self.raw]))
         known = self.__dict__
+        longer.__dict__["digests"] = self.digests
         if "section" in known:
             added = [Header(raw.partition(b":")[0].decode("latin-1"), raw) for raw in fields]
             longer.__dict__["section"] = (*added, *self.section)

@@ -16,8 +16,8 @@ from filterrelay.errors import FilterRelayError
 from filterrelay.wire.dkim_canonical import (
     Canonical,
     Mail,
-    body_digest,
     canonical_field,
+    digest_of_body,
     signed_fields,
 )
 from filterrelay.wire.dkim_key import PublicKey, record_name
@@ -215,13 +215,12 @@ def _without_signature(raw: bytes) -> bytes:
 
 
 class Verification:
-    """The signatures of one message, checked; each body form is hashed once."""
+    """The signatures of one message, checked."""
 
     def __init__(self, mail: Mail, now: int) -> None:
         """Takes the message as it stands. now: seconds since 1970."""
         self._mail = mail
         self._now = now
-        self._digests: dict[Canonical, bytes] = {}
 
     def judge(self, signature: Signature, key: PublicKey) -> Judgement:
         """The signature checked against the message with that key (RFC 6376 section 6.1.3)."""
@@ -232,7 +231,7 @@ class Verification:
         signed = signed_fields(self._mail, signature.names, signature.header_form)
         if not key.verifies(signature.signature, signed + signature.field):
             return signature.judged("fail", "the header doesn't match", testing=testing)
-        if self._digest(signature.body_form) != signature.body_hash:
+        if digest_of_body(self._mail, signature.body_form) != signature.body_hash:
             return signature.judged("fail", "the body was changed", testing=testing)
         return signature.judged("pass", testing=testing)
 
@@ -249,8 +248,3 @@ class Verification:
         if signature.names.count("from") < len(self._mail.by_name.get("from", ())):
             return "permerror", "a From field is not signed"
         return None
-
-    def _digest(self, form: Canonical) -> bytes:
-        if form not in self._digests:
-            self._digests[form] = body_digest(self._mail.raw, self._mail.header_end + 2, form)
-        return self._digests[form]

@@ -87,7 +87,17 @@ class Signature:
 
     def judged(self, result: Result, reason: str = "", *, testing: bool = False) -> Judgement:
         """The judgement with everything that the signature says of itself."""
-        return replace(self.seen, result=result, reason=reason, testing=testing)
+        seen = self.seen
+        return Judgement(
+            result,
+            reason,
+            seen.domain,
+            seen.selector,
+            seen.algorithm,
+            seen.identity,
+            seen.digits,
+            testing,
+        )
 
 
 def parse_signature(raw: bytes) -> Signature:

@@ -154,10 +154,10 @@ class Conversation:
     def feed(self, data: bytes) -> list[Event]:
         """The events that these octets complete; the same ones however the octets are cut."""
         if self._held:
-            self._held += data
-            if len(self._held) < self._needed:
+            if len(self._held) + len(data) < self._needed:
+                self._held += data
                 return []
-            data = bytes(self._held)
+            data = b"".join((self._held, data))
             self._held = bytearray()
         events: list[Event] = []
         position = 0
@@ -166,8 +166,8 @@ class Conversation:
         except commands.Malformed as malformed:
             events.append(Broken(str(malformed)))
             self.state = State.CLOSED
-        if self.state is not State.CLOSED:
-            self._held += data[position:]
+        if position < len(data) and self.state is not State.CLOSED:
+            self._held += memoryview(data)[position:]
         return events
 
     def _take_packets(self, data: bytes, events: list[Event]) -> int:

@@ -170,12 +170,12 @@ class DkimSign:
         names = names_to_sign(message, self._oversign)
         values = signature_values(message, signers, names, at)
         edits = tuple(AddHeader(FIELD, value) for value in values)
-        _check(edit_message(message, edits), signers, at)
+        _check(edit_message(message.without_body(), edits), signers, at)
         return edits
 
 
 def _check(finished: Message, signers: Sequence[Signer], at: int) -> None:
-    """Verifies the finished message's new signatures. Raises SignatureUnsound."""
+    """Verifies the new signatures above a finished header. Raises SignatureUnsound."""
     verification = Verification(finished, at)
     for signer, field in zip(reversed(signers), finished.headers, strict=False):
         try:

@@ -153,24 +153,25 @@ class Conversation:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that these octets complete; the same ones however the octets are cut."""
+        octets: bytes | memoryview = data
         if self._held:
-            if len(self._held) + len(data) < self._needed:
-                self._held += data
+            self._held += data
+            if len(self._held) < self._needed:
                 return []
-            data = b"".join((self._held, data))
+            octets = memoryview(self._held)
             self._held = bytearray()
         events: list[Event] = []
         position = 0
         try:
-            position = self._take_packets(data, events)
+            position = self._take_packets(octets, events)
         except commands.Malformed as malformed:
             events.append(Broken(str(malformed)))
             self.state = State.CLOSED
-        if position < len(data) and self.state is not State.CLOSED:
-            self._held += memoryview(data)[position:]
+        if position < len(octets) and self.state is not State.CLOSED:
+            self._held += memoryview(octets)[position:]
         return events
 
-    def _take_packets(self, data: bytes, events: list[Event]) -> int:
+    def _take_packets(self, data: bytes | memoryview, events: list[Event]) -> int:
         """Takes all packets that are complete; where the first one that isn't begins."""
         position, last = 0, len(data) - _HEAD.size
         learned: bytes | None = None  # the latest macros, which Postfix repeats before each field
@@ -182,7 +183,7 @@ class Conversation:
             if end > len(data):
                 self._needed = end - position
                 return position
-            payload = data[position + 5 : end]
+            payload = bytes(data[position + 5 : end])
             position = end
             if command == _HEADER and self.state is State.HEADERS:
                 events.append(commands.header(payload, self._adds_blank))

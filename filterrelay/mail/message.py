@@ -125,6 +125,12 @@ class Message:
         if "section" in known:
             added = [Header(raw.partition(b":")[0].decode("latin-1"), raw) for raw in fields]
             longer.__dict__["section"] = (*added, *self.section)
+            if "by_name" in known:
+                index = dict(self.by_name)
+                for header in reversed(added):
+                    key = header.name.lower()
+                    index[key] = [header, *index.get(key, ())]
+                longer.__dict__["by_name"] = index
         if "parts" in known:
             longer.__dict__["parts"] = self.parts
         return longer
@@ -132,7 +138,7 @@ class Message:
     def without_body(self) -> "Message":
         """The header section alone, for who only wants to know of the body what is known."""
         head = Message(self.id, self.raw[: self.header_end] + b"\r\n")
-        head.__dict__.update(section=self.section, digests=self.digests)
+        head.__dict__.update(section=self.section, by_name=self.by_name, digests=self.digests)
         return head
 
     @property

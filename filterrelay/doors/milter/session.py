@@ -222,7 +222,8 @@ class MilterSession(MilterConnection):
         return self._content
 
     def _take_header(self, event: Header) -> Work | None:
-        if not self._begun().add_field(event.field):
+        content = self._content or self._begun()
+        if not content.add_field(event.field):
             return self._make_room(event)
         self._answer(event)
         return None

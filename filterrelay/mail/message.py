@@ -161,7 +161,8 @@ def _split(section: bytes) -> Iterator[Header]:
     if not pieces[-1]:
         pieces.pop()
     for piece in pieces:
-        name = piece[: max(piece.find(b":"), 0)].rstrip(b" \t")
-        if name[:1] in _BLANKS or b"\r\n" in name:
+        name, colon, _ = piece.partition(b":")
+        name = name.rstrip(b" \t") if colon else b""
+        if name.startswith(_BLANKS) or b"\r\n" in name:
             name = b""
         yield Header(name.decode("latin-1"), piece + b"\r\n")

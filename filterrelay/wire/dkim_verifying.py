@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from filterrelay.errors import FilterRelayError
@@ -115,9 +116,9 @@ def parse_signature(raw: bytes) -> Signature:
         signature, body_hash = _base64(tags[b"b"]), _base64(tags[b"bh"])
     except (binascii.Error, ValueError):
         raise Unacceptable(replace(seen, reason="b= or bh= is not base64")) from None
-    header_form, body_form = _form(tags, 0), _form(tags, 1)
-    assert header_form
-    assert body_form
+    forms = _forms(tags.get(b"c", b"simple"))
+    assert forms
+    header_form, body_form = forms
     return Signature(
         seen=seen,
         field=canonical_field(_without_signature(raw), header_form).removesuffix(b"\r\n"),
@@ -176,7 +177,7 @@ def _refusal(
         return "neutral", "the algorithm is unknown"
     if not _NAME.match(seen.domain) or "." not in seen.domain or not _NAME.match(seen.selector):
         return "neutral", "d= or s= is no domain name"
-    if not (_form(tags, 0) and _form(tags, 1)):
+    if not _forms(tags.get(b"c", b"simple")):
         return "neutral", "the canonicalization is unknown"
     if b"dns/txt" not in tags.get(b"q", b"dns/txt"):
         return "neutral", "the key is not in DNS"
@@ -204,10 +205,12 @@ def _identity_domain(seen: Judgement) -> str:
     return seen.identity.rpartition("@")[2].lower()
 
 
-def _form(tags: Mapping[bytes, bytes], place: int) -> Canonical | None:
-    """The form of the header (0) or body (1) that c= names, simple when unsaid."""
-    words = [*tags.get(b"c", b"simple").lower().split(b"/"), b"simple"]
-    return _FORMS.get(words[place])
+@lru_cache(maxsize=64)
+def _forms(value: bytes) -> tuple[Canonical, Canonical] | None:
+    """The forms of header and body that c= names; the body's is simple when unsaid."""
+    words = [*value.lower().split(b"/"), b"simple"]
+    header, body = _FORMS.get(words[0]), _FORMS.get(words[1])
+    return (header, body) if header and body else None
 
 
 def _names(value: bytes) -> tuple[str, ...]:

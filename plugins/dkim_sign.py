@@ -90,8 +90,9 @@ class DkimSign:
     """Signs mail with DKIM (RFC 6376) by the domain of its From field.
 
     RSA and Ed25519, any number of keys and domains; From is oversigned. Before a
-    signature leaves, the finished message is verified against it as a receiver
-    would; if that fails the message stays and its sender is asked to try again.
+    signature leaves, it is verified as a receiver would, with the finished header
+    and the body's hash; if that fails the message stays and its sender is asked to
+    try again.
     Mail of a domain without a key leaves unsigned.
     """
 

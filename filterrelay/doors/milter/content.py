@@ -40,11 +40,7 @@ class MilterContent:
     def _add(self, octets: bytes) -> bool:
         arrival = self._arrival
         arrival.came += self._octets + len(octets)
-        if len(octets) < HEADER_BLOCK:
-            self._chunks.feed(b"".join([*self._fields, octets]))
-        else:
-            self._chunks.feed(b"".join(self._fields))
-            self._chunks.feed(octets)
+        self._chunks.feed(b"".join([*self._fields, octets]))
         self._fields.clear()
         self._octets = 0
         return arrival.has_room(arrival.content.octets)

@@ -90,8 +90,9 @@ class DkimSign:
     """Signs mail with DKIM (RFC 6376) by the domain of its From field.
 
     RSA and Ed25519, any number of keys and domains; From is oversigned. Before a
-    signature leaves, the finished message is verified against it as a receiver
-    would; if that fails the message stays and its sender is asked to try again.
+    signature leaves, it is verified as a receiver would, with the finished header
+    and the body's hash; if that fails the message stays and its sender is asked to
+    try again.
     Mail of a domain without a key leaves unsigned.
     """
 
@@ -172,12 +173,12 @@ class DkimSign:
         names = names_to_sign(message, self._oversign)
         values = signature_values(message, signers, names, at)
         edits = tuple(AddHeader(FIELD, value) for value in values)
-        _check(edit_message(message, edits), signers, at)
+        _check(edit_message(message.without_body(), edits), signers, at)
         return edits
 
 
 def _check(finished: Message, signers: Sequence[Signer], at: int) -> None:
-    """Verifies the finished message's new signatures. Raises SignatureUnsound."""
+    """Verifies the new signatures above a finished header. Raises SignatureUnsound."""
     verification = Verification(finished, at)
     for signer, field in zip(reversed(signers), finished.headers, strict=False):
         try:

@@ -134,10 +134,10 @@ class Chain:
         findings: what earlier hooks found, by instance. without: instances that
         have no say this time.
         """
-        run = Run(session, envelope, message, findings, self._sources, self._stubborn)
         waves = self._waves_of(session.listener)
         if not waves:
-            return run.judgement()
+            return Judgement(Pass(), "", envelope, message, findings, (), ())
+        run = Run(session, envelope, message, findings, self._sources, self._stubborn)
         try:
             async with asyncio.timeout(self._timeout):
                 for wave in waves:

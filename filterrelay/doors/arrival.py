@@ -4,7 +4,7 @@ from filterrelay.doors import replies
 from filterrelay.doors.policy import Reception
 from filterrelay.mail.reply import NO_MEMORY, Reply
 from filterrelay.observe.budget import Reservation
-from filterrelay.wire.data import Bounds, Content, Fault
+from filterrelay.wire.data import Content, Fault
 
 FIRST_RESERVATION = 64 * 1024  # octets, unless the client announces less
 WASTE = 1024 * 1024  # octets reserved in vain that are worth giving back
@@ -36,9 +36,7 @@ class Arrival:
         policy, limits = reception.policy, reception.policy.limits
         self._announced = announced or limits.message_size
         self.until = reception.loop.time() + limits.data_timeout.total_seconds()
-        self.content = Content(
-            Bounds(limits.message_size, policy.max_line, limits.header_size, limits.header_fields)
-        )
+        self.content = Content(policy.bounds)
         self.reservation: Reservation = reception.budget.reservation()
         self.refused: Reply | None = None
         self.told: Reply | None = None

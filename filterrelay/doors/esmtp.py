@@ -47,6 +47,9 @@ class Offer:
     max_octets: int
 
 
+_ANYTHING = Offer(esmtp=True, requiretls=True, max_octets=sys.maxsize)
+
+
 def parse_mail(argument: str, offer: Offer) -> Envelope:
     """The envelope that `FROM:<…> …` begins. Raises BadArgument."""
     path, rest = _path(argument, "FROM:", MAIL_SYNTAX)
@@ -96,10 +99,9 @@ def taken_mail(path: str, words: Iterable[str]) -> Envelope:
     What it took isn't refused here: parameters that we can't read are left out.
     """
     sender = taken_address(path) if path else None
-    offer = Offer(esmtp=True, requiretls=True, max_octets=sys.maxsize)
 
     def envelope(parameters: dict[str, str]) -> Envelope:
-        return _envelope(sender, parameters, offer)
+        return _envelope(sender, parameters, _ANYTHING)
 
     return envelope(_readable(words, _MAIL_AND_REQUIRETLS, envelope))
 

@@ -19,6 +19,7 @@ from filterrelay.observe.metrics import COMMANDS, CONNECTION_RESULTS, LOGIN_RESU
 from filterrelay.plugin.hooks import Reads
 from filterrelay.settings import Limits, Listener
 from filterrelay.wire.client_attributes import XCLIENT, XFORWARD
+from filterrelay.wire.data import Bounds
 
 LOOPBACK = "127.0.0.1"
 _NAMING_CLIENTS = (f"XCLIENT {' '.join(XCLIENT)}", f"XFORWARD {' '.join(XFORWARD)}")
@@ -123,6 +124,12 @@ class DoorPolicy:
         if not self.listener.proxy_from:
             return address.is_loopback
         return any(address in network for network in self.listener.proxy_from)
+
+    @cached_property
+    def bounds(self) -> Bounds:
+        """How much one message may be."""
+        limits = self.limits
+        return Bounds(limits.message_size, self.max_line, limits.header_size, limits.header_fields)
 
     @cached_property
     def _greetings(self) -> dict[tuple[bool, ...], Reply]:

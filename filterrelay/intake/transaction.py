@@ -6,7 +6,7 @@ Every door calls the same methods, so a message gets the same verdict through ea
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any, Protocol, assert_never
 
@@ -144,7 +144,7 @@ class Intake(Stages):
                 if onward is not None:
                     at = self._clock.now()  # the trace has it before what pass_on does
                     reply = await onward.pass_on(judged)
-                    return replace(self._outcome(session, message, judged, reply), at=at), None
+                    return self._outcome(session, message, judged, reply, at), None
             outcome, deposit = self._settle(session, message, judged)
             if deposit is not None:
                 await self._spool.commit(deposit)
@@ -281,11 +281,16 @@ class Intake(Stages):
         return message.id
 
     def _outcome(
-        self, session: Session, message: Message, judged: Judgement, reply: Reply
+        self,
+        session: Session,
+        message: Message,
+        judged: Judgement,
+        reply: Reply,
+        at: datetime | None = None,
     ) -> Outcome:
         return Outcome(
             id=message.id,
-            at=self._clock.now(),
+            at=at or self._clock.now(),
             session=session,
             envelope=judged.envelope,
             verdict=judged.verdict,

@@ -79,6 +79,11 @@ class Message:
         return self.raw[self.header_end + 2 :]
 
     @cached_property
+    def digests(self) -> dict[str, bytes]:
+        """Digests of the body, by what was hashed; whoever makes one puts it here."""
+        return {}
+
+    @cached_property
     def section(self) -> tuple[Header, ...]:
         """The whole header section in order; what is no field in it is a header without name."""
         return tuple(_split(self.raw[: self.header_end]))
@@ -112,12 +117,25 @@ class Message:
         """
         longer = Message(self.id, b"".join([*fields, self.raw]))
         known = self.__dict__
+        longer.__dict__["digests"] = self.digests
         if "section" in known:
             added = [Header(raw.partition(b":")[0].decode("latin-1"), raw) for raw in fields]
             longer.__dict__["section"] = (*added, *self.section)
+            if "by_name" in known:
+                index = dict(self.by_name)
+                for header in reversed(added):
+                    key = header.name.lower()
+                    index[key] = [header, *index.get(key, ())]
+                longer.__dict__["by_name"] = index
         if "parts" in known:
             longer.__dict__["parts"] = self.parts
         return longer
+
+    def without_body(self) -> "Message":
+        """The header section alone, for who only wants to know of the body what is known."""
+        head = Message(self.id, self.raw[: self.header_end] + b"\r\n")
+        head.__dict__.update(section=self.section, by_name=self.by_name, digests=self.digests)
+        return head
 
     @property
     def has_section(self) -> bool:
@@ -139,7 +157,8 @@ def _split(section: bytes) -> Iterator[Header]:
     if not pieces[-1]:
         pieces.pop()
     for piece in pieces:
-        name = piece[: max(piece.find(b":"), 0)].rstrip(b" \t")
-        if name[:1] in _BLANKS or b"\r\n" in name:
+        name, colon, _ = piece.partition(b":")
+        name = name.rstrip(b" \t") if colon else b""
+        if name.startswith(_BLANKS) or b"\r\n" in name:
             name = b""
         yield Header(name.decode("latin-1"), piece + b"\r\n")

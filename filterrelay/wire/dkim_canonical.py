@@ -6,7 +6,7 @@ regular expressions over them would cost many times the hash itself.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from functools import lru_cache
 from typing import Literal, Protocol
 
@@ -43,6 +43,11 @@ class Mail(Protocol):
     @property
     def header_end(self) -> int:
         """The offset of the empty line behind the header section."""
+        ...
+
+    @property
+    def digests(self) -> MutableMapping[str, bytes]:
+        """Digests of its body that were made already, by their canonical form."""
         ...
 
     @property
@@ -117,6 +122,14 @@ def relaxed_body(body: bytes) -> bytes:
     if body.endswith(b"\r\n\r\n"):
         body = body[: _text_end(body, 0) + 2]
     return b"" if body == b"\r\n" else body
+
+
+def digest_of_body(mail: Mail, form: Canonical) -> bytes:
+    """The SHA-256 of the body's canonical form, made once for all who sign and verify."""
+    digest = mail.digests.get(form)
+    if digest is None:
+        digest = mail.digests[form] = body_digest(mail.raw, mail.header_end + 2, form)
+    return digest
 
 
 def body_digest(raw: bytes, start: int, form: Canonical) -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from dkim import DKIM
 
-from filterrelay.wire.dkim_canonical import Mail, body_digest, signed_fields
+from filterrelay.wire.dkim_canonical import Mail, digest_of_body, signed_fields
 from filterrelay.wire.dkim_key import SigningKey
 
 FIELD = "DKIM-Signature"
@@ -49,7 +49,7 @@ def signature_values(
     """
     listed = list(names)
     fields = signed_fields(mail, listed, "relaxed")
-    body_hash = base64.b64encode(body_digest(mail.raw, mail.header_end + 2, "relaxed")).decode()
+    body_hash = base64.b64encode(digest_of_body(mail, "relaxed")).decode()
     for signer in signers:
         tags = (
             f"v=1; a={signer.key.algorithm}; c=relaxed/relaxed; d={signer.domain}; "

@@ -10,14 +10,15 @@ import binascii
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from filterrelay.errors import FilterRelayError
 from filterrelay.wire.dkim_canonical import (
     Canonical,
     Mail,
-    body_digest,
     canonical_field,
+    digest_of_body,
     signed_fields,
 )
 from filterrelay.wire.dkim_key import PublicKey, record_name
@@ -87,7 +88,17 @@ class Signature:
 
     def judged(self, result: Result, reason: str = "", *, testing: bool = False) -> Judgement:
         """The judgement with everything that the signature says of itself."""
-        return replace(self.seen, result=result, reason=reason, testing=testing)
+        seen = self.seen
+        return Judgement(
+            result,
+            reason,
+            seen.domain,
+            seen.selector,
+            seen.algorithm,
+            seen.identity,
+            seen.digits,
+            testing,
+        )
 
 
 def parse_signature(raw: bytes) -> Signature:
@@ -105,9 +116,9 @@ def parse_signature(raw: bytes) -> Signature:
         signature, body_hash = _base64(tags[b"b"]), _base64(tags[b"bh"])
     except (binascii.Error, ValueError):
         raise Unacceptable(replace(seen, reason="b= or bh= is not base64")) from None
-    header_form, body_form = _form(tags, 0), _form(tags, 1)
-    assert header_form
-    assert body_form
+    forms = _forms(tags.get(b"c", b"simple"))
+    assert forms
+    header_form, body_form = forms
     return Signature(
         seen=seen,
         field=canonical_field(_without_signature(raw), header_form).removesuffix(b"\r\n"),
@@ -166,7 +177,7 @@ def _refusal(
         return "neutral", "the algorithm is unknown"
     if not _NAME.match(seen.domain) or "." not in seen.domain or not _NAME.match(seen.selector):
         return "neutral", "d= or s= is no domain name"
-    if not (_form(tags, 0) and _form(tags, 1)):
+    if not _forms(tags.get(b"c", b"simple")):
         return "neutral", "the canonicalization is unknown"
     if b"dns/txt" not in tags.get(b"q", b"dns/txt"):
         return "neutral", "the key is not in DNS"
@@ -194,10 +205,12 @@ def _identity_domain(seen: Judgement) -> str:
     return seen.identity.rpartition("@")[2].lower()
 
 
-def _form(tags: Mapping[bytes, bytes], place: int) -> Canonical | None:
-    """The form of the header (0) or body (1) that c= names, simple when unsaid."""
-    words = [*tags.get(b"c", b"simple").lower().split(b"/"), b"simple"]
-    return _FORMS.get(words[place])
+@lru_cache(maxsize=64)
+def _forms(value: bytes) -> tuple[Canonical, Canonical] | None:
+    """The forms of header and body that c= names; the body's is simple when unsaid."""
+    words = [*value.lower().split(b"/"), b"simple"]
+    header, body = _FORMS.get(words[0]), _FORMS.get(words[1])
+    return (header, body) if header and body else None
 
 
 def _names(value: bytes) -> tuple[str, ...]:
@@ -215,13 +228,12 @@ def _without_signature(raw: bytes) -> bytes:
 
 
 class Verification:
-    """The signatures of one message, checked; each body form is hashed once."""
+    """The signatures of one message, checked."""
 
     def __init__(self, mail: Mail, now: int) -> None:
         """Takes the message as it stands. now: seconds since 1970."""
         self._mail = mail
         self._now = now
-        self._digests: dict[Canonical, bytes] = {}
 
     def judge(self, signature: Signature, key: PublicKey) -> Judgement:
         """The signature checked against the message with that key (RFC 6376 section 6.1.3)."""
@@ -232,7 +244,7 @@ class Verification:
         signed = signed_fields(self._mail, signature.names, signature.header_form)
         if not key.verifies(signature.signature, signed + signature.field):
             return signature.judged("fail", "the header doesn't match", testing=testing)
-        if self._digest(signature.body_form) != signature.body_hash:
+        if digest_of_body(self._mail, signature.body_form) != signature.body_hash:
             return signature.judged("fail", "the body was changed", testing=testing)
         return signature.judged("pass", testing=testing)
 
@@ -249,8 +261,3 @@ class Verification:
         if signature.names.count("from") < len(self._mail.by_name.get("from", ())):
             return "permerror", "a From field is not signed"
         return None
-
-    def _digest(self, form: Canonical) -> bytes:
-        if form not in self._digests:
-            self._digests[form] = body_digest(self._mail.raw, self._mail.header_end + 2, form)
-        return self._digests[form]

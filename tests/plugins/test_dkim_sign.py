@@ -195,7 +195,7 @@ class Forgetful(SigningKey):
 async def test_a_signature_that_does_not_verify_never_leaves(
     keys: Path, key: SigningKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The finished message is verified as a receiver would; a fault is ours, so not a 5xx."""
+    """The finished header is verified as a receiver would; a fault is ours, so not a 5xx."""
     monkeypatch.setattr(dkim_sign, "read_key", lambda path: Forgetful(key.key))
     with pytest.raises(dkim_sign.SignatureUnsound, match=r"office\.example.*header"):
         await _signed(keys, _use("office.example", "rsa"))
@@ -204,8 +204,8 @@ async def test_a_signature_that_does_not_verify_never_leaves(
 async def test_a_body_hashed_wrong_never_leaves(
     keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The check hashes the finished bytes afresh, whatever the signer hashed."""
-    monkeypatch.setattr("filterrelay.wire.dkim_signing.body_digest", lambda *args: b"?" * 32)
+    """The check goes by the body's own hash, whatever the signer wrote."""
+    monkeypatch.setattr("filterrelay.wire.dkim_signing.digest_of_body", lambda *args: b"?" * 32)
     with pytest.raises(dkim_sign.SignatureUnsound, match="the body was changed"):
         await _signed(keys, _use("office.example", "rsa"))
 

@@ -7,9 +7,12 @@ from dkim.canonicalization import Relaxed, Simple
 from hypothesis import given
 from hypothesis import strategies as st
 
+from filterrelay.mail.edits import AddHeader, ReplaceBody, edit_message
+from filterrelay.mail.message import Message
 from filterrelay.plugin.testing import a_message, within_cpu_budget
 from filterrelay.wire.dkim_canonical import (
     body_digest,
+    digest_of_body,
     relaxed_body,
     relaxed_field,
     signed_fields,
@@ -50,6 +53,24 @@ def test_the_forms_of_rfc_6376(body: bytes, relaxed: bytes, simple: bytes) -> No
     """The example of section 3.4.5, and the ends that sections 3.4.3 and 3.4.4 speak of."""
     assert relaxed_body(body) == relaxed
     assert body_digest(body, 0, "simple") == sha256(simple).digest()
+
+
+@given(st.sampled_from([b"", b"\r\n", b"A: 1", b"A: 1\r\n", b"A: 1\r\n\r\n"]), BODIES)
+def test_a_body_below_new_fields_is_the_same_body(header: bytes, body: bytes) -> None:
+    """Its digest is kept when fields are put on top, and is still that of the bytes."""
+    message = Message("ID", header + body)
+    digest_of_body(message, "relaxed")
+    longer = edit_message(message, [AddHeader("X", "1")])
+    afresh = body_digest(longer.raw, longer.header_end + 2, "relaxed")
+    assert digest_of_body(longer, "relaxed") == afresh
+
+
+def test_another_body_has_another_digest() -> None:
+    """What replaces it is hashed for itself."""
+    message = a_message(b"From: a@b.example\n\nold\n")
+    digest_of_body(message, "relaxed")
+    other = edit_message(message, [AddHeader("X", "1"), ReplaceBody(b"new\r\n")])
+    assert digest_of_body(other, "relaxed") == sha256(b"new\r\n").digest()
 
 
 def test_a_message_without_a_body_has_an_empty_one() -> None:

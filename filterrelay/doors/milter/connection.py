@@ -3,8 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Awaitable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
 
 import structlog
@@ -24,6 +23,28 @@ BETWEEN = (State.NEW, State.READY, State.SESSION)  # messages
 log = structlog.get_logger(__name__)
 
 Work = Coroutine[Any, Any, None]
+
+
+class KeepingWaiting:
+    """While it is entered, tells the MTA that we are still at work, or it would give us up."""
+
+    __slots__ = ("_loop", "_timer", "_write")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, write: Callable[[bytes], None]) -> None:
+        self._loop = loop
+        self._write = write
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> None:
+        self._timer = self._loop.call_later(PROGRESS_EVERY, self._tell)
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _tell(self) -> None:
+        self._write(milter.PROGRESS)
+        self.__enter__()
 
 
 class MilterConnection(asyncio.Protocol, ABC):
@@ -50,7 +71,7 @@ class MilterConnection(asyncio.Protocol, ABC):
         self._draining = False
         self._heard = self._loop.time()  # when the MTA last spoke, or caught up
         self._timer: asyncio.TimerHandle | None = None
-        self._progress: asyncio.TimerHandle | None = None
+        self.keeping_waiting = KeepingWaiting(self._loop, self.write)
 
     @abstractmethod
     def take(self, event: Event) -> Work | None:
@@ -219,33 +240,19 @@ class MilterConnection(asyncio.Protocol, ABC):
             if self._asked is not None:
                 self.failed(self._asked)
 
-    async def ask(
-        self, question: Awaitable[Reply | None], patience: float | None = None
-    ) -> Reply | None:
-        """What the intake says, 451 if it fails or takes more seconds than patience."""
+    async def ask(self, question: Awaitable[Reply | None]) -> Reply | None:
+        """What the intake says, 451 if it fails."""
         try:
-            async with asyncio.timeout(patience):
-                return await question
-        except TimeoutError:
-            self.log.warning("milter_too_slow", seconds=patience)
-            return TRY_LATER
+            return await question
         except Exception:  # the seam: our fault is never the client's, nor told to it
             self.log.exception("intake_failed")
             return TRY_LATER
 
-    @contextmanager
-    def keeping_waiting(self) -> Iterator[None]:
-        """Tells the MTA that we are still at work, or it would give us up."""
-        self._keep_waiting_later()
+    async def ask_within(self, patience: float, question: Awaitable[Reply | None]) -> Reply | None:
+        """What the intake says, 451 if it fails or takes more seconds than patience."""
         try:
-            yield
-        finally:
-            if self._progress is not None:
-                self._progress.cancel()
-
-    def _keep_waiting_later(self) -> None:
-        self._progress = self._loop.call_later(PROGRESS_EVERY, self._keep_waiting)
-
-    def _keep_waiting(self) -> None:
-        self.write(milter.PROGRESS)
-        self._keep_waiting_later()
+            async with asyncio.timeout(patience):
+                return await self.ask(question)
+        except TimeoutError:
+            self.log.warning("milter_too_slow", seconds=patience)
+            return TRY_LATER

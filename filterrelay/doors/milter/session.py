@@ -170,8 +170,8 @@ class MilterSession(MilterConnection):
     async def _ask_early(self, question: Awaitable[Reply | None]) -> Reply | None:
         """What the intake says before the end of a message, where few MTAs take PROGRESS."""
         if not self._takes_progress:
-            return await self.ask(question, EARLY_PATIENCE)
-        with self.keeping_waiting():
+            return await self.ask_within(EARLY_PATIENCE, question)
+        with self.keeping_waiting:
             return await self.ask(question)
 
     async def _judge(self, event: Event, question: Awaitable[Reply | None]) -> None:
@@ -222,7 +222,8 @@ class MilterSession(MilterConnection):
         return self._content
 
     def _take_header(self, event: Header) -> Work | None:
-        if not self._begun().add_field(event.field):
+        content = self._content or self._begun()
+        if not content.add_field(event.field):
             return self._make_room(event)
         self._answer(event)
         return None
@@ -246,11 +247,11 @@ class MilterSession(MilterConnection):
         self._count("DATA")
         clock = self.reception.clock
         begun = clock.monotonic()
-        self.client = named(event.macros, self.client)
-        bind_contextvars(session=self.client.id)
+        client = named(event.macros, self.client)
+        bind_contextvars(session=client.id)
         try:
-            with self.keeping_waiting():
-                head, body = await self._outcome(event)
+            with self.keeping_waiting:
+                head, body = await self._outcome(event, client)
         finally:
             self._forget_message()
         self.write(head)
@@ -260,10 +261,11 @@ class MilterSession(MilterConnection):
                 self.write(packet)
             self.write(CONTINUE)
         if self.is_left:  # it keeps the message, and may come with it again
-            self.log.warning("milter_not_heard", queue_id=self.client.queue_id)
+            self.log.warning("milter_not_heard", queue_id=client.queue_id)
         self.reception.counters.accept_seconds.observe(clock.monotonic() - begun)
 
-    async def _outcome(self, event: EndOfMessage) -> Answer:
+    async def _outcome(self, event: EndOfMessage, client: Session) -> Answer:
+        """client: with the mail server's name for this message."""
         if self._refused is not None:
             return refusal(self._refused), ()
         intake, envelope = self.reception.intake, self._whole()
@@ -272,10 +274,10 @@ class MilterSession(MilterConnection):
             content = self._begun()
             await content.complete(event.octets)
             if content.fault is not None:
-                told = intake.refuse_content(self.client, envelope, content.fault, content.came)
+                told = intake.refuse_content(client, envelope, content.fault, content.came)
                 return refusal(told), ()
             reservation, raw = content.reservation, content.take()
         told_as = Told(raw, envelope, self._recipients)
         back = HandBack(told_as, self.mta.edits, holds=self._holds)
-        receiving = intake.receive(self.client, envelope, raw, reservation, back)
+        receiving = intake.receive(client, envelope, raw, reservation, back)
         return back.answer(await self.ask(receiving) or TRY_LATER)

@@ -84,7 +84,9 @@ _WITH_MACROS: dict[int, Callable[[bytes, Macros], Event]] = {
     Command.END_OF_HEADER: commands.end_of_header,
     Command.END_OF_MESSAGE: commands.end_of_message,
 }
-_HEADER, _MACRO = int(Command.HEADER), int(Command.MACRO)  # compared without asking the enum
+# Compared without asking the enum.
+_BODY, _HEADER, _MACRO = int(Command.BODY), int(Command.HEADER), int(Command.MACRO)
+_MESSAGE = _ORDER[Command.MAIL]  # where its macros begin
 _LONG = (Command.HEADER, Command.BODY, Command.END_OF_MESSAGE)
 
 
@@ -154,10 +156,10 @@ class Conversation:
     def feed(self, data: bytes) -> list[Event]:
         """The events that these octets complete; the same ones however the octets are cut."""
         if self._held:
-            self._held += data
-            if len(self._held) < self._needed:
+            if len(self._held) + len(data) < self._needed:
+                self._held += data
                 return []
-            data = bytes(self._held)
+            data = b"".join((self._held, data))
             self._held = bytearray()
         events: list[Event] = []
         position = 0
@@ -166,8 +168,8 @@ class Conversation:
         except commands.Malformed as malformed:
             events.append(Broken(str(malformed)))
             self.state = State.CLOSED
-        if self.state is not State.CLOSED:
-            self._held += data[position:]
+        if position < len(data) and self.state is not State.CLOSED:
+            self._held += memoryview(data)[position:]
         return events
 
     def _take_packets(self, data: bytes, events: list[Event]) -> int:
@@ -201,12 +203,12 @@ class Conversation:
         target = self._way.get(command)
         if target is None:
             raise commands.Malformed(f"command {command:#x} in state {self.state.value}")
-        if command == Command.HEADER:
-            events.append(commands.header(payload, self._adds_blank))
-        elif command == Command.BODY:
-            events.append(Body(payload))
-        elif command == Command.MACRO:
+        if command == _MACRO:
             self._learn(payload)
+        elif command == _HEADER:
+            events.append(commands.header(payload, self._adds_blank))
+        elif command == _BODY:
+            events.append(Body(payload))
         else:
             self._take_rare(command, payload, events)
         if target is not self.state:
@@ -217,21 +219,22 @@ class Conversation:
         """Takes a command that comes once or twice a message."""
         if voids(command, self.state):
             events.append(Abort())
-        if command == Command.NEGOTIATE:
-            events.append(self._negotiate(payload))
+        made_of = _WITH_MACROS.get(command)
+        if made_of is not None:
+            if command != Command.UNKNOWN:
+                self._forget_from(_ORDER[command] + 1)
+            events.append(made_of(payload, self._macros()))
+            if command == Command.END_OF_MESSAGE:
+                self._forget_from(_MESSAGE)
         elif command == Command.ABORT:
-            self._forget_from(_ORDER[Command.MAIL])
+            self._forget_from(_MESSAGE)
+        elif command == Command.NEGOTIATE:
+            events.append(self._negotiate(payload))
         elif command == Command.QUIT:
             events.append(Quit())
         elif command == Command.QUIT_NEW_CONNECTION:
             events.append(QuitNewConnection())
             self._forget_from(0)
-        else:
-            if command != Command.UNKNOWN:
-                self._forget_from(_ORDER[command] + 1)
-            events.append(_WITH_MACROS[command](payload, self._macros()))
-            if command == Command.END_OF_MESSAGE:
-                self._forget_from(_ORDER[Command.MAIL])
 
     def _negotiate(self, payload: bytes) -> Negotiated:
         version, actions, steps = commands.offer(payload)

@@ -20,6 +20,8 @@ class State(Enum):
     TEXT = "text"  # what follows the header section
     CLOSED = "closed"
 
+    __hash__ = object.__hash__  # an enum's own is a function in Python
+
 
 Ways = Mapping[int, State]
 """Where the commands that are allowed in a state lead."""

@@ -87,6 +87,7 @@ def watched() -> Iterator[Watched]:
 
 async def _happen(traffic: Traffic) -> None:
     await traffic.every_outcome()
+    await traffic.come_to_rest()
     await traffic.kill_a_worker()
     traffic.let_in()
     await traffic.reload_twice()

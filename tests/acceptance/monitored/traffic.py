@@ -32,6 +32,10 @@ GTUBE = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\r
 GONE, BUSY, LATER = (f"{name}@partner.example" for name in ("gone", "busy", "later"))
 CLIENT = "127.0.0.9"  # a stranger, whom no network of ours trusts
 OVERSIZED = (b"x" * 70 + b"\r\n") * 20_000  # octets, more than the office takes
+AT_REST = (
+    'sum(increase(filterrelay_deliveries_total{result!="deferred"}[5s]))'
+    " + sum(increase(filterrelay_reports_total[5s])) == 0"
+)
 SHADY = b"MAKE MONEY FAST!!! You have WON 1,000,000 dollars, act now, click here\r\n"  # scores some
 
 
@@ -164,6 +168,13 @@ class Traffic:
             answer = await client.ask(b"Subject: receipt\r\n\r\nText.\r\n.")
             self._note(answer, "pass", 250, 1)
             self.tally.bounced += 1
+
+    async def come_to_rest(self) -> None:
+        """Waits until nothing is delivered any longer.
+
+        What a dying process had in hand may be delivered twice, and counted once.
+        """
+        await asyncio.to_thread(self._office.prometheus.wait_for, AT_REST, 60)
 
     async def kill_a_worker(self) -> None:
         """Kills one, and waits until another has taken its place."""

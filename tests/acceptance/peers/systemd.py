@@ -17,7 +17,7 @@ _NAMESPACES = ("--mount", "--pid", "--cgroup", "--ipc", "--uts", "--net")
 _START = f"""
 mkdir {_CGROUPS}/$1
 echo $$ >{_CGROUPS}/$1/cgroup.procs
-exec timeout --foreground 120 unshare --fork --kill-child {" ".join(_NAMESPACES)} sh {_BOOT} "$2"
+exec timeout --foreground 200 unshare --fork --kill-child {" ".join(_NAMESPACES)} sh {_BOOT} "$2"
 """
 
 
@@ -31,7 +31,7 @@ def why_unbootable() -> str:
     return ""
 
 
-def run_in_systemd(files: Mapping[str, str], script: str, seconds: float = 60.0) -> str:
+def run_in_systemd(files: Mapping[str, str], script: str, seconds: float = 180.0) -> str:
     """Boots, runs a script of the shell as root, and returns what it printed.
 
     files: texts by absolute path. The program is there as `python3 -m filterrelay`, with

@@ -217,7 +217,6 @@ def listing(
         panel.with_transformation(dashboard.DataTransformerConfig("merge", options={}))
         .with_transformation(dashboard.DataTransformerConfig("organize", options=organize))
         .sort_by(_order(words or (), sort_by or next(iter(columns))))
-        .no_value("None")
         .show_header(True)
         .cell_height(common.TableCellHeight.SM)
         .footer(parts.TableFooterOptions().show(False).reducer([]).count_rows(False))

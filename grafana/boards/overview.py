@@ -107,7 +107,9 @@ WHOSE = Row(
                 "severity": {"page": look.RED, "ticket": look.AMBER},
             },
             widths={"alertname": 200, "alertstate": 90, "severity": 80, "for": 80},
-        ).span(10),
+        )
+        .no_value("None")
+        .span(10),
         listing(
             "Senders whose mail was refused",
             "Logins of the last hour with refused messages. Many at one login: a program that"
@@ -119,7 +121,9 @@ WHOSE = Row(
             },
             runbook="sender-burst",
             widths={"refused": 90, "accepted": 90},
-        ).span(7),
+        )
+        .no_value("None")
+        .span(7),
         listing(
             "Destinations with trouble",
             "Domains by recipients put off or bounced in the last hour. One domain: their trouble,"
@@ -130,7 +134,9 @@ WHOSE = Row(
             },
             runbook="upstream-failing",
             widths={"deferred": 80, "bounced": 80, "delivered": 80},
-        ).span(7),
+        )
+        .no_value("None")
+        .span(7),
     ),
 )
 TRENDS = Row(

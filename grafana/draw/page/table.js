@@ -54,7 +54,7 @@ function sort(rows, columns, { displayName, desc }) {
 const align = (rows, { name }) => (rows.some((row) => typeof row[name] === "number") ? "" : "word");
 
 function cell(value, { config }, className) {
-  if (value === undefined) return element("td", { className });
+  if (value === undefined) return element("td", { className }, config.noValue ?? "");
   const { type } = config.custom?.cellOptions ?? {};
   const style = {};
   if (type === "color-text") style.color = shadeOf(value, config);

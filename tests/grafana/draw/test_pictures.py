@@ -118,11 +118,13 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def shown(browser: Browser, prometheus: str, *panels: dict[str, Any]) -> Iterator[str]:
+def shown(
+    browser: Browser, prometheus: str, *panels: dict[str, Any], state: str = "drawn"
+) -> Iterator[str]:
     """What is to be read in the panels' page."""
     with serve({"test": plan(board(*panels), prometheus)}, LIBRARY) as address:
         states = [told["state"] for told in opened(browser, f"{address}/test/")]
-        assert (states, browser.errors) == (["drawn"] * len(panels), [])
+        assert (states, browser.errors) == ([state] * len(panels), [])
         yield browser.evaluate("document.querySelector('main').innerText")
 
 
@@ -216,6 +218,17 @@ def test_a_heatmap_has_the_buckets_own_counts(browser: Browser, prometheus: str)
     spread = panel("heatmap", "spread", options={"yAxis": {"unit": "s"}})
     with shown(browser, prometheus, spread) as text:
         assert text.split()[-2:] == ["0", "4"]
+
+
+def test_a_panel_may_have_a_word_for_no_data(browser: Browser, prometheus: str) -> None:
+    """And for a cell without any."""
+    config = {"defaults": {"noValue": "None"}, "overrides": []}
+    empty = panel("table", "nothing", fieldConfig=config)
+    with shown(browser, prometheus, empty, state="empty") as text:
+        assert "None" in text
+    rows = panel("table", "refused", "sent", fieldConfig=config)
+    with shown(browser, prometheus, rows) as text:
+        assert "bob\t12\tNone" in text
 
 
 def test_a_panel_without_data_says_so(prometheus: str) -> None:

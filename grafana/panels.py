@@ -270,10 +270,14 @@ def _plain(unit: str, counted: str = "short") -> str:
 
 
 def _sound(query: Query) -> Properties:
-    """The looks of the tile for what is well: no word for its value, but its unit."""
+    """The looks of the tile for what is well: no word for its value, but its unit.
+
+    It leads nowhere: it has no label by which another dashboard could be narrowed.
+    """
     return [
         dashboard.DynamicConfigValue("unit", query.unit),
         dashboard.DynamicConfigValue("mappings", []),
+        dashboard.DynamicConfigValue("links", []),
         *look.colour(look.GREEN),
     ]
 

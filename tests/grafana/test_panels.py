@@ -141,6 +141,7 @@ def test_one_more_tile_says_how_many_are_well() -> None:
     assert override["matcher"] == {"id": "byFrameRefID", "options": "B"}
     properties = {each["id"]: each["value"] for each in override["properties"]}
     assert (properties["unit"], properties["mappings"]) == ("OK", [])
+    assert properties["links"] == []
     assert properties["color"]["fixedColor"] == look.GREEN
 
 

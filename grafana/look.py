@@ -16,7 +16,9 @@ COLOURS: Mapping[str, str] = {
     **dict.fromkeys(("quarantine", "quarantined"), PURPLE),
     **dict.fromkeys(("discard", "skipped", "frozen", "none", "idle", "held", "other"), GREY),
     **dict.fromkeys(("queued", "busy", "TLSv1.3", "verified", "tls"), BLUE),
-    **dict.fromkeys(("TLSv1.2", "dane"), "light-blue"),
+    **dict.fromkeys(("TLSv1.2", "dane", "next-hop"), "light-blue"),
+    **dict.fromkeys(("worker", "plugin"), BLUE),
+    **dict.fromkeys(("control", "policy"), PURPLE),
     **dict.fromkeys(("p50",), GREEN),
     **dict.fromkeys(("p95",), AMBER),
     **dict.fromkeys(("p99", "limit"), RED),
@@ -52,6 +54,13 @@ def nothing(text: str, colour: str = GREY) -> model.ValueMapping:
     result = model.ValueMappingResult(text, colour)
     return model.SpecialValueMap(
         model.DashboardSpecialValueMapOptions(model.SpecialValueMatch.NULL_AND_NAN, result)
+    )
+
+
+def words(colours: Mapping[str, str]) -> model.ValueMapping:
+    """Colours for texts."""
+    return model.ValueMap(
+        {text: model.ValueMappingResult(text, colour) for text, colour in colours.items()}
     )
 
 

@@ -2,9 +2,9 @@
 
     rate(M.messages, "verdict", verdict=("reject", "defer"))
 
-is the rate of messages by verdict, of these two. A series or label that isn't there is an
-error when the dashboards are written, and so is a word that a label never has. What the
-reader chooses at the top of the dashboard (instance, listener, plugin, upstream) narrows
+is how many messages come a minute by verdict, of these two. A series or label that isn't
+there is an error when the dashboards are written, and so is a word that a label never has.
+What the reader chooses at the top of the dashboard (instance, listener, plugin, upstream) narrows
 every series that has the label.
 """
 
@@ -73,7 +73,17 @@ class Query:
         A part that never came is 0, though Prometheus has no series of it.
         """
         self._same(whole)
-        return replace(self, expr=f"(({self.expr} or {whole.expr} * 0) / {whole.expr})", unit=RATIO)
+        some = whole.where("> 0").expr
+        return replace(self, expr=f"(({self.expr} or {whole.expr} * 0) / {some})", unit=RATIO)
+
+    def where(self, condition: str) -> "Query":
+        """Only the lines, and of them the moments, for which a comparison as `> 0` holds."""
+        return replace(self, expr=f"({self.expr} {condition})")
+
+    def only_with(self, other: "Query") -> "Query":
+        """Only the lines that the other has, too."""
+        labels = ", ".join(self.by)
+        return replace(self, expr=f"({self.expr} and on ({labels}) {other.expr})")
 
     def over(self, other: "Query", unit: str) -> "Query":
         """This divided by what is measured otherwise, as octets by messages."""
@@ -138,9 +148,11 @@ def _lines(expr: str, measure: str, metric: Metric, by: tuple[str, ...], wanted:
 
 
 def rate(metric: Counter, /, *by: str, window: str = STEP, **wanted: str | Iterable[str]) -> Query:
-    """How much a counter grows a second."""
-    measure = {BYTES: "Bps", SECONDS: "CPUs"}.get(unit(metric), f"{unit(metric)}/s")
+    """How much a counter grows in a minute; in a second if it counts octets or seconds."""
+    measure = {BYTES: "Bps", SECONDS: "CPUs"}.get(unit(metric))
     what = f"rate({select(metric, **wanted)}[{window}])"
+    if measure is None:
+        measure, what = f"{unit(metric)}/min", f"60 * {what}"
     return _lines(_aggregated("sum", what, metric, by), measure, metric, by, wanted)
 
 
@@ -173,11 +185,11 @@ def lowest(metric: Level, /, *by: str, **wanted: str | Iterable[str]) -> Query:
 
 
 def quantile(share: float, metric: Histogram, /, *by: str, window: str = STEP) -> Query:
-    """The value that so large a share of the observations stays below."""
+    """The value that so large a share of the observations stays below, if there are any."""
     what = f"rate({select(metric, '_bucket')}[{window}])"
     inner = _aggregated("sum", what, metric, (*by, "le"))
     query = _lines(f"histogram_quantile({share:g}, {inner})", unit(metric), metric, by, {})
-    return replace(query, exemplars=metric in EXEMPLARS)
+    return replace(query.where(">= 0"), exemplars=metric in EXEMPLARS)
 
 
 def quantiles(metric: Histogram, /) -> tuple[Query, ...]:
@@ -192,7 +204,12 @@ def mean(metric: Histogram, /, *by: str, window: str = STEP) -> Query:
         _aggregated("sum", f"rate({select(metric, part)}[{window}])", metric, by)
         for part in ("_sum", "_count")
     ]
-    return _lines(f"({' / '.join(parts)})", unit(metric), metric, by, {})
+    return _lines(_ratio(*parts), unit(metric), metric, by, {})
+
+
+def _ratio(part: str, whole: str) -> str:
+    """One by the other; nothing where the other is nothing."""
+    return f"({part} / ({whole} > 0))"
 
 
 def buckets(metric: Histogram, /) -> Query:
@@ -212,7 +229,7 @@ def within(bound: float, metric: Histogram, /, *by: str, window: str = STEP) -> 
         _aggregated("sum", f"rate({samples}[{window}])", metric, by)
         for samples in (below, select(metric, "_count"))
     ]
-    return _lines(f"({' / '.join(parts)})", RATIO, metric, by, {})
+    return _lines(_ratio(*parts), RATIO, metric, by, {})
 
 
 def formula(measure: str, template: str, /, *by: str, **parts: str) -> Query:

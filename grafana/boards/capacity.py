@@ -35,8 +35,7 @@ ROOM = Row(
             "Workers",
             "The processes that do the work. `ailing` ones don't answer the supervisor, `absent`"
             " ones ended and start again: the log says why.",
-            total(WORKERS, "standing"),
-            first=look.BLUE,
+            total(WORKERS, "standing").where("> 0"),
             decimals=0,
             runbook="workers-ailing",
         ),
@@ -124,9 +123,8 @@ PROCESSES = Row(
             runbook="workers-ailing",
         ),
         trend(
-            "Worker restarts",
-            "Workers that ended unasked, in an hour. Mail in the spool is safe; the log says what"
-            " ended them.",
+            "Worker restarts in an hour",
+            "Workers that ended unasked. Mail in the spool is safe; the log says what ended them.",
             formula(
                 "restarts",
                 "sum by (instance) (increase({restarts}[1h]))",
@@ -155,14 +153,14 @@ MEMORY = Row(
             runbook="spool-disk-low",
         ),
         trend(
-            "Messages in the spool, by state",
+            "Spooled messages, by state",
             "`quarantined` ones go after quarantine.keep, `held` ones only by an operator.",
             total(M.spool_messages, "state"),
             stacked=True,
             runbook="queue-growing",
         ),
         trend(
-            "Age of the oldest message, by state",
+            "Oldest message, by state",
             "`queued` beyond delivery.give_up_after can't be: it bounces.",
             highest(M.spool_oldest, "state"),
             runbook="oldest-message",
@@ -186,7 +184,7 @@ COMMITS = Row(
             buckets(M.commit_seconds),
         ),
         trend(
-            "Changes that share a commit, mean",
+            "Mean changes in a commit",
             "More under load is well: many sessions share one fsync.",
             mean(M.commit_batch).named("changes"),
         ),
@@ -201,39 +199,30 @@ RUNNING = Row(
     "What runs",
     (
         listing(
-            "Versions",
-            "What each relay runs. Two versions in one cluster: an update that isn't finished.",
+            "Versions and configurations",
+            "What each relay runs, and how long ago it loaded what it serves. Two versions: an"
+            " update that isn't finished. Older than your last change: reload, and look whether it"
+            " was refused.",
             {
-                "relays": formula(
-                    "relays",
-                    "count by (instance, version) ({build})",
+                "loaded ago": formula(
+                    SECONDS,
+                    "(time() - max by (instance) ({loaded} > 0))"
+                    " * on (instance) group_right () max by (instance, version) ({build})",
                     "instance",
                     "version",
+                    loaded=select(M.configured),
                     build=select(M.build_info),
                 )
             },
-        ).span(8),
-        listing(
-            "Configuration loaded",
-            "How long ago each relay loaded what it serves. Older than your last change: reload,"
-            " and look whether it was refused.",
-            {
-                "ago": formula(
-                    SECONDS,
-                    "time() - max by (instance) ({loaded} > 0)",
-                    "instance",
-                    loaded=select(M.configured),
-                )
-            },
             runbook="reload-refused",
-        ).span(8),
+        ).height(7),
         trend(
-            "Reloads in an hour",
+            "Reloads in an hour, by result",
             "`refused`: the new configuration is bad and the old one goes on; the log says the"
             " line.",
             increase(M.reloads, "result", window="1h"),
             runbook="reload-refused",
-        ).span(8),
+        ),
     ),
 )
 CAPACITY = Board(

@@ -4,10 +4,18 @@ from filterrelay.observe.metrics import ATTEMPT_RESULTS, TOP_DESTINATIONS, TOP_W
 from grafana import look
 from grafana.board import Board, Row
 from grafana.panels import listing, shape, tiles, trend
-from grafana.query import buckets, highest, increase, quantile, quantiles, rate, total
+from grafana.query import buckets, increase, quantile, rate, total, within
 from grafana.series import M
 
-from .states import EXEMPLAR, UPSTREAM_WORDS, unwell
+from .states import (
+    EXEMPLAR,
+    LONGEST_WAITS,
+    NO_LONG_WAIT,
+    OLDEST,
+    UPSTREAM_WORDS,
+    UPSTREAMS,
+    WAIT_LEVELS,
+)
 
 TRIED = increase(M.deliveries, window="1h")
 LEAVING = Row(
@@ -18,18 +26,20 @@ LEAVING = Row(
             "What became of recipients tried in 15 minutes. PUTS OFF: `filterrelay queue summary`"
             " has the upstream's words. HOST DOWN: it can't be reached; mail waits and goes when"
             " it is back.",
-            unwell("15m"),
+            UPSTREAMS,
             *UPSTREAM_WORDS,
             runbook="upstream-failing",
-        ).span(8),
+        ).span(10),
         tiles(
             "Oldest that waits",
-            "The age of the oldest queued message, by upstream: how long somebody has waited.",
-            highest(M.queue_oldest, "upstream", state="queued"),
-            levels=[(900, look.AMBER), (3600, look.RED)],
+            "The age of the oldest queued message at the upstreams where one waits longest, from a"
+            " minute on: how long somebody has waited.",
+            LONGEST_WAITS,
+            levels=WAIT_LEVELS,
             decimals=0,
             runbook="oldest-message",
-        ).span(8),
+            sound=NO_LONG_WAIT,
+        ).span(6),
         tiles(
             "Bounced in an hour",
             "The share of tried recipients that went back to the sender. Above 10 %: old"
@@ -44,7 +54,7 @@ LEAVING = Row(
             "Hosts down",
             "Hosts of upstreams that failed when they were last tried: with others in `hosts` mail"
             " still goes; with none it waits.",
-            highest(M.hosts_down, "upstream"),
+            total(M.hosts_down),
             look.value(0, "NONE", look.GREEN),
             levels=[(1, look.RED)],
             decimals=0,
@@ -56,56 +66,59 @@ RESULTS = Row(
     "What becomes of it?",
     (
         trend(
-            "Results, by upstream",
+            "Mail out, by result",
             "Recipients tried. `deferred` waits and is tried again, `bounced` went back.",
-            rate(M.deliveries, "upstream", "result"),
+            rate(M.deliveries, "result"),
             stacked=True,
             runbook="upstream-failing",
         ),
         trend(
-            "Not delivered at a try, by upstream",
-            "The share of recipients put off or bounced. At 100 % nothing leaves that way.",
+            "Not delivered, by upstream",
+            "The share of recipients tried that were put off or bounced. At 100 % nothing leaves"
+            " that way.",
             rate(M.deliveries, "upstream", result=("deferred", "bounced")).share_of(
                 rate(M.deliveries, "upstream")
             ),
             runbook="upstream-failing",
         ),
         trend(
+            "Waiting messages, by upstream",
+            "Queued ones, which are tried again by themselves, and held ones, which wait for an"
+            " operator's `queue release`.",
+            total(M.queue_messages, "upstream"),
+            stacked=True,
+            runbook="mail-held",
+        ),
+        trend(
+            "Oldest message, by upstream",
+            "How long the oldest queued message has waited. A line that climbs as time does:"
+            " nothing leaves that way. Amber is an hour.",
+            OLDEST,
+            levels=[(3600, look.AMBER)],
+            runbook="oldest-message",
+        ),
+        trend(
             "Replies, by class",
             "How next hops answered. `none`: they couldn't be reached, or broke off; `4xx`: they"
             " put us off; `5xx`: they refuse, mostly for one recipient or what the mail holds.",
-            rate(M.deliveries, "upstream", "reply"),
+            rate(M.deliveries, "reply"),
             stacked=True,
         ),
         trend(
-            "How far failed transactions came",
-            "`connect`, `tls` and `login` are between us and the next hop: network, certificate or"
-            " password. From `mail` on it is about this mail.",
+            "Failed transactions, by stage",
+            "How far they came. `connect`, `tls` and `login` are between us and the next hop:"
+            " network, certificate or password. From `mail` on it is about this mail.",
             rate(M.attempt_failures, "upstream", "stage"),
             stacked=True,
             runbook="upstream-failing",
         ),
         trend(
-            "Waiting messages, by upstream",
-            "`queued` is tried again by itself, `held` waits for an operator's `queue release`.",
-            total(M.queue_messages, "upstream", "state"),
-            stacked=True,
-            runbook="mail-held",
-        ),
-        trend(
-            "Age of the oldest message, by upstream",
-            "A line that climbs as time does: nothing leaves that way. Amber is an hour.",
-            highest(M.queue_oldest, "upstream", "state"),
-            levels=[(3600, look.AMBER)],
-            runbook="oldest-message",
-        ),
-        trend(
-            "Bounces, delay notices and other reports in an hour",
+            "Reports in an hour, by kind",
             "Messages that the relay wrote: `failure` is a bounce, `delay` a notice that mail"
             " waits.",
             increase(M.reports, "kind", window="1h"),
             runbook="bounce-ratio",
-        ),
+        ).height(8),
         listing(
             "Destinations of the last hour",
             "The domains with most recipients, and all others together. Deferred at one domain"
@@ -116,6 +129,7 @@ RESULTS = Row(
             }
             | {"waiting": total(TOP_WAITING, "destination").in_unit("recipients")},
             sort_by="deferred",
+            widths=dict.fromkeys((*ATTEMPT_RESULTS, "waiting"), 90),
         ),
     ),
 )
@@ -123,8 +137,8 @@ SPEED = Row(
     "How fast?",
     (
         trend(
-            "Time to delivery, by upstream",
-            "From acceptance to the next hop's 250, p95. Minutes: mail was put off at least once."
+            "Time to delivery, p95 by upstream",
+            "From acceptance to the next hop's 250. Minutes: mail was put off at least once."
             + EXEMPLAR,
             quantile(0.95, M.delivery_seconds, "upstream"),
             levels=[(300, look.AMBER)],
@@ -150,15 +164,17 @@ SPEED = Row(
             quantile(0.95, M.connection_seconds, "upstream"),
         ),
         trend(
-            "Attempts until delivery",
-            "p50 is 1 when mail goes at once. A p95 above 1: next hops put mail off regularly.",
-            *quantiles(M.delivery_attempts),
-        ),
+            "Delivered by the first and third try",
+            "The share of delivered recipients that took no more. First far below 100 %: next hops"
+            " put mail off regularly, as greylisting does; third, too: see who does.",
+            within(1, M.delivery_attempts).named("first try"),
+            within(3, M.delivery_attempts).named("third try"),
+        ).max(1),
         trend(
-            "Connections, by upstream",
-            "`busy` ones carry mail now, `idle` ones are kept. Busy at `connections` all the time:"
-            " mail waits for a turn.",
-            total(M.pool, "upstream", "state"),
+            "Busy connections, by upstream",
+            "Those that carry mail now. At the upstream's `connections` all the time: mail waits"
+            " for a turn.",
+            total(M.pool, "upstream", state="busy"),
             stacked=True,
         ),
     ),
@@ -167,15 +183,15 @@ SAFETY = Row(
     "How safely?",
     (
         trend(
-            "TLS of new connections, by what proved the name",
+            "New connections, by what proved the name",
             "`plain` went unprotected and `unverified` to anybody who claims the name: set the"
             " upstream's `tls`. `failed` is a certificate or policy that doesn't hold.",
-            rate(M.tls_sessions, "upstream", "result"),
+            rate(M.tls_sessions, "result"),
             stacked=True,
             runbook="upstream-failing",
         ),
         trend(
-            "TLS of new connections, by version",
+            "New connections, by TLS version",
             "`none` is plain text. TLSv1.2 is sound, if old.",
             rate(M.tls_sessions, "version"),
             stacked=True,

@@ -7,7 +7,7 @@ from grafana.panels import listing, shape, states, tiles, trend
 from grafana.query import Query, buckets, increase, lowest, quantile, quantiles, rate
 from grafana.series import WORD, M
 
-from .states import FILTER_WORDS, FILTERS
+from .states import FILTER_WORDS, FILTERS, FILTERS_IN_TROUBLE, FILTERS_OK
 
 UNKIND = tuple(verdict for verdict in VERDICTS if verdict != "pass")
 
@@ -27,12 +27,13 @@ WORKING = Row(
             "Filters now",
             "LEFT ALONE: it failed so often that it is asked again only every now and then. DAEMON"
             " DOWN: what it depends on doesn't answer. Until then mail gets what on_error says.",
-            FILTERS,
+            FILTERS_IN_TROUBLE,
             *FILTER_WORDS,
             runbook="scanner-down",
-        ).span(16),
+            sound=FILTERS_OK,
+        ).span(12),
         tiles(
-            "Without a verdict, 15 minutes",
+            "Without a verdict in 15 minutes",
             "How often an enforced filter gave no verdict. Above 0 mail was put off, let through"
             " or set aside by on_error, unlooked at.",
             increase(M.plugin_failures, window="15m", mode="enforce"),
@@ -40,7 +41,7 @@ WORKING = Row(
             levels=[(1, look.AMBER), (20, look.RED)],
             decimals=0,
             runbook="scanner-down",
-        ),
+        ).span(6),
         tiles(
             "Daemons that answer",
             "The filter whose daemon is worst off. DOWN: start it; filterrelay finds it within a"
@@ -50,7 +51,7 @@ WORKING = Row(
             look.value(0, "DOWN", look.RED),
             look.nothing("NONE NEEDED"),
             runbook="scanner-down",
-        ),
+        ).span(6),
         states(
             "Filters over time",
             "When each filter could not be asked. Bands that come and go: its daemon restarts or"
@@ -60,12 +61,29 @@ WORKING = Row(
             runbook="scanner-down",
         )
         .span(24)
-        .height(6),
+        .height(9),
     ),
 )
 VERDICTS_ROW = Row(
     "What do they say?",
     (
+        listing(
+            "Each filter in the time shown",
+            "Verdicts and failures of each filter, shadow ones included. A filter without any"
+            " verdict isn't asked: look at applies_to and its place in the file.",
+            {
+                verdict: increase(M.plugin_verdicts, "plugin", "mode", verdict=verdict)
+                for verdict in VERDICTS
+            }
+            | {
+                failure: increase(M.plugin_verdicts, "plugin", "mode", verdict=failure)
+                for failure in FAILURES
+            },
+            widths={"mode": 90},
+            links_of={"plugin": links.to_board("filters", "plugin")},
+        )
+        .span(24)
+        .height(12),
         trend(
             "Verdicts of enforced filters",
             "What filters answered, all hooks together. A wave of `reject`: spam, or a rule that"
@@ -81,34 +99,20 @@ VERDICTS_ROW = Row(
             runbook="shadow-disagreement",
         ),
         trend(
-            "Shadow against enforced: mail not let pass",
+            "Not passed, shadow against enforced",
             "The share of verdicts other than `pass` in 15 minutes. A shadow filter far above the"
             " enforced ones would stop mail that passes today: read its log before you enforce it.",
-            not_passed("enforce").named("enforced"),
-            not_passed("shadow").named("shadow"),
+            not_passed("enforce"),
+            not_passed("shadow").named("(shadow)"),
             runbook="shadow-disagreement",
         ),
         trend(
             "Refusals, by filter",
-            "Enforced verdicts that refused, put off or set aside mail, by filter: who is it?"
-            " Choose one at the top for the rest of this page.",
-            rate(M.plugin_verdicts, "plugin", "verdict", mode="enforce", verdict=UNKIND),
+            "Enforced verdicts that refused, put off or set aside mail: who is it? Choose one at"
+            " the top for the rest of this page.",
+            rate(M.plugin_verdicts, "plugin", mode="enforce", verdict=UNKIND),
             stacked=True,
         ),
-        listing(
-            "Each filter in the time shown",
-            "Verdicts and failures of each filter, shadow ones included. A filter without any"
-            " verdict isn't asked: look at applies_to and its place in the file.",
-            {
-                verdict: increase(M.plugin_verdicts, "plugin", "mode", verdict=verdict)
-                for verdict in VERDICTS
-            }
-            | {
-                failure: increase(M.plugin_verdicts, "plugin", "mode", verdict=failure)
-                for failure in FAILURES
-            },
-            links_of={"plugin": links.to_board("filters", "plugin")},
-        ).span(24),
     ),
 )
 TIMES = Row(
@@ -144,18 +148,19 @@ FAILING = Row(
     "How do they fail?",
     (
         trend(
-            "Failures, by filter and kind",
-            "`error`: the filter or its daemon answered wrongly, the log says how. `timeout`: it"
-            " was too slow. `skipped`: it was left alone after failures in a row.",
-            rate(M.plugin_failures, "plugin", "failure"),
+            "Failures, by filter",
+            "Calls without a verdict, those on trial included. The table above has their kinds:"
+            " `error` is a wrong answer, which the log tells, `timeout` one too late; `skipped`"
+            " was left alone after failures in a row.",
+            rate(M.plugin_failures, "plugin"),
             stacked=True,
             runbook="scanner-down",
         ),
         trend(
-            "What mail got instead of a verdict",
+            "Failures, by what mail got instead",
             "What on_error made of enforced filters' failures: `defer` waits at the client, `pass`"
             " went on unchecked, `quarantine` was set aside.",
-            rate(M.plugin_failures, "plugin", "verdict", mode="enforce"),
+            rate(M.plugin_failures, "verdict", mode="enforce"),
             stacked=True,
             runbook="scanner-down",
         ),

@@ -4,10 +4,10 @@ from filterrelay.observe.metrics import LOGIN_RESULTS, TOP_LOGINS
 from grafana import look
 from grafana.board import Board, Row
 from grafana.panels import listing, shape, tiles, trend
-from grafana.query import buckets, increase, lowest, quantile, rate, total
-from grafana.series import BYTES, WORD, M
+from grafana.query import STEP, buckets, increase, quantile, rate, total
+from grafana.series import BYTES, M
 
-from .states import EXEMPLAR
+from .states import EXEMPLAR, KEYS_IN_TROUBLE, KEYS_OK
 
 FAILED = tuple(result for result in LOGIN_RESULTS if result != "ok")
 WHO = Row(
@@ -65,13 +65,14 @@ WHO = Row(
         ),
         tiles(
             "DKIM keys in DNS",
-            "Whether each domain's key is published. MISSING: its mail fails DKIM, and with a"
-            " strict DMARC policy is refused; `filterrelay dkim record` prints what to publish.",
-            lowest(M.dkim_key_published, "domain", "selector").in_unit(WORD),
-            look.value(1, "PUBLISHED", look.GREEN),
+            "Domains whose key isn't published, and how many are. MISSING: its mail fails DKIM, and"
+            " with a strict DMARC policy is refused; `filterrelay dkim record` prints what to"
+            " publish.",
+            KEYS_IN_TROUBLE,
             look.value(0, "MISSING", look.RED),
             look.nothing("NO KEYS"),
             runbook="dkim-key-unpublished",
+            sound=KEYS_OK,
         ),
         listing(
             "Logins of the last hour",
@@ -84,12 +85,12 @@ WHO = Row(
             runbook="sender-burst",
         ),
         trend(
-            "Messages, by listener and verdict",
-            "Which door mail comes through, and what became of it there.",
-            rate(M.messages, "listener", "verdict"),
+            "Mail in, by listener",
+            "Which door mail comes through, whatever became of it there.",
+            rate(M.messages, "listener"),
             stacked=True,
             runbook="sender-burst",
-        ),
+        ).height(8),
     ),
 )
 VOLUME = Row(
@@ -103,15 +104,18 @@ VOLUME = Row(
             runbook="sender-burst",
         ),
         trend(
-            "Octets, by listener and verdict",
-            "Traffic of messages. Large mail fills memory and disk: see Capacity.",
-            rate(M.message_bytes, "listener", "verdict"),
+            "Octets, by listener",
+            "Traffic of messages, refused ones included. Large mail fills memory and disk: see"
+            " Capacity.",
+            rate(M.message_bytes, "listener"),
             stacked=True,
         ),
         trend(
-            "Size of a message, mean by listener",
+            "Mean size, by listener",
             "A jump: somebody sends large files, which filters scan slowly.",
-            rate(M.message_bytes, "listener").over(rate(M.messages, "listener"), BYTES),
+            increase(M.message_bytes, "listener", window=STEP).over(
+                increase(M.messages, "listener", window=STEP), BYTES
+            ),
         ),
         trend(
             "Connections open, by listener",
@@ -124,31 +128,47 @@ REFUSED = Row(
     "Who is turned away?",
     (
         trend(
-            "Logins, by listener and result",
-            "`bad` is a wrong password, `locked` too many of them, `frozen` an operator's doing,"
-            " `unavailable` a directory that doesn't answer: then nobody gets in.",
-            rate(M.logins, "listener", "result"),
-            stacked=True,
-            runbook="login-unavailable",
-        ),
-        trend(
-            "Failed logins, share",
-            "The share of login attempts that failed. Always high: a program with an old password.",
-            rate(M.logins, "listener", result=FAILED).share_of(rate(M.logins, "listener")),
-            runbook="login-attack",
-        ),
-        trend(
-            "Connections, by listener and result",
-            "`refused` by a rule, `too_many` at a limit, `broken` off by the client or the"
-            " network.",
-            rate(M.connections, "listener", "result"),
-            stacked=True,
+            "Refused messages, by listener",
+            "The share of messages that weren't taken, for good or for now. High at one door: its"
+            " senders send what a filter refuses.",
+            rate(M.messages, "listener", verdict=("reject", "defer")).share_of(
+                rate(M.messages, "listener")
+            ),
+            runbook="mail-deferred",
         ),
         trend(
             "Refused before a message, by hook",
             "At which command clients, senders or recipients were refused. on_recipient: unknown"
             " or foreign addresses; on_sender: a login that may not send as that.",
-            rate(M.refusals, "listener", "hook"),
+            rate(M.refusals, "hook"),
+            stacked=True,
+        ),
+        trend(
+            "Logins, by result",
+            "`bad` is a wrong password, `locked` too many of them, `frozen` an operator's doing,"
+            " `unavailable` a directory that doesn't answer: then nobody gets in.",
+            rate(M.logins, "result"),
+            stacked=True,
+            runbook="login-unavailable",
+        ),
+        trend(
+            "Failed logins, by listener",
+            "The share of login attempts that failed. Always high: a program with an old password.",
+            rate(M.logins, "listener", result=FAILED).share_of(rate(M.logins, "listener")),
+            runbook="login-attack",
+        ),
+        trend(
+            "Connections, by result",
+            "`refused` by a rule, `too_many` at a limit, `broken` off by the client or the"
+            " network.",
+            rate(M.connections, "result"),
+            stacked=True,
+        ),
+        trend(
+            "Connections that failed, by listener",
+            "Connections refused, beyond a limit or broken off. One door alone: who may come there"
+            " is too narrow, or somebody knocks who shouldn't.",
+            rate(M.connections, "listener", result=("refused", "too_many", "broken")),
             stacked=True,
         ),
     ),

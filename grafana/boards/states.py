@@ -1,14 +1,26 @@
 """What is told in words on more than one dashboard."""
 
+from dataclasses import replace
+
 from filterrelay.observe.metrics import READY
 from grafana import look
-from grafana.query import Query, formula, highest, increase, select
+from grafana.query import Query, formula, highest, increase, lowest, select
 from grafana.series import UP, WORD, M
 
 EXEMPLAR = (
     " Each dot is a message: its ID leads to `filterrelay trace ID`, which tells where its time"
     " went."
 )
+
+
+def sound(states: Query, trouble: str, name: str) -> Query:
+    """How many of the states aren't in trouble.
+
+    trouble: a comparison as `> 0`. name: what they are states of.
+    """
+    expr = f"count({states.expr} unless {states.where(trouble).expr})"
+    return Query(expr, "OK", (), name)
+
 
 READINESS = formula(
     WORD,
@@ -37,9 +49,11 @@ FILTER_WORDS = (
     look.value(3, "DAEMON DOWN", look.RED),
     look.nothing("NO FILTERS"),
 )
+FILTERS_IN_TROUBLE = FILTERS.where("> 0")
+FILTERS_OK = sound(FILTERS, "> 0", "filters")
 
 
-def unwell(window: str) -> Query:
+def _put_off(window: str) -> Query:
     """How much of what was tried was put off, by upstream; 2 where a host is left alone."""
     tried = increase(M.deliveries, "upstream", window=window)
     put_off = increase(M.deliveries, "upstream", result="deferred", window=window)
@@ -60,3 +74,15 @@ UPSTREAM_WORDS = (
     look.value(2, "HOST DOWN", look.RED),
     look.nothing("NO MAIL"),
 )
+UPSTREAMS = _put_off("15m")
+UPSTREAMS_IN_TROUBLE = UPSTREAMS.where(">= 0.1")
+UPSTREAMS_OK = sound(UPSTREAMS, ">= 0.1", "upstreams")
+
+OLDEST = highest(M.queue_oldest, "upstream", state="queued")
+LONGEST_WAITS = replace(OLDEST, expr=f"topk(3, {OLDEST.where('>= 60').expr})")
+NO_LONG_WAIT = Query(f"max({OLDEST.expr}) < 60", OLDEST.unit, (), "all upstreams")
+WAIT_LEVELS = [(900, look.AMBER), (3600, look.RED)]  # seconds
+
+KEYS = lowest(M.dkim_key_published, "domain", "selector").in_unit(WORD)
+KEYS_IN_TROUBLE = KEYS.where("== 0")
+KEYS_OK = sound(KEYS, "== 0", "keys")

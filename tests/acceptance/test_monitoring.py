@@ -186,7 +186,10 @@ def _answer(prometheus: Prometheus, span: Span, question: Question) -> list[floa
 
 
 def _unit(panel: Mapping[str, Any], ref: str) -> str:
-    """The unit of a query's values; a table's columns have their own, by their names."""
+    """The unit of a query's values; a table's columns have their own, by their names.
+
+    Of what is counted it stands beside the axis.
+    """
     config = panel["fieldConfig"]
     for change in panel.get("transformations", ()):
         renamed = change["options"].get("renameByName", {})
@@ -196,7 +199,8 @@ def _unit(panel: Mapping[str, Any], ref: str) -> str:
                 units = [p["value"] for p in override["properties"] if p["id"] == "unit"]
                 if units:
                     return str(units[0])
-    return str(config["defaults"].get("unit", ""))
+    counted = config["defaults"].get("custom", {}).get("axisLabel")
+    return str(counted or config["defaults"].get("unit", ""))
 
 
 @pytest.mark.parametrize("board", FILES)

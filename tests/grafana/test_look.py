@@ -25,3 +25,4 @@ def test_words_stand_for_values_and_for_none() -> None:
     assert look.value(1, "YES", look.GREEN).to_json()["type"] == "value"
     assert look.between(0, 1, "SOME", look.AMBER).to_json()["type"] == "range"
     assert look.nothing("NO DATA").to_json()["type"] == "special"
+    assert look.words({"firing": look.RED}).to_json()["type"] == "value"

@@ -28,10 +28,10 @@ def test_a_rate_is_by_labels_and_of_words() -> None:
     """And narrowed to what the reader chose."""
     query = rate(M.messages, "verdict", verdict=("reject", "defer"))
     assert query.expr == (
-        "sum by (verdict) (rate(filterrelay_messages_total{"
+        "sum by (verdict) (60 * rate(filterrelay_messages_total{"
         f'{CHOSEN},listener=~"$listener",verdict=~"reject|defer"}}[$__rate_interval]))'
     )
-    assert (query.unit, query.legend) == ("messages/s", "{{verdict}}")
+    assert (query.unit, query.legend) == ("messages/min", "{{verdict}}")
     assert query.endings == ("reject", "defer")
 
 
@@ -51,7 +51,7 @@ def test_one_word_is_matched_as_it_is() -> None:
         ("s", mean(M.accept_seconds)),
         ("percentunit", within(5, M.accept_seconds)),
         ("bytes", total(M.memory)),
-        ("bytes", rate(M.message_bytes).over(rate(M.messages), "bytes")),
+        ("bytes", increase(M.message_bytes).over(increase(M.messages), "bytes")),
         ("percentunit", total(M.memory).share_of(total(M.memory_limit))),
         ("connections", total(M.sessions).in_unit("connections")),
     ],
@@ -95,7 +95,16 @@ def test_names_that_the_user_gave_are_free() -> None:
 def test_a_share_is_0_where_the_part_never_came() -> None:
     """Prometheus has no series of what was never counted."""
     part, whole = increase(M.deliveries, result="bounced"), increase(M.deliveries)
-    assert part.share_of(whole).expr == f"(({part.expr} or {whole.expr} * 0) / {whole.expr})"
+    share = f"(({part.expr} or {whole.expr} * 0) / ({whole.expr} > 0))"
+    assert part.share_of(whole).expr == share
+
+
+def test_lines_are_left_out_by_what_they_or_others_are() -> None:
+    """Those of the same labels."""
+    refused = total(TOP_LOGINS, "login", outcome="refused").where("> 0")
+    assert refused.expr.endswith(" > 0)")
+    accepted = total(TOP_LOGINS, "login", outcome="accepted")
+    assert accepted.only_with(refused).expr == f"({accepted.expr} and on (login) {refused.expr})"
 
 
 def test_a_share_is_of_the_same_kind() -> None:

@@ -16,7 +16,7 @@ export const timeAxis = {
   grid: { stroke: GRID, width: 1 },
   ticks: { stroke: GRID, width: 1, size: 4 },
   size: 28,
-  space: 90,
+  space: 70,
   values: (_, times) => times.map((at) => (at % 60 ? clock(at) : clock(at).slice(0, 5))),
 };
 
@@ -24,7 +24,8 @@ const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
 /** The axis of values, as wide as its longest text. */
 export function valueAxis(config) {
-  const label = (value) => format(value, config).replace(/(\.\d*?)0+(?!\d)/, "$1").replace(/\.(?!\d)/, "");
+  const text = (value) => format(value, config).replace(/(\.\d*?)0+(?!\d)/, "$1").replace(/\.(?!\d)/, "");
+  const label = config.custom?.axisLabel;
   return {
     stroke: TEXT,
     font: FONT,
@@ -33,8 +34,9 @@ export function valueAxis(config) {
     gap: 8,
     space: 32,
     ...(config.unit === "bytes" && { incrs: BINARY }),
+    ...(label && { label, labelSize: 20, labelFont: FONT, labelGap: 2 }),
     size: (_, texts) => Math.max(30, ...(texts ?? []).map((text) => widthOf(text) + 14)),
-    values: (_, splits) => splits.map(label),
+    values: (_, splits) => splits.map(text),
   };
 }
 

@@ -17,12 +17,12 @@ for (const [hue, shades] of Object.entries(HUES)) {
 
 // The classic palette, in the order in which lines get it.
 const CLASSIC = [
-  ...["#7EB26D", "#EAB839", "#6ED0E0", "#EF843C", "#E24D42", "#1F78C1", "#BA43A9", "#705DA0"],
-  ...["#508642", "#CCA300", "#447EBC", "#C15C17", "#890F02", "#0A437C", "#6D1F62", "#584477"],
+  ...["green", "semi-dark-yellow", "light-blue", "semi-dark-orange", "red", "blue", "purple", "#705DA0"],
+  ...["dark-green", "yellow", "#447EBC", "#C15C17", "#890F02", "#0A437C", "#6D1F62", "#584477"],
 ];
 
 export const colour = (name) => NAMED[name] ?? name;
-export const classic = (number) => CLASSIC[number % CLASSIC.length];
+export const classic = (number) => colour(CLASSIC[number % CLASSIC.length]);
 
 /** The same colour, so much of it showing: 0 to 1. */
 export function faded(name, share) {

@@ -59,7 +59,7 @@ export async function events(plan, annotation) {
 /** Names and looks for the lines of a panel's queries. */
 export function dressed(panel, lines) {
   for (const line of lines) line.name = named(line, lines);
-  for (const line of lines) line.config = configured(panel, line.name, line.question.ref);
+  for (const line of lines) line.config = configured(panel, line.name, line.question.ref, line.points);
   return lines;
 }
 
@@ -75,11 +75,11 @@ function named(line, lines) {
   return shown.length ? `{${shown.join(", ")}}` : line.question.expr;
 }
 
-/** A field's settings: the panel's, and what is said of fields with that name or query. */
-export function configured(panel, name, ref) {
+/** A field's settings: the panel's, and what is said of fields with that name, query or values. */
+export function configured(panel, name, ref, points = []) {
   const config = structuredClone(panel.fieldConfig?.defaults ?? {});
   for (const { matcher, properties } of panel.fieldConfig?.overrides ?? []) {
-    if (!matches(matcher, name, ref)) continue;
+    if (!matches(matcher, name, ref, points)) continue;
     for (const { id, value } of properties) {
       const path = id.split(".");
       const last = path.pop();
@@ -89,10 +89,11 @@ export function configured(panel, name, ref) {
   return config;
 }
 
-function matches({ id, options }, name, ref) {
+function matches({ id, options }, name, ref, points) {
   if (id === "byName") return options === name;
   if (id === "byFrameRefID") return options === ref;
   if (id === "byRegexp") return new RegExp(options.replace(/^\/(.*)\/$/, "$1")).test(name);
+  if (id === "byValue" && options.reducer === "allIsZero") return points.every(([, value]) => value === 0);
   throw new Error(`an override ${id} can't be drawn yet`);
 }
 

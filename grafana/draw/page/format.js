@@ -24,6 +24,7 @@ const ROUND = ["", " K", " Mil", " Bil", " Tri"];
 const UNITS = {
   none: (value) => [value, ""],
   short: scaled(Array(4).fill(1000), ROUND),
+  locale: (value) => [value, ""],
   percent: (value) => [value, "%"],
   percentunit: (value) => [value * 100, "%"],
   s: seconds,
@@ -55,7 +56,8 @@ export function format(value, config = {}) {
   if (unit in MOMENTS) return MOMENTS[unit](new Date(value));
   const [number, ending] = (UNITS[unit] ?? ((same) => [same, ` ${unit.replace(/^suffix:/, "")}`]))(value);
   const places = config.decimals ?? Math.min(digits(number), 6);
-  return number.toFixed(places).replace(/^-(0(\.0+)?)$/, "$1") + ending;
+  const text = number.toFixed(places).replace(/^-(0(\.0+)?)$/, "$1");
+  return (unit === "locale" ? text.replace(/\B(?=(\d{3})+(?!\d))/g, ",") : text) + ending;
 }
 
 /** The words and colour that a mapping has for a value, or nothing. */

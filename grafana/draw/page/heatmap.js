@@ -55,13 +55,13 @@ function cumulated(lines) {
   });
 }
 
-function cells({ ctx, valToPos }, buckets, step, most) {
+function cells({ ctx, bbox, valToPos }, buckets, step, most) {
   buckets.forEach((bucket, row) => {
     const top = valToPos(row + 1, "y", true);
     const height = valToPos(row, "y", true) - top;
     for (const [at, count] of bucket.cells) {
       if (count <= 1e-9) continue;
-      const left = valToPos(at - step, "x", true);
+      const left = Math.max(valToPos(at - step, "x", true), bbox.left);
       ctx.fillStyle = heat(count / most);
       ctx.fillRect(left, top, Math.max(valToPos(at, "x", true) - left - 1, 1), height - 1);
     }

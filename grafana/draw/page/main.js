@@ -87,7 +87,8 @@ async function filled(content, panel, plan) {
   const dots = (await Promise.all(questions.filter((q) => q.exemplars).map((q) => exemplars(plan, q)))).flat();
   const empty = lines.length === 0;
   const words = panel.type === "stat" && mapped(null, panel.fieldConfig?.defaults?.mappings);
-  if (empty && !words) content.append(element("div", { className: "empty" }, "No data"));
+  const none = panel.fieldConfig?.defaults?.noValue ?? "No data";
+  if (empty && !words) content.append(element("div", { className: "empty" }, none));
   else draw(content, panel, { lines, dots, events: plan.events, span: plan.span });
   return { state: empty ? "empty" : "drawn" };
 }

@@ -5,10 +5,10 @@ import { element } from "./element.js";
 import { shown } from "./format.js";
 import { shadeOf } from "./stat.js";
 
-const HEAD = 34; // pixels, and so is a row
+const HEAD = 36; // pixels, and so is a row
 
 export function table(place, panel, { lines }) {
-  let rows = merged(lines);
+  const rows = merged(lines);
   let columns = [...new Set(rows.flatMap(Object.keys))];
   for (const { id, options } of panel.transformations ?? []) {
     if (id === "merge" || id === "labelsToFields") continue; // merged above
@@ -20,9 +20,12 @@ export function table(place, panel, { lines }) {
   }
   columns = columns.map((column) => (column.name ? column : { name: column, title: column }));
   for (const column of columns) column.config = configured(panel, column.title, "");
-  rows = sorted(rows, columns, panel.options.sortBy?.[0]);
+  for (const by of (panel.options.sortBy ?? []).toReversed()) sort(rows, columns, by);
   const fitting = Math.floor(place.clientHeight / HEAD) - 1;
-  const head = columns.map((column) => element("th", { className: align(rows, column) }, column.title));
+  const head = columns.map((column) => {
+    const { width } = column.config.custom ?? {};
+    return element("th", { className: align(rows, column), style: width ? { width: `${width}px` } : {} }, column.title);
+  });
   const body = rows.slice(0, fitting).map((row) =>
     element("tr", {}, ...columns.map((column) => cell(row[column.name], column, align(rows, column)))),
   );
@@ -41,17 +44,17 @@ function merged(lines) {
   return [...rows.values()];
 }
 
-function sorted(rows, columns, by) {
-  if (!by) return rows;
-  const { name } = columns.find(({ title }) => title === by.displayName) ?? {};
+/** Those that are equal by it keep their order. */
+function sort(rows, columns, { displayName, desc }) {
+  const { name } = columns.find(({ title }) => title === displayName) ?? {};
   const order = (row) => row[name] ?? -Infinity;
-  return rows.sort((one, other) => (order(one) < order(other) ? 1 : -1) * (by.desc ? 1 : -1));
+  rows.sort((one, other) => ((order(one) > order(other)) - (order(one) < order(other))) * (desc ? -1 : 1));
 }
 
 const align = (rows, { name }) => (rows.some((row) => typeof row[name] === "number") ? "" : "word");
 
 function cell(value, { config }, className) {
-  if (value === undefined) return element("td", { className });
+  if (value === undefined) return element("td", { className }, config.noValue ?? "");
   const { type } = config.custom?.cellOptions ?? {};
   const style = {};
   if (type === "color-text") style.color = shadeOf(value, config);

@@ -9,15 +9,13 @@ import { format } from "./format.js";
 
 const ROW = 22; // pixels of a legend's line
 const MOST = 0.35; // of the panel's height may be its legend
+const NARROW = 0.6; // of its width, if the legend stands beside the chart
 
-export function timeseries(place, panel, { lines, dots, events, span }) {
-  lines.forEach((line, number) => (line.colour = lineColour(line, number)));
-  const { columns, bands } = stacked(lines, times(lines));
-  const legend = legendOf(panel.options.legend ?? {}, lines);
-  const high = Math.min(legend.rows * ROW, place.clientHeight * MOST);
-  const box = element("div", { style: { height: `${place.clientHeight - 8 - high}px` } });
-  legend.shown.style.height = `${high}px`;
-  place.append(box, legend.shown);
+export function timeseries(place, panel, { lines: all, dots, events, span }) {
+  all.forEach((line, number) => (line.colour = lineColour(line, number)));
+  const lines = all.filter((line) => !line.config.custom?.hideFrom?.viz);
+  const { columns, bands } = stacked(lines, times(all));
+  const box = beside(place, panel.options.legend ?? {}, lines);
   const { defaults } = panel.fieldConfig;
   new uPlot(
     chart(box, {
@@ -39,6 +37,24 @@ export function timeseries(place, panel, { lines, dots, events, span }) {
     columns,
     box,
   );
+}
+
+/** Puts the legend where it belongs, and returns the box that is left for the chart. */
+function beside(place, options, lines) {
+  const legend = legendOf(options, lines);
+  const box = element("div");
+  place.append(box, legend.shown);
+  if (options.placement === "right") {
+    const wide = Math.min(options.width ?? Infinity, place.clientWidth * NARROW);
+    place.classList.add("across");
+    Object.assign(legend.shown.style, { flex: `none`, width: `${wide}px` });
+    Object.assign(box.style, { flex: 1, minWidth: 0, height: "100%" });
+  } else {
+    const high = Math.min(legend.rows * ROW, place.clientHeight * MOST);
+    box.style.height = `${place.clientHeight - 8 - high}px`;
+    legend.shown.style.height = `${high}px`;
+  }
+  return box;
 }
 
 function lineColour({ config, points }, number) {

@@ -31,6 +31,7 @@ ANN, BOB = USERS
 GTUBE = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\r\n"
 GONE, BUSY, LATER = (f"{name}@partner.example" for name in ("gone", "busy", "later"))
 CLIENT = "127.0.0.9"  # a stranger, whom no network of ours trusts
+CROWD = "127.0.0.10"  # one who comes too often; not to a door that takes XCLIENT from it
 OVERSIZED = (b"x" * 70 + b"\r\n") * 20_000  # octets, more than the office takes
 AT_REST = (
     'sum(increase(filterrelay_deliveries_total{result!="deferred"}[5s]))'
@@ -151,7 +152,7 @@ class Traffic:
                 self.tally.logins[result] += 1
         async with AsyncExitStack() as stack:
             for _ in range(21):
-                one_more = connect(self._ports["open"], client=CLIENT)
+                one_more = connect(self._ports["submission"], client=CROWD)
                 with contextlib.suppress(Closed):
                     await (await stack.enter_async_context(one_more)).read()
         async with greeted(self._ports["open"]) as client:

@@ -15,7 +15,7 @@ from grafana.boards import BOARDS, FOLDER
 from grafana.links import PAGES
 from grafana.series import EXEMPLARS, PROMETHEUS, TARGET, M, of, words
 
-from .written import SUFFIXES, expressions, groupings, panels, parsed, selectors, written
+from .written import SUFFIXES, expressions, groupings, joined, panels, parsed, selectors, written
 
 ROOT = Path(__file__).parent.parent.parent.parent
 RUNBOOK = ROOT / "docs" / "runbook"
@@ -72,13 +72,14 @@ def test_every_expression_parses_and_asks_for_series_labels_and_words_that_exist
 def test_lines_are_told_apart_by_labels_that_the_series_have(board: Board) -> None:
     """A `by` with another label adds up what should stand apart."""
     for where, expression in expressions(board):
+        made = {*TARGET, "le", *joined(parsed(expression))}
         for labels, grouped in groupings(parsed(expression)):
             known = {
                 label
                 for selector in grouped
                 for label in SERIES[series_of(selector.name or "")].labels
             }
-            assert set(labels) <= known | {*TARGET, "le"}, where
+            assert set(labels) <= known | made, where
 
 
 def test_every_series_is_on_a_dashboard_or_in_an_alert() -> None:
@@ -144,6 +145,30 @@ def test_every_row_is_filled_to_its_end(board: Board) -> None:
         place = panel["gridPos"]
         lines[place["y"]] = lines.get(place["y"], 0) + place["w"]
     assert {y: width for y, width in lines.items() if width != 24} == {}
+
+
+@EACH
+def test_panels_side_by_side_are_equally_high(board: Board) -> None:
+    """Or one leaves a hole below it."""
+    heights: dict[int, set[int]] = {}
+    for panel in written(board)["panels"]:
+        place = panel["gridPos"]
+        heights.setdefault(place["y"], set()).add(place["h"])
+    assert {y: high for y, high in heights.items() if len(high) > 1} == {}
+
+
+@EACH
+def test_the_first_row_is_seen_without_scrolling(board: Board) -> None:
+    """It answers the dashboard's question, and the first charts follow on a screen of 1080 lines.
+
+    Of those Grafana's own bars take about 130; a unit of the grid is 38.
+    """
+    charts = [
+        panel["gridPos"]
+        for panel in panels(board)
+        if panel["type"] in ("timeseries", "table", "state-timeline")
+    ]
+    assert charts[0]["y"] + charts[0]["h"] <= (1080 - 130) // 38
 
 
 @EACH
@@ -239,6 +264,7 @@ def test_what_checks_expressions_can_fail() -> None:
         parsed("sum by (verdict (rate(filterrelay_messages_total[5m]))")
     query = parsed('sum by (plugin) (rate(filterrelay_messages_total{instance=~"$instance"}[5m]))')
     ((labels, grouped),) = groupings(query)
+    assert joined(query) == set()
     assert labels == ["plugin"]
     assert [selector.name for selector in grouped] == ["filterrelay_messages_total"]
 

@@ -13,6 +13,6 @@ def test_everything_is_about_the_chosen_upstreams() -> None:
         if not any("$upstream" in target["expr"] for target in panel["targets"])
     ]
     assert others == [
-        "Bounces, delay notices and other reports in an hour",
+        "Reports in an hour, by kind",
         "Destinations of the last hour",
     ]

@@ -1,5 +1,7 @@
 """Overview: is mail flowing, and if not, whose?"""
 
+import re
+
 from grafana.boards.overview import OVERVIEW
 
 from .written import panels
@@ -30,3 +32,12 @@ def test_whose_mail_comes_next() -> None:
     """Alerts, senders and destinations, without scrolling."""
     second = [panel for panel in panels(OVERVIEW) if 5 < panel["gridPos"]["y"] < 14]
     assert [panel["type"] for panel in second] == ["table"] * 3
+    assert {panel["fieldConfig"]["defaults"]["noValue"] for panel in second} == {"None"}
+
+
+def test_tiles_show_who_is_unwell_and_how_many_are_well() -> None:
+    """However many upstreams and filters there are."""
+    for panel in panels(OVERVIEW)[1:4]:
+        unwell, well = (target["expr"] for target in panel["targets"])
+        assert re.search(r"[>=]+ [0-9.]+\)+$", unwell), panel["title"]
+        assert well.startswith(("count(", "max(")), panel["title"]

@@ -9,11 +9,29 @@ import pytest
 from grafana import look
 from grafana.boards import states
 from grafana.boards.overview import OVERVIEW
+from grafana.query import quantile, rate
+from grafana.series import M
 from tests.acceptance.peers.process import find_program
 
 from .written import filled, panels
 
-ALERT = "Firing and pending alerts"
+BREAKERS: dict[str, float | str] = {
+    'filterrelay_plugin_breaker_state{A,plugin="spf"}': 0,
+    'filterrelay_plugin_breaker_state{A,plugin="dkim"}': 0,
+    'filterrelay_plugin_breaker_state{A,plugin="clamav"}': 2,
+}
+WAITS: dict[str, float | str] = {
+    f'filterrelay_queue_oldest_seconds{{A,upstream="{name}",state="queued"}}': seconds
+    for name, seconds in zip("abcde", (7200, 900, 60, 59, 0), strict=True)
+}
+
+
+def expression(title: str, number: int = 0) -> str:
+    """One of those of a panel on Overview."""
+    (panel,) = (panel for panel in panels(OVERVIEW) if panel["title"] == title)
+    return str(panel["targets"][number]["expr"])
+
+
 TESTED: dict[str, tuple[str, dict[str, float | str], dict[str, float]]] = {
     "every relay takes mail": (
         states.READINESS.expr,
@@ -42,7 +60,7 @@ TESTED: dict[str, tuple[str, dict[str, float | str], dict[str, float]]] = {
         {'{plugin="spf"}': 0, '{plugin="clamav"}': 3, '{plugin="rspamd"}': 1},
     ),
     "upstreams by what was put off, or a host that is down": (
-        states.unwell("15m").expr,
+        states.UPSTREAMS.expr,
         {
             'filterrelay_deliveries_total{A,upstream="well",result="delivered"}': "0+1x30",
             'filterrelay_deliveries_total{A,upstream="half",result="delivered"}': "0+1x30",
@@ -53,14 +71,61 @@ TESTED: dict[str, tuple[str, dict[str, float | str], dict[str, float]]] = {
         },
         {'{upstream="well"}': 0, '{upstream="half"}': 0.5, '{upstream="down"}': 2},
     ),
-    "alerts by how long they are active": (
-        next(panel for panel in panels(OVERVIEW) if panel["title"] == ALERT)["targets"][0]["expr"],
+    "filters in trouble alone": (
+        states.FILTERS_IN_TROUBLE.expr,
+        BREAKERS,
+        {'{plugin="clamav"}': 2},
+    ),
+    "how many filters aren't": (states.FILTERS_OK.expr, BREAKERS, {"{}": 2}),
+    "upstreams where mail has waited for long, and no others": (
+        states.LONGEST_WAITS.expr,
+        WAITS,
+        {'{upstream="a"}': 7200, '{upstream="b"}': 900, '{upstream="c"}': 60},
+    ),
+    "no word on the rest, if there are such": (states.NO_LONG_WAIT.expr, WAITS, {}),
+    "the longest wait, if all are short": (
+        states.NO_LONG_WAIT.expr,
+        {'filterrelay_queue_oldest_seconds{A,upstream="a",state="queued"}': 3},
+        {"{}": 3},
+    ),
+    "nothing instead of a quantile of nothing": (
+        quantile(0.5, M.accept_seconds, "listener").expr,
         {
-            'ALERTS{alertname="FilterrelayNotReady",alertstate="firing",severity="page",A}': 1,
-            'ALERTS_FOR_STATE{alertname="FilterrelayNotReady",severity="page",A}': 600,
+            'filterrelay_accept_seconds_bucket{A,listener="used",le="1.0"}': "0+1x30",
+            'filterrelay_accept_seconds_bucket{A,listener="used",le="+Inf"}': "0+1x30",
+            'filterrelay_accept_seconds_bucket{A,listener="idle",le="1.0"}': 5,
+            'filterrelay_accept_seconds_bucket{A,listener="idle",le="+Inf"}': 5,
+        },
+        {'{listener="used"}': 0.5},
+    ),
+    "messages in a minute": (
+        rate(M.messages, "verdict").expr,
+        {'filterrelay_messages_total{A,listener="smtp",verdict="pass"}': "0+3x30"},
+        {'{verdict="pass"}': 3},
+    ),
+    "logins with refused mail alone": (
+        expression("Senders whose mail was refused", 1),
+        {
+            'filterrelay_top_login_messages{A,login="ann",outcome="refused"}': 2,
+            'filterrelay_top_login_messages{A,login="ann",outcome="accepted"}': 5,
+            'filterrelay_top_login_messages{A,login="other",outcome="refused"}': 0,
+            'filterrelay_top_login_messages{A,login="other",outcome="accepted"}': 9,
+        },
+        {'{login="ann"}': 5},
+    ),
+    "alerts by how long they are active, and what they are about": (
+        expression("Firing and pending alerts"),
+        {
+            'ALERTS{alertname="FilterrelayScannerDown",alertstate="firing",severity="page",'
+            'plugin="clamav",A}': 1,
+            'ALERTS_FOR_STATE{alertname="FilterrelayScannerDown",severity="page",'
+            'plugin="clamav",A}': 600,
             'ALERTS{alertname="Another",alertstate="firing",severity="page",A}': 1,
         },
-        {'{alertname="FilterrelayNotReady",alertstate="firing",severity="page",A}': 600},
+        {
+            '{alertname="FilterrelayScannerDown",alertstate="firing",severity="page",'
+            'subject="clamav    "}': 600
+        },
     ),
 }
 

@@ -11,7 +11,7 @@ import promql_parser
 from grafana.board import Board
 
 SUFFIXES = re.compile(r"_(bucket|sum|count)$")
-_FILLED = {"$__rate_interval": "1m", "$__range": "1h"}
+_FILLED = {"$__rate_interval": "4m", "$__range": "1h"}
 
 
 @cache
@@ -58,6 +58,12 @@ def groupings(
     for node in _nodes(expression):
         if isinstance(node, promql_parser.AggregateExpr) and node.modifier is not None:
             yield node.modifier.labels, selectors(node.expr)
+
+
+def joined(expression: promql_parser.Expr) -> set[str]:
+    """The labels that an expression makes of others."""
+    calls = [node for node in _nodes(expression) if isinstance(node, promql_parser.Call)]
+    return {call.args[1].val for call in calls if call.func.name == "label_join"}
 
 
 def _nodes(expression: promql_parser.Expr) -> list[promql_parser.Expr]:

@@ -30,6 +30,11 @@ ANSWERS: Mapping[str, list[Series]] = {
     "sent": [({"login": "ann"}, 1500)],
     "state": [({"plugin": "clamav"}, 2)],
     "spread": [({"le": "0.1"}, 4), ({"le": "1.0"}, 7), ({"le": "+Inf"}, 7)],
+    "alerts": [
+        ({"name": "short", "state": "pending"}, 5),
+        ({"name": "long", "state": "pending"}, 500),
+        ({"name": "new", "state": "firing"}, 1),
+    ],
     "nothing": [],
 }
 WORDS = [{"type": "value", "options": {"1": {"text": "YES", "color": "green"}}}]
@@ -113,11 +118,13 @@ def browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def shown(browser: Browser, prometheus: str, *panels: dict[str, Any]) -> Iterator[str]:
+def shown(
+    browser: Browser, prometheus: str, *panels: dict[str, Any], state: str = "drawn"
+) -> Iterator[str]:
     """What is to be read in the panels' page."""
     with serve({"test": plan(board(*panels), prometheus)}, LIBRARY) as address:
         states = [told["state"] for told in opened(browser, f"{address}/test/")]
-        assert (states, browser.errors) == (["drawn"] * len(panels), [])
+        assert (states, browser.errors) == ([state] * len(panels), [])
         yield browser.evaluate("document.querySelector('main').innerText")
 
 
@@ -147,6 +154,23 @@ def test_lines_have_a_legend(browser: Browser, prometheus: str) -> None:
         assert "reject\t25%\t25%" in text
 
 
+def test_a_line_that_is_always_0_can_be_hidden(browser: Browser, prometheus: str) -> None:
+    """From the legend beside the chart, too; a line's colour is the one it has with all shown."""
+    override = {
+        "matcher": {"id": "byValue", "options": {"reducer": "allIsZero", "op": "gte", "value": 0}},
+        "properties": [{"id": "custom.hideFrom", "value": {"viz": True, "legend": True}}],
+    }
+    lines = panel(
+        "timeseries",
+        "age",
+        options={"legend": {"displayMode": "table", "placement": "right", "calcs": ["max"]}},
+        fieldConfig={"defaults": {"unit": "s"}, "overrides": [override]},
+    )
+    with shown(browser, prometheus, lines) as text:
+        assert "provider\t1.50 hour" in text
+        assert "partner" not in text
+
+
 def test_a_table_merges_its_queries(browser: Browser, prometheus: str) -> None:
     """A row for each login, in the order of the column that it says, without what it hides."""
     names = {"Value #A": "refused", "Value #B": "accepted"}
@@ -163,6 +187,24 @@ def test_a_table_merges_its_queries(browser: Browser, prometheus: str) -> None:
         assert "login\trefused\taccepted\nbob\t12\t\nann\t3\t1.50 K" in text
 
 
+def test_a_table_can_be_sorted_by_words_before_numbers(browser: Browser, prometheus: str) -> None:
+    """As many columns as are named, and each the way that it says."""
+    rows = panel(
+        "table",
+        "alerts",
+        transformations=[{"id": "organize", "options": {"renameByName": {"Value": "for"}}}],
+        options={
+            "sortBy": [
+                {"displayName": "state", "desc": False},
+                {"displayName": "for", "desc": True},
+            ]
+        },
+    )
+    with shown(browser, prometheus, rows) as text:
+        lines = text[text.index("name") :].splitlines()[1:4]
+    assert [line.split("\t")[0] for line in lines] == ["new", "long", "short"]
+
+
 def test_states_are_named_bands(browser: Browser, prometheus: str) -> None:
     """As long as they last."""
     config = {"defaults": {"mappings": OPEN}, "overrides": []}
@@ -176,6 +218,17 @@ def test_a_heatmap_has_the_buckets_own_counts(browser: Browser, prometheus: str)
     spread = panel("heatmap", "spread", options={"yAxis": {"unit": "s"}})
     with shown(browser, prometheus, spread) as text:
         assert text.split()[-2:] == ["0", "4"]
+
+
+def test_a_panel_may_have_a_word_for_no_data(browser: Browser, prometheus: str) -> None:
+    """And for a cell without any."""
+    config = {"defaults": {"noValue": "None"}, "overrides": []}
+    empty = panel("table", "nothing", fieldConfig=config)
+    with shown(browser, prometheus, empty, state="empty") as text:
+        assert "None" in text
+    rows = panel("table", "refused", "sent", fieldConfig=config)
+    with shown(browser, prometheus, rows) as text:
+        assert "bob\t12\tNone" in text
 
 
 def test_a_panel_without_data_says_so(prometheus: str) -> None:
@@ -212,6 +265,7 @@ def test_a_panel_without_data_says_so(prometheus: str) -> None:
         ("0.256", "percentunit", "25.6%"),
         ("12345", "short", "12.3 K"),
         ("12345", "none", "12345"),
+        ("1234567", "locale", "1,234,567"),
         ("0.3333", "recipients/s", "0.333 recipients/s"),
         ("NaN", "s", "-"),
     ],

@@ -342,6 +342,8 @@ spool_ailing error: trouble reason
     The spool or its disk has a trouble.
 notes_not_read warning: path reason
     What a process noted for the top lists and exemplars can't be read.
+figures_not_kept error: path reason
+    A process's metrics have no room on the disk, so no scrape sees what it counts.
 http_failed error: path
     A request to `[metrics]` failed by a fault of ours.
 queue_not_counted error: reason

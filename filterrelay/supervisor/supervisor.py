@@ -97,7 +97,8 @@ class Supervisor:
             self._reloads = {
                 result: self._metrics.reloads.labels(result) for result in RELOAD_RESULTS
             }
-            fold(self._metrics_dir, ())
+            with contextlib.suppress(OSError):  # a disk that is full
+                fold(self._metrics_dir, ())
             hand_over(settings, account)
             self._parent = Parent(self._metrics_dir, account)
             try:
@@ -286,7 +287,7 @@ class Supervisor:
                 self._gone += map(generation.name, generation.slots())
                 log.info("generation_ended", generation=generation.number)
         if self._gone:
-            with contextlib.suppress(BlockingIOError):  # a scrape is under way
+            with contextlib.suppress(OSError):  # a scrape is under way, or the disk is full
                 fold(self._metrics_dir, self._gone)
                 self._gone.clear()
 

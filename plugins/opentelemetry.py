@@ -152,7 +152,8 @@ class OpenTelemetry:
                 attributes=details,
             )
             if step.verdict in _FAILED:
-                span.set_status(Status(StatusCode.ERROR, step.error))
+                why = step.error if self._full else step.verdict  # an error may tell addresses
+                span.set_status(Status(StatusCode.ERROR, why))
             span.end(_nanoseconds(start + step.seconds))
             end = max(end, start + step.seconds)
         root.end(_nanoseconds(end))

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from filterrelay.mail.printable import printable
+
 MAX_LINE = 512  # octets with code and CRLF, RFC 5321 section 4.5.3.1.5
 MAX_LINES = 64  # of one reply
 
@@ -51,10 +53,7 @@ class Reply:
         """The text's lines without anything that a client or a terminal could misread."""
         if self.text.isprintable():
             return [self.text]
-        return [
-            "".join(c if c.isprintable() else " " for c in line)
-            for line in _LINE_END.split(self.text)
-        ]
+        return [printable(line) for line in _LINE_END.split(self.text)]
 
     @property
     def is_temporary(self) -> bool:

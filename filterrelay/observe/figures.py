@@ -3,17 +3,18 @@
 """prometheus_client's files of numbers, safe from a disk that is full.
 
 It maps a file that has holes: to write into one on a full disk isn't an error but SIGBUS, the
-end of the process. Here the room is taken before it is written to.
+end of the process. Here the room is taken before it is written to. And no link is followed: the
+supervisor may be root, in a directory of the relay's own user.
 """
 
 import mmap
 import os
-from pathlib import Path
 
 import structlog
 from prometheus_client.mmap_dict import MmapedDict
 
 FIRST = 1 << 16  # octets that a file begins with, as prometheus_client has it
+_THIS = "/proc/self/fd/{}"  # an open file's path, proc(5)
 _AROUND = 64  # octets at most of an entry beside its key
 
 log = structlog.get_logger(__name__)
@@ -23,9 +24,13 @@ class Figures(MmapedDict):
     """Numbers by their key, in a file. Raises OSError where the disk has no room for them."""
 
     def __init__(self, filename: str) -> None:
-        with Path(filename).open("ab") as file:
-            _reserve(file.fileno(), max(FIRST, file.tell()))
-        super().__init__(filename)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(filename, flags, 0o666)
+        try:
+            _reserve(descriptor, max(FIRST, os.fstat(descriptor).st_size))
+            super().__init__(_THIS.format(descriptor))
+        finally:
+            os.close(descriptor)
 
     def make_room(self, octets: int) -> None:
         """Has so many octets free for entries."""
@@ -52,18 +57,19 @@ class KeptFigures(Figures):
     """
 
     def __init__(self, filename: str) -> None:
+        self._path = filename
         try:
             super().__init__(filename)
         except OSError as error:
             _tell(filename, error)
             with os.fdopen(_memory(), "r+b") as file:
-                MmapedDict.__init__(self, f"/proc/self/fd/{file.fileno()}")
+                MmapedDict.__init__(self, _THIS.format(file.fileno()))
 
     def _grow(self, capacity: int) -> None:
         try:
             super()._grow(capacity)
         except OSError as error:
-            _tell(self._fname, error)
+            _tell(self._path, error)
             memory = os.fdopen(_memory(), "r+b", buffering=0)
             memory.write(self._m[: self._used])
             memory.truncate(capacity)

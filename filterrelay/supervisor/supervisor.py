@@ -43,7 +43,8 @@ from filterrelay.supervisor.sockets import listen
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 GENERATIONS = 4  # at once; before there is another one, the oldest must end
 LOAD_WITHIN = 30.0  # seconds for reading the file and making its plugins at a reload
-CLEAN_WITHIN = 60.0  # seconds for freeing the mail of the dead
+CLEAN_WITHIN = 30.0  # seconds for freeing the mail of the dead: with half of the unit's
+# WatchdogSec= less than the whole, for meanwhile there may be no worker, and so no sign of life
 
 log = structlog.get_logger(__name__)
 

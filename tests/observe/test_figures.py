@@ -52,6 +52,14 @@ def test_a_file_has_no_holes(tmp_path: Path, kind: type[Figures]) -> None:
     numbers.close()
 
 
+def test_no_link_is_followed(tmp_path: Path) -> None:
+    """Where the relay's own user puts one, root neither writes nor makes what it leads to."""
+    (tmp_path / "counter_gone.db").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic"):
+        Figures(str(tmp_path / "counter_gone.db"))
+    assert not (tmp_path / "elsewhere").exists()
+
+
 @pytest.mark.parametrize("room", [0, FIRST])
 def test_a_process_counts_on_where_the_disk_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int

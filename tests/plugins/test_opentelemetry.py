@@ -1,6 +1,8 @@
 """Messages and their deliveries as spans at a collector."""
 
+import asyncio
 import importlib
+import socket
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -216,6 +218,18 @@ async def test_a_collector_that_is_down_costs_spans_only(clock: FakeClock) -> No
     async with running(OpenTelemetry, endpoint=url, clock=clock, timeout="0.2s") as plugin:
         for number in range(5000):
             await plugin.on_attempt(attempt=an_attempt(message_id=f"M{number}"))
+
+
+async def test_a_collector_that_hangs_holds_up_no_end(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the connection and says nothing; what waits for it is lost."""
+    monkeypatch.setattr(opentelemetry, "_FAREWELL", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces"
+        async with asyncio.timeout(10), running(OpenTelemetry, endpoint=url, clock=clock) as plugin:
+            for number in range(600):
+                await plugin.on_attempt(attempt=an_attempt(message_id=f"M{number}"))
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:4318", "ftp://collector.example", "http://"])

@@ -53,9 +53,11 @@ class AuthFile:
         self._options = options
         self._accounts = _Accounts()
         self._version: tuple[int, ...] = ()
+        self._unread: tuple[int, ...] = ()  # the version that could not be read
         self._remembered: dict[str, tuple[bytes, float]] = {}
         self._key = os.urandom(32)
         self._hashing = asyncio.Semaphore(_AT_ONCE)
+        self._reading = asyncio.Lock()
 
     @hook
     @asynccontextmanager
@@ -79,7 +81,19 @@ class AuthFile:
             right = await self._is_right(credentials)
         if account is None or not right:
             return None
-        return Identity(account.login, account.senders, "auth-file", account.frozen)
+        return self._identity(account)
+
+    @hook
+    async def reconfirm(self, identity: Identity) -> Identity | None:
+        """The account as the file has it now; nobody once it is gone or has a new password."""
+        await self._follow_file()
+        account = self._accounts.users.get(identity.login)
+        now = self._identity(account) if account is not None else None
+        return now if now is not None and now.stamp == identity.stamp else None
+
+    def _identity(self, account: User) -> Identity:
+        stamp = self._keyed(account.password).hex()
+        return Identity(account.login, account.senders, frozen=account.frozen, stamp=stamp)
 
     async def probe(self) -> str:
         """How many accounts there are. Raises UserWarning when nobody can log in."""
@@ -113,23 +127,36 @@ class AuthFile:
         )
 
     def _digest(self, credentials: Credentials) -> bytes:
-        text = f"{credentials.login}\0{credentials.password}".encode("utf-8", "surrogatepass")
-        return blake2b(text, key=self._key, digest_size=32).digest()
+        return self._keyed(f"{credentials.login}\0{credentials.password}")
+
+    def _keyed(self, secret: str) -> bytes:
+        octets = secret.encode("utf-8", "surrogatepass")
+        return blake2b(octets, key=self._key, digest_size=32).digest()
 
     def _stat(self) -> tuple[int, ...]:
         found = self._path.stat()
         return found.st_mtime_ns, found.st_size, found.st_ino
 
     async def _follow_file(self) -> None:
-        """Reads the file again when it has changed; a broken one changes nothing."""
-        version = self._stat()
-        if version == self._version:
-            return
-        self._version = version
-        try:
-            await self._read()
-        except (BadUserFile, OSError) as error:
-            self._services.log.error("user_file_not_read", path=str(self._path), reason=str(error))
+        """Reads the file again when it has changed; a broken one changes nothing.
+
+        Nobody goes on with what it said before while somebody reads it. One that couldn't be
+        read is read again at the next look. Raises OSError when it is gone.
+        """
+        async with self._reading:
+            version = self._stat()
+            if version == self._version:
+                return
+            try:
+                await self._read()
+            except (BadUserFile, OSError) as error:
+                if version != self._unread:
+                    self._services.log.error(
+                        "user_file_not_read", path=str(self._path), reason=str(error)
+                    )
+                self._unread = version
+            else:
+                self._version = version
 
     async def _read(self) -> None:
         self._accounts = await self._services.in_thread(_read_accounts, self._path)

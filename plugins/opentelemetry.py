@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
@@ -47,6 +48,7 @@ Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")]
 
 _QUEUE = 4096  # spans that wait for the collector; beyond, they are dropped
 _BATCH = 512
+_FAREWELL = 3.0  # seconds at the end for what waits; the relay has others' mail to end with
 _LONGEST = 1024  # characters of an attribute
 _MOST_RECIPIENTS = 20  # shown of a message
 _SESSION_HOOKS = ("on_connect", "on_helo")  # asked once for all messages of a connection
@@ -109,7 +111,9 @@ class OpenTelemetry:
         try:
             yield
         finally:
-            await asyncio.to_thread(provider.shutdown)
+            ending = threading.Thread(target=provider.shutdown, daemon=True)
+            ending.start()  # it would wait half a minute for a collector that hangs
+            await asyncio.to_thread(ending.join, _FAREWELL)
 
     def _made_exporter(self) -> OTLPSpanExporter:
         secret, authority = self._options.authorization, self._options.ca_file
@@ -152,7 +156,8 @@ class OpenTelemetry:
                 attributes=details,
             )
             if step.verdict in _FAILED:
-                span.set_status(Status(StatusCode.ERROR, step.error))
+                why = step.error if self._full else step.verdict  # an error may tell addresses
+                span.set_status(Status(StatusCode.ERROR, why))
             span.end(_nanoseconds(start + step.seconds))
             end = max(end, start + step.seconds)
         root.end(_nanoseconds(end))

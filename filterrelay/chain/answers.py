@@ -47,7 +47,7 @@ def as_verdict(answer: Any) -> Verdict:
 
 
 def as_identity(answer: Any) -> Identity | None:
-    """Who `authenticate` says it is. Raises WrongAnswer."""
+    """Who `authenticate` or `reconfirm` says it is. Raises WrongAnswer."""
     if answer is not None and not isinstance(answer, Identity):
         raise WrongAnswer(f"{_kind(answer)} is no Identity")
     return answer

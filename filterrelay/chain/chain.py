@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -173,10 +173,23 @@ class Chain:
             if record.error:
                 failed = NotAnswered(step.name, record.error)
             elif identity is not None:
-                return identity
+                return replace(identity, source=step.name)
         if failed is not None:
             raise failed
         return None
+
+    async def reconfirm(self, identity: Identity) -> Identity | None:
+        """Who somebody that logged in is by now; None for nobody. Raises NotAnswered.
+
+        The plugin that vouched for it is asked, if it wants to be.
+        """
+        for step in self._plugins.authenticators:
+            if step.name == identity.source and "reconfirm" in step.plugin.hooks:
+                found, record = await step.collect("reconfirm", {"identity": identity}, as_identity)
+                if record.error:
+                    raise NotAnswered(step.name, record.error)
+                return None if found is None else replace(found, source=step.name)
+        return identity
 
     @property
     def routes(self) -> bool:

@@ -8,7 +8,7 @@ import structlog
 from prometheus_client import Gauge
 
 from filterrelay.chain.step import Step
-from filterrelay.observe.metrics import Metrics
+from filterrelay.observe.metrics import UNKNOWN, Metrics
 
 PATIENCE = 10.0  # seconds for one answer
 EVERY = 60.0  # seconds between two questions
@@ -23,7 +23,15 @@ async def watch_plugins(steps: Iterable[Step], metrics: Metrics) -> None:
         for step in steps:
             if hasattr(step.plugin.instance, "probe"):
                 gauge = metrics.plugin_up.labels(step.name)
-                tasks.create_task(_watch(step, gauge))
+                tasks.create_task(_watched(step, gauge))
+
+
+async def _watched(step: Step, gauge: Gauge) -> None:
+    """Watches one of them; what is known of it is no longer told after a reload without it."""
+    try:
+        await _watch(step, gauge)
+    finally:
+        gauge.set(UNKNOWN)
 
 
 async def _watch(step: Step, gauge: Gauge) -> None:

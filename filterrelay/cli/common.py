@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self, TypeVar
 import typer
 
 from filterrelay.errors import FilterRelayError, why_unreadable
+from filterrelay.mail.printable import printable
 
 if TYPE_CHECKING:  # importing pydantic or rich takes 0.1 s, which `--help` shouldn't cost
     from rich.console import Console
@@ -220,10 +221,7 @@ def safe(text: object) -> str:
 
     For all that strangers wrote: addresses, file names, replies, what plugins found.
     """
-    said = str(text)
-    if said.isprintable():
-        return said
-    return "".join(c if c.isprintable() or c == "\n" else " " for c in said)
+    return printable(str(text), keep="\n")
 
 
 def refuse(text: str, code: Exit = Exit.BAD) -> NoReturn:

@@ -119,7 +119,7 @@ def list_users(config: ConfigOption = None, as_json: JsonOption = False) -> None
 
 @app.command()
 def freeze(login: LoginArgument, config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Shut an account out without removing it."""
+    """Shut an account out, its open sessions too, without removing it."""
     file = _set_frozen(login, config, frozen=True)
     _report("froze", login, file, as_json=as_json)
 

@@ -19,6 +19,7 @@ from filterrelay.mail.address import Address
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.identifier import new_id
 from filterrelay.mail.message import Message
+from filterrelay.mail.printable import printable
 from filterrelay.mail.reply import Reply
 from filterrelay.mail.words import decode_words
 from filterrelay.observe.clock import Clock
@@ -351,7 +352,7 @@ def _words(reply: Reply) -> str:
 
 def _clean(text: str, most: int) -> str:
     """The text on one line, without control characters, of so many characters at most."""
-    clean = "".join(c if c.isprintable() else " " for c in text[:most]).strip()
+    clean = printable(text[:most]).strip()
     return clean.encode("utf-8", "replace")[:_TEXT].decode("utf-8", "ignore")
 
 

@@ -15,7 +15,7 @@ from filterrelay.doors.login import Login
 from filterrelay.doors.policy import Reception
 from filterrelay.mail.identifier import new_id
 from filterrelay.mail.reply import OK, Reply
-from filterrelay.mail.session import Credentials, Identity, Session
+from filterrelay.mail.session import Identity, Session
 from filterrelay.wire.client_attributes import XCLIENT, XFORWARD, BadAttribute, parse_attributes
 
 
@@ -99,9 +99,9 @@ class Forwarding(Login):
         )
         self.reply(OK)
 
-    async def _check(self, credentials: Credentials) -> None:
+    def _know(self, identity: Identity) -> None:
         """A login between XFORWARD and MAIL is the message's, too."""
-        await super()._check(credentials)
+        super()._know(identity)
         if self._origin is not None:
             self._origin = self._forwarding(self._forwarded)
 

@@ -8,11 +8,12 @@ from dataclasses import replace
 from aiosmtpd.smtp import syntax
 
 from filterrelay.doors import replies
-from filterrelay.doors.connection import LineTooLong
+from filterrelay.doors.connection import HangUp, LineTooLong
 from filterrelay.doors.conversation import Conversation
-from filterrelay.intake.stages import AuthUnavailable
-from filterrelay.mail.reply import TRY_LATER, Reply
-from filterrelay.mail.session import Credentials
+from filterrelay.intake.stages import AuthUnavailable, LoginOver
+from filterrelay.mail.envelope import Envelope
+from filterrelay.mail.reply import LOGIN_OVER, TRY_LATER, Reply
+from filterrelay.mail.session import Credentials, Identity
 
 MOST_TARPIT = 8.0  # seconds
 _PROMPTS = {"user": b"Username:", "password": b"Password:"}
@@ -127,9 +128,33 @@ class Login(Conversation):
         else:
             now = reception.clock.monotonic()
             reception.admission.login_succeeded(client.client_ip, credentials.login, limits, now)
-            self.client = replace(client, identity=identity)
+            self._know(identity)
             self._count("ok", credentials)
             self.reply(replies.LOGGED_IN)
+
+    def _know(self, identity: Identity) -> None:
+        """The client is logged in, as that."""
+        self.client = replace(self.client, identity=identity)
+
+    async def _reconfirm(self, envelope: Envelope) -> Reply | None:
+        """Looks whether a login is still good before its next message; why it can't be told now.
+
+        Raises HangUp when it isn't: only a new connection may log in anew (RFC 4954 section 4).
+        """
+        self.allow(None)
+        try:
+            identity = await self.reception.intake.reconfirm(self.client, envelope)
+        except LoginOver:
+            raise HangUp(LOGIN_OVER) from None
+        except AuthUnavailable as error:
+            self.log.warning("login_not_reconfirmed", login=self.client.login, reason=str(error))
+            return replies.AUTH_UNAVAILABLE
+        except Exception:  # the seam: our fault ends nobody's login
+            self.log.exception("authenticator_failed")
+            return TRY_LATER
+        if identity is not None and identity != self.client.identity:
+            self._know(identity)
+        return None
 
     async def _login_failed(self, credentials: Credentials) -> None:
         """Counts the failure, and answers late: the more of them, the later."""

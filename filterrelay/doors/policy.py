@@ -45,6 +45,9 @@ class Intake(Protocol):
     async def authenticate(self, session: Session, credentials: Credentials) -> Identity | None:
         """Who that is, or None when the password is wrong. Raises AuthUnavailable."""
 
+    async def reconfirm(self, session: Session, envelope: Envelope) -> Identity | None:
+        """Who a client is by now. Raises LoginOver and AuthUnavailable."""
+
     async def on_sender(self, session: Session, envelope: Envelope) -> Reply | None:
         """Judges the sender."""
 

@@ -59,7 +59,7 @@ class SmtpSession(Forwarding):
         except BadArgument as error:
             self.refuse(error.reply)
             return
-        refused = await self._judge_sender(envelope)
+        refused = await self._reconfirm(envelope) or await self._judge_sender(envelope)
         if refused is not None:
             self.reply(refused)
             return

@@ -11,7 +11,7 @@ from filterrelay.errors import FilterRelayError
 from filterrelay.intake.early import EarlyVerdicts
 from filterrelay.intake.relaying import IntakeRules
 from filterrelay.mail.envelope import Envelope, Recipient
-from filterrelay.mail.reply import Reply
+from filterrelay.mail.reply import LOGIN_OVER, Reply
 from filterrelay.mail.session import Credentials, Identity, Session
 from filterrelay.mail.verdict import Defer, Discard, Pass, Quarantine, Reject
 from filterrelay.observe.metrics import Metrics
@@ -26,6 +26,13 @@ class AuthUnavailable(FilterRelayError):
 
     plugin: str
     reason: str
+
+
+@dataclass
+class LoginOver(FilterRelayError):
+    """The account was frozen or removed, or has another password, since the client logged in."""
+
+    login: str
 
 
 EARLY_HOOKS = ("on_connect", "on_helo", "on_sender", "on_recipient")
@@ -74,6 +81,23 @@ class Stages:
             return await self._chain.authenticate(session, credentials)
         except NotAnswered as error:
             raise AuthUnavailable(error.plugin, error.reason) from error
+
+    async def reconfirm(self, session: Session, envelope: Envelope) -> Identity | None:
+        """Who the client of the next message is by now; None without a login.
+
+        Raises LoginOver, which is counted and logged, and AuthUnavailable.
+        """
+        identity = session.identity
+        if identity is None:
+            return None
+        try:
+            identity = await self._chain.reconfirm(identity)
+        except NotAnswered as error:
+            raise AuthUnavailable(error.plugin, error.reason) from error
+        if identity is None or identity.frozen:
+            self._tell_refusal("on_sender", session, LOGIN_OVER, envelope=envelope)
+            raise LoginOver(session.login)
+        return identity
 
     async def on_sender(self, session: Session, envelope: Envelope) -> Reply | None:
         """Judges the sender by the relay's own rules, then by the plugins."""

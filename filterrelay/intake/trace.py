@@ -10,6 +10,7 @@ from filterrelay.mail.edits import AddHeader, Edit, RemoveHeader
 from filterrelay.mail.envelope import Envelope
 from filterrelay.mail.finding import AuthResult, Finding
 from filterrelay.mail.message import Message
+from filterrelay.mail.printable import printable
 from filterrelay.mail.session import Session
 
 RESULTS = "Authentication-Results"
@@ -87,7 +88,7 @@ def _result(result: AuthResult) -> str:
 
 def _quoted(text: str) -> str:
     """The text as it stands between quotes (RFC 5322 section 3.2.4)."""
-    clean = "".join(c if c.isprintable() else " " for c in text[:_MOST_QUOTED])
+    clean = printable(text[:_MOST_QUOTED])
     return re.sub(r'["\\]', r"\\\g<0>", clean)
 
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from filterrelay.mail.printable import printable
+
 MAX_LINE = 512  # octets with code and CRLF, RFC 5321 section 4.5.3.1.5
 MAX_LINES = 64  # of one reply
 
@@ -51,10 +53,7 @@ class Reply:
         """The text's lines without anything that a client or a terminal could misread."""
         if self.text.isprintable():
             return [self.text]
-        return [
-            "".join(c if c.isprintable() else " " for c in line)
-            for line in _LINE_END.split(self.text)
-        ]
+        return [printable(line) for line in _LINE_END.split(self.text)]
 
     @property
     def is_temporary(self) -> bool:
@@ -87,6 +86,7 @@ OK = Reply(250, "2.0.0", "OK")
 SENDER_OK = Reply(250, "2.1.0", "Sender OK")  # RFC 3463 section 3.2
 RECIPIENT_OK = Reply(250, "2.1.5", "Recipient OK")
 TRY_LATER = Reply(451, "4.3.0", "Temporary problem on our side, please try again later")
+LOGIN_OVER = Reply(421, "4.7.0", "Your login is no longer good, please log in again")
 NO_MEMORY = Reply(452, "4.3.1", "Too much mail at once, please try again in a minute")
 NO_SPACE = Reply(452, "4.3.1", "No space left to keep mail safe, please try again later")
 MESSAGE_REFUSED = Reply(550, "5.7.1", "Message refused")

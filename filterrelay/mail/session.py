@@ -1,7 +1,7 @@
 """The client's side of a conversation, as plugins see it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -11,13 +11,16 @@ class Identity:
 
     login: the name that was authenticated. senders: address patterns that it
     may send as beside itself. source: the plugin that vouched for it. frozen:
-    the password is right, but the account is shut and may not log in.
+    the password is right, but the account is shut and may not log in. stamp: by which
+    that plugin tells later whether the account is still as it was; for it alone, and
+    never stored.
     """
 
     login: str
     senders: tuple[str, ...] = ()
     source: str = ""
     frozen: bool = False
+    stamp: str = field(default="", repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,5 +125,8 @@ class Session:
 
 
 def _facts(part: Tls | Identity) -> dict[str, Any]:
-    """Its fields; dataclasses.asdict takes six times as long, and each message needs them."""
-    return {name: getattr(part, name) for name in part.__slots__}
+    """Its fields but the stamp.
+
+    dataclasses.asdict takes six times as long, and each message needs them.
+    """
+    return {name: getattr(part, name) for name in part.__slots__ if name != "stamp"}

@@ -78,7 +78,7 @@ FIELDS: Mapping[str, Field] = {
     "pid": Field("the process's number"),
     "plugin": Field("the plugin's name in the file"),
     "port": Field("the client's port"),
-    "process": Field("a process's name, as `worker-0`"),
+    "process": Field("a process's name, as `g2w0`: of generation 2, worker 0"),
     "processes": Field("a number of processes"),
     "protocol": Field("`SMTP` or `ESMTP`"),
     "queue_id": Field("what the mail server in front of us calls the message"),
@@ -154,8 +154,10 @@ tls_failed info: session client reason
     A TLS handshake failed.
 tls_where_none_is info: session client
     A client began TLS on a plain port.
+login_not_reconfirmed warning: session client login reason
+    Nobody could say whether a login is still good: its next message was put off.
 authenticator_failed error: session client
-    A fault of ours in checking a password: the client heard 451.
+    A fault of ours in checking a password or a login: the client heard 451.
 passage_failed error: session client
     A fault of ours at a proxy listener: the client heard 451.
 milter_broken warning: session client reason
@@ -340,6 +342,8 @@ spool_ailing error: trouble reason
     The spool or its disk has a trouble.
 notes_not_read warning: path reason
     What a process noted for the top lists and exemplars can't be read.
+figures_not_kept error: path reason
+    A process's metrics have no room on the disk, so no scrape sees what it counts.
 http_failed error: path
     A request to `[metrics]` failed by a fault of ours.
 queue_not_counted error: reason

@@ -121,6 +121,8 @@ class Journal:
         if self._lost:
             lost, self._lost = self._lost, 0
             log.warning("log_lines_lost", lines=lost)
+            if self._lost:  # nor was that taken
+                self._lost += lost
 
     debug = info = warning = error = critical = exception = msg
 

@@ -14,6 +14,7 @@ import structlog
 from structlog.tracebacks import ExceptionDictTransformer
 from structlog.typing import Processor
 
+from filterrelay.mail.printable import printable
 from filterrelay.observe import journal
 from filterrelay.observe.mail_log import mail_log
 from filterrelay.observe.privacy import Addresses, privacy
@@ -76,8 +77,11 @@ class _ToJournal(logging.Handler):
         self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
-        """One line."""
-        self._output.msg(self.format(record).encode(_OCTETS))
+        """One line; a library that can't say what it wants to say fails by that no more."""
+        try:
+            self._output.msg(self.format(record).encode(_OCTETS))
+        except Exception:  # noqa: BLE001  # as in logging's own handlers
+            self.handleError(record)
 
 
 def configure(options: Options, stream: TextIO | None = None, *, final: bool = True) -> None:
@@ -145,6 +149,7 @@ def _ways_out(
     if format_ == "console":
         last = [
             _summarised,
+            _shown,
             structlog.dev.ConsoleRenderer(
                 colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback
             ),
@@ -176,6 +181,17 @@ def _from_level(least: int) -> Processor:
         return event
 
     return drop
+
+
+def _shown(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Takes out what a terminal would obey: some of it comes from strangers' mail.
+
+    Lines end in tracebacks alone; of other values the renderer writes their end as an escape.
+    """
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = printable(value, "?", keep="" if name == "event" else "\n")
+    return event
 
 
 def _summarised(

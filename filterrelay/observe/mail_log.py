@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from filterrelay.mail.printable import printable
 from filterrelay.observe.summary import Said, summary
 
 SYSLOG = "syslog"  # what stands in the file in place of a path
@@ -43,8 +44,8 @@ class LogFile:
     def write(self, lines: Iterable[Said]) -> None:
         """Appends them, in one go. Raises OSError."""
         begin = f"{_now()} {self._host} {_NAME}/"
-        end = f"[{os.getpid()}]: "
-        text = "".join([f"{begin}{process}{end}{_printable(words)}\n" for process, words in lines])
+        end = f"[{os.getpid()}]"
+        text = "".join([f"{begin}{_line(process, end, words)}\n" for process, words in lines])
         octets = text.encode("utf-8", "backslashreplace")
         self._open()
         if self._torn:
@@ -91,9 +92,9 @@ class SystemLog:
 
     def write(self, lines: Iterable[Said]) -> None:
         """Sends each. Raises OSError, of a reader that is slow, too."""
-        begin, pid = f"<{_PRIORITY}>{_now()} {_NAME}/", os.getpid()
+        begin, end = f"<{_PRIORITY}>{_now()} {_NAME}/", f"[{os.getpid()}]"
         for process, words in lines:
-            line = f"{begin}{process}[{pid}]: {_printable(words)}"
+            line = f"{begin}{_line(process, end, words)}"
             self._socket.sendto(line.encode("utf-8", "backslashreplace"), self._device)
 
     def close(self) -> None:
@@ -139,13 +140,10 @@ def mail_log(where: str) -> MailLog:
     return MailLog(where, SystemLog() if where == SYSLOG else LogFile(Path(where)))
 
 
+def _line(process: str, end: str, words: str) -> str:
+    return f"{process}{end}: {printable(words, '?')}"
+
+
 def _now() -> str:
     """The local time as syslog has it: `Nov  6 04:18:53`."""
     return time.strftime("%b %e %H:%M:%S")
-
-
-def _printable(words: str) -> str:
-    """The words on one line, without what a terminal would obey."""
-    if words.isprintable():
-        return words
-    return "".join([char if char.isprintable() else "?" for char in words])

@@ -5,6 +5,7 @@ that stands here; never an address, a domain or a client. The top lists alone
 name logins and destinations: those few that count most, and the rest as `other`.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -42,6 +43,7 @@ RELOAD_RESULTS = ("done", "refused")
 STANDINGS = ("ready", "ailing", "absent")
 LOGIN_OUTCOMES = ("accepted", "refused")
 OTHER = "other"  # all names that a top list doesn't tell
+UNKNOWN = math.nan  # of a gauge that isn't told at all for now
 
 _QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SLOW = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

@@ -8,12 +8,11 @@ import math
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 from prometheus_client import values
-from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import mark_process_dead
 
+from filterrelay.observe.figures import Figures, KeptFigures
 from filterrelay.observe.metrics import Metrics, no_notes
 from filterrelay.observe.notes import half_written, notes_file, save
 from filterrelay.observe.top import ROOM
@@ -30,6 +29,7 @@ def worker_metrics(directory: Path, process: str, *, names: bool = True) -> Metr
     name stopped. names: whether its top lists may have any.
     """
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
+    values.MmapedDict = KeptFigures  # type: ignore[attr-defined,assignment]  # where it looks
     values.ValueClass = values.MultiProcessValue(lambda: process)
     notes = no_notes(ROOM if names else 0)
     notes.learn_from(notes_file(directory, process))
@@ -57,22 +57,24 @@ def fold(directory: Path, processes: Collection[str]) -> None:
 
     So reloads leave no files behind, and no counter goes back. The sums' files
     are made also when there is nothing to add. Raises BlockingIOError while
-    somebody reads.
+    somebody reads, and OSError when the disk is full: nothing is lost by that, or counted twice.
     """
     with turn(directory, fcntl.LOCK_EX | fcntl.LOCK_NB):
         for kind in _COUNTING:
-            sums = MmapedDict(str(directory / f"{kind}_{_GONE}.db"))
-            for process in processes:
-                _add(directory / f"{kind}_{process}.db", sums)
-            sums.close()
+            sums = Figures(str(directory / f"{kind}_{_GONE}.db"))
+            with contextlib.closing(sums):
+                for process in processes:
+                    _add(directory / f"{kind}_{process}.db", sums)
         for process in processes:
             forget_gauges(directory, process)
         _fold_notes(directory, processes)
 
 
-def _add(file: Path, sums: Any) -> None:
+def _add(file: Path, sums: Figures) -> None:
+    """Adds what is in the file, and removes it; all of it or nothing."""
     if file.exists():
-        for key, value, _, _ in MmapedDict.read_all_values_from_file(file):
+        sums.make_room(file.stat().st_size)
+        for key, value, _, _ in Figures.read_all_values_from_file(file):
             sums.write_value(key, _not_below(sums.read_value(key)[0], value), 0.0)
         file.unlink()
 

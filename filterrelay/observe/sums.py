@@ -1,9 +1,10 @@
 """The sums of what several processes have counted in prometheus_client's files.
 
-The same as its own MultiProcessCollector makes (a test compares them), but for two things.
+The same as its own MultiProcessCollector makes (a test compares them), but for three things.
 A key, which is JSON, is read once and not in every file at every scrape, which is half of the
 time. And the same numbers have the same sum in whatever order their files are found: a
-sum of seconds that is less by its last bit is a counter's reset to Prometheus.
+sum of seconds that is less by its last bit is a counter's reset to Prometheus. And a gauge that is
+NaN in a file isn't told by that file: a removed plugin's isn't by the processes before a reload.
 """
 
 import json
@@ -58,6 +59,8 @@ class Sums:
             kind, _, rest = file.name.partition("_")
             mode = rest.partition("_")[0] if kind == "gauge" else "livesum"
             for octets, value, at in _entries(file):
+                if math.isnan(value):  # metrics.UNKNOWN
+                    continue
                 key = self._keys.get((kind, octets)) or self._learn(kind, mode, octets)
                 if mode != "livemostrecent":
                     numbers.setdefault(key, []).append(value)

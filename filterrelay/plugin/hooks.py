@@ -61,6 +61,10 @@ class Hooks:
         """Says who this is, or None when it doesn't know; the first to answer decides."""
 
     @spec
+    async def reconfirm(self, identity: Identity) -> Identity | None:
+        """Says before each message who somebody it let in is by now; None for nobody any more."""
+
+    @spec
     async def on_connect(self, session: Session) -> Verdict | None:
         """Judges a client before it has spoken."""
 

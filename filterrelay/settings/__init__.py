@@ -2,25 +2,20 @@
 
 from filterrelay.settings.models import (
     ConsoleSettings,
-    Delivery,
-    Destination,
     Dns,
     Filter,
     Limits,
     Listener,
     Log,
     MetricsSettings,
-    Network,
-    Pattern,
     PluginUse,
     QuarantineSettings,
-    RouteRule,
-    Section,
     Settings,
     SpoolSettings,
     TlsFiles,
-    Upstream,
 )
+from filterrelay.settings.outbound import Delivery, Destination, RouteRule, Upstream
+from filterrelay.settings.section import Network, Pattern, Section
 
 __all__ = [
     "ConsoleSettings",

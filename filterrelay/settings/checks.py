@@ -16,13 +16,9 @@ from filterrelay.mail.address import BadAddress, parse_mailbox
 from filterrelay.mail.endpoint import Endpoint, parse_endpoint
 from filterrelay.settings.complaints import Complaint, no_such, repeated
 from filterrelay.settings.delivery_checks import destinations, reports, routes, upstreams
-from filterrelay.settings.models import (
-    Listener,
-    Network,
-    PluginUse,
-    Settings,
-)
+from filterrelay.settings.models import Listener, PluginUse, Settings
 from filterrelay.settings.route_checks import route_warnings
+from filterrelay.settings.section import Network
 from filterrelay.settings.toml_lines import Path as KeyPath
 
 _BROAD_V4 = 16  # bits: a public network with fewer is more than one organisation's

@@ -7,7 +7,8 @@ from filterrelay.mail.address import BadAddress, parse_mailbox
 from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.mail.hop import SEPARATORS
 from filterrelay.settings.complaints import Complaint, no_such, repeated
-from filterrelay.settings.models import Destination, Dns, Settings, Upstream
+from filterrelay.settings.models import Dns, Settings
+from filterrelay.settings.outbound import Destination, Upstream
 from filterrelay.settings.rate import parse_rate
 from filterrelay.settings.routes import DIRECT, DISCARD, REJECT, refusal_of
 

@@ -15,7 +15,8 @@ from filterrelay.mail.endpoint import Endpoint, parse_endpoint
 from filterrelay.observe.mail_log import SYSLOG
 from filterrelay.plugin.options import UnreadableSecret, read_secret_file, resolve_path
 from filterrelay.settings.checks import cross_check, warnings
-from filterrelay.settings.models import Listener, Log, PluginUse, Settings, TlsFiles, Upstream
+from filterrelay.settings.models import Listener, Log, PluginUse, Settings, TlsFiles
+from filterrelay.settings.outbound import Upstream
 from filterrelay.settings.problems import Hidden, Problem, SettingsError, Source
 from filterrelay.settings.toml_lines import Path as KeyPath
 

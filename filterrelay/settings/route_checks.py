@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Sequence
 
 from filterrelay.mail.address import AddressPattern
-from filterrelay.settings.models import RouteRule, Settings
+from filterrelay.settings.models import Settings
+from filterrelay.settings.outbound import RouteRule
 from filterrelay.settings.toml_lines import line_of
 
 

@@ -3,7 +3,7 @@
 import re
 
 from filterrelay.mail.reply import Reply
-from filterrelay.settings.models import RouteRule
+from filterrelay.settings.outbound import RouteRule
 
 DIRECT = "mx"
 DISCARD = "discard"

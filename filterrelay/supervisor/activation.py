@@ -49,12 +49,16 @@ class PassedSockets:
 
 
 def _listening(number: int, name: str) -> socket.socket:
-    os.set_inheritable(number, False)
-    sock = socket.socket(fileno=number)
+    what = name or f"descriptor {number}"
+    try:
+        os.set_inheritable(number, False)
+        sock = socket.socket(fileno=number)
+    except OSError as error:
+        raise CantListen(what, f"it was passed, and is no socket: {error.strerror}") from error
     is_stream = sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
     if not (is_stream and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)):
         sock.close()
-        raise CantListen(name or f"descriptor {number}", "it was passed, and takes no connections")
+        raise CantListen(what, "it was passed, and takes no connections")
     sock.setblocking(False)
     return sock
 

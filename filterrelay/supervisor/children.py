@@ -91,8 +91,7 @@ class Child:
 
 def fork(child: Child, main: Callable[[Child], Coroutine[Any, Any, None]]) -> int:
     """Starts main in a process of its own; returns its number in the parent. Raises OSError."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     pid = os.fork()
     if pid:
         return pid
@@ -114,8 +113,15 @@ def fork(child: Child, main: Callable[[Child], Coroutine[Any, Any, None]]) -> in
     except Exception:  # the seam: whatever it was, the parent must see an exit code
         log.exception("process_failed", process=child.process)
     finally:
-        sys.stdout.flush()
-        os._exit(code)
+        _flush()
+        os._exit(code)  # whatever happens: a child that came out of here would be a second parent
+
+
+def _flush() -> None:
+    """Hands on what was said, or keeps it where the disk is full or the reader gone."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
 
 
 def _give_memory_back() -> None:

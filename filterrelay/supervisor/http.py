@@ -2,7 +2,8 @@
 
 It may be reached from beside loopback, by an address of the operator's choice. So the
 head of a request is limited, a client has so long for everything, and where there are
-too many the one that has been there longest is dropped: a scraper asks at once.
+too many the one that has been there longest is dropped: a scraper asks at once. What they say is
+read by h11, which refuses whatever two readers might understand in two ways.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 
+import h11
 import structlog
 
 CONNECTIONS = 64  # at once
@@ -95,41 +97,48 @@ class _Clients:
                 task.cancel()
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
-        """The octets to send. Raises IncompleteReadError when nobody asks."""
+        """The octets to send. Raises EOFError when nobody asks."""
+        protocol = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD)
         try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.LimitOverrunError:
-            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            return _octets(said(status, f"at most {HEAD} octets"))
-        method, target, fields = _parsed(head)
-        if method not in ("GET", "HEAD"):
-            return _octets(said(HTTPStatus.METHOD_NOT_ALLOWED, "GET or HEAD"), "Allow: GET, HEAD")
-        request = Request(target.partition("?")[0], fields)
+            asked = await _asked(protocol, reader)
+        except h11.RemoteProtocolError as error:
+            status = HTTPStatus(error.error_status_hint)
+            return _octets(protocol, said(status, status.phrase))
+        if asked.method not in (b"GET", b"HEAD"):
+            refused = said(HTTPStatus.METHOD_NOT_ALLOWED, "GET or HEAD")
+            return _octets(protocol, refused, ("Allow", "GET, HEAD"))
+        accept = b",".join(value for name, value in asked.headers if name == b"accept")
+        request = Request(asked.target.partition(b"?")[0].decode(), accept.decode("latin-1"))
         try:
             answer = await self._ask(request)
         except Exception:  # the seam: whatever it was, the next one may be answered
             log.exception("http_failed", path=request.path)
             answer = said(HTTPStatus.INTERNAL_SERVER_ERROR, "the log says why")
-        return _octets(answer, bodiless=method == "HEAD")
+        return _octets(protocol, answer, bodiless=asked.method == b"HEAD")
 
 
-def _parsed(head: bytes) -> tuple[str, str, str]:
-    """Method, target and Accept of a request (RFC 9112 section 3); empty what isn't there."""
-    line, *fields = head.decode("latin-1").split("\r\n")
-    method, target, *_ = [*line.split(" "), "", ""]
-    split = (field.partition(":") for field in fields)
-    accept = [value.strip() for name, _, value in split if name.lower() == "accept"]
-    return method, target, ",".join(accept)
+async def _asked(protocol: h11.Connection, reader: asyncio.StreamReader) -> h11.Request:
+    """The head of a request. Raises h11.RemoteProtocolError, EOFError."""
+    while (event := protocol.next_event()) is h11.NEED_DATA:
+        block = await reader.read(HEAD)
+        if not block:
+            raise EOFError
+        protocol.receive_data(block)
+    assert isinstance(event, h11.Request)  # which is what a client begins with
+    return event
 
 
-def _octets(answer: Answer, *more: str, bodiless: bool = False) -> bytes:
-    """The response (RFC 9112 section 4). more: fields. bodiless: its head alone."""
+def _octets(
+    protocol: h11.Connection, answer: Answer, *more: tuple[str, str], bodiless: bool = False
+) -> bytes:
+    """The whole response. more: fields. bodiless: its head alone."""
     fields = [
-        f"HTTP/1.1 {answer.status.value} {answer.status.phrase}",
-        f"Content-Type: {answer.kind}",
-        f"Content-Length: {len(answer.content)}",
-        "Connection: close",
+        ("Content-Type", answer.kind),
+        ("Content-Length", str(len(answer.content))),
+        ("Connection", "close"),
         *more,
     ]
-    head = "".join(f"{field}\r\n" for field in fields).encode("latin-1")
-    return head + b"\r\n" + (b"" if bodiless else answer.content)
+    status = answer.status
+    head = h11.Response(status_code=status, headers=fields, reason=status.phrase.encode())
+    begin = protocol.send(head) or b""
+    return begin if bodiless else begin + (protocol.send(h11.Data(answer.content)) or b"")

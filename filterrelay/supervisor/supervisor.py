@@ -43,7 +43,8 @@ from filterrelay.supervisor.sockets import listen
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 GENERATIONS = 4  # at once; before there is another one, the oldest must end
 LOAD_WITHIN = 30.0  # seconds for reading the file and making its plugins at a reload
-CLEAN_WITHIN = 60.0  # seconds for freeing the mail of the dead
+CLEAN_WITHIN = 30.0  # seconds for freeing the mail of the dead: with half of the unit's
+# WatchdogSec= less than the whole, for meanwhile there may be no worker, and so no sign of life
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +98,8 @@ class Supervisor:
             self._reloads = {
                 result: self._metrics.reloads.labels(result) for result in RELOAD_RESULTS
             }
-            fold(self._metrics_dir, ())
+            with contextlib.suppress(OSError):  # a disk that is full
+                fold(self._metrics_dir, ())
             hand_over(settings, account)
             self._parent = Parent(self._metrics_dir, account)
             try:
@@ -286,7 +288,7 @@ class Supervisor:
                 self._gone += map(generation.name, generation.slots())
                 log.info("generation_ended", generation=generation.number)
         if self._gone:
-            with contextlib.suppress(BlockingIOError):  # a scrape is under way
+            with contextlib.suppress(OSError):  # a scrape is under way, or the disk is full
                 fold(self._metrics_dir, self._gone)
                 self._gone.clear()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from filterrelay.errors import FilterRelayError
+from filterrelay.mail.printable import printable
 from filterrelay.mail.reply import Reply
 
 MAX_LINE = 4096  # octets; RFC 5321 section 4.5.3.1.5 allows 512, some servers say more
@@ -90,16 +91,9 @@ def _reply(code: int, lines: list[str]) -> Reply:
         if matched and matched[1][0] == str(code)[0]:
             enhanced = enhanced or matched[1]
             text = text[matched.end() :]
-        texts.append(_printable(text))
+        texts.append(printable(text))
     return Reply(code, enhanced, "\n".join(texts)[:MAX_TEXT])
 
 
-def _printable(text: str) -> str:
-    """The text without anything that could forge a line in a log, a report or a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
 def _readable(line: bytes) -> str:
-    return _printable(line[:_SHOWN].decode("utf-8", "replace").strip())
+    return printable(line[:_SHOWN].decode("utf-8", "replace").strip())

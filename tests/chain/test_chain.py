@@ -1,6 +1,7 @@
 """The chain: waves, order, edits, limits."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +245,35 @@ async def test_a_login_that_nobody_could_check_is_not_called_wrong() -> None:
     with pytest.raises(NotAnswered):
         await chain.authenticate(SESSION, Credentials("PLAIN", "c", "secret"))
     assert await chain.authenticate(SESSION, Credentials("PLAIN", "b", "secret"))
+
+
+class Follows(Knows):
+    """Knows somebody for as long as it is told to."""
+
+    @hook
+    async def reconfirm(self, identity: Identity) -> Identity | None:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return replace(identity, senders=("x@office.example",)) if self.answer else None
+
+
+async def test_who_vouched_for_a_login_is_asked_about_it_again() -> None:
+    """Nobody else, though others know the same name; and who can't say stays with its word."""
+    first, second = answering("b", Follows), answering("b", Follows)
+    first.answer = "another"
+    steps = (step(first, "x"), step(second, "y"), step(answering("c", Knows), "z"))
+    chain = Chain(PluginSet(authenticators=steps), 10)
+    identity = await chain.authenticate(SESSION, Credentials("PLAIN", "b", "secret"))
+    assert identity == Identity("b", source="y")
+    first.answer = None
+    assert await chain.reconfirm(identity) == Identity("b", ("x@office.example",), "y")
+    second.answer = OSError("down")
+    with pytest.raises(NotAnswered):
+        await chain.reconfirm(identity)
+    second.answer = None
+    assert await chain.reconfirm(identity) is None
+    for other in (Identity("c", source="z"), Identity("d", source="XCLIENT")):
+        assert await chain.reconfirm(other) is other
 
 
 class Vouches(Answers):

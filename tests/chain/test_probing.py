@@ -1,6 +1,7 @@
 """Plugins that are asked whether what they depend on answers."""
 
 import asyncio
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -86,6 +87,17 @@ async def test_a_daemon_that_dies_shows_before_mail_meets_it(lines: list[EventDi
     watching.cancel()
     assert [line["event"] for line in lines] == ["plugin_unavailable", "plugin_back"]
     assert lines[0]["reason"] == "ConnectionRefusedError: nobody listens"
+
+
+async def test_what_was_known_is_told_no_longer_at_the_end() -> None:
+    """After a reload without the plugin, nobody is woken because of it."""
+    metrics, sick = Metrics(), step(Probed)
+    sick.plugin.instance.answer = ConnectionRefusedError("nobody listens")
+    watching = asyncio.create_task(watch_plugins([sick], metrics))
+    await until(metrics, 0)
+    watching.cancel()
+    await asyncio.wait({watching})
+    assert math.isnan(up(metrics) or 0.0)
 
 
 async def test_a_warning_is_no_reason_to_call_it_down(lines: list[EventDict]) -> None:

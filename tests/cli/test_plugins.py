@@ -28,7 +28,7 @@ def test_all_installed_plugins_are_listed() -> None:
 def test_the_list_comes_as_json_too() -> None:
     """With the hooks of each."""
     listed = {one["name"]: one for one in json.loads(plugins("--json").output)}
-    assert listed["auth-file"]["hooks"] == ["lifespan", "authenticate"]
+    assert listed["auth-file"]["hooks"] == ["lifespan", "authenticate", "reconfirm"]
 
 
 def test_the_list_says_what_a_file_configures(configuration: Path) -> None:

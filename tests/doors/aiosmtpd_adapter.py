@@ -92,6 +92,10 @@ class HandlerIntake:
         server.session.auth_data = pair
         return Identity(credentials.login) if good else None
 
+    async def reconfirm(self, session: Session, envelope: Envelope) -> Identity | None:
+        """It has no such thing."""
+        return session.identity
+
     def locked_out(self, session: Session) -> Reply | None:
         """The keyword auth_required; of ours the intake itself sees to that."""
         needed = self.keywords.get("auth_required") and session.identity is None

@@ -103,6 +103,11 @@ class RememberingIntake:
         good = (credentials.login, credentials.password) == ("anna", "sesame")
         return Identity("anna", source="test") if good else None
 
+    async def reconfirm(self, session: Session, envelope: Envelope) -> Any:
+        if "reconfirm" not in self.answers:
+            return session.identity
+        return await self._answer("reconfirm")
+
     async def on_sender(self, session: Session, envelope: Envelope) -> Any:
         return await self._answer("on_sender")
 

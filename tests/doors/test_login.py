@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from filterrelay.doors.login import MOST_TARPIT
-from filterrelay.intake.stages import AuthUnavailable
+from filterrelay.intake.stages import AuthUnavailable, LoginOver
 from filterrelay.mail.session import Identity
 from tests.doors.conftest import OpenDoor, RawClient, RunningDoor
 
@@ -221,3 +221,41 @@ async def test_a_plugin_s_identity_counts(open_door: OpenDoor) -> None:
     running.intake.answers["authenticate"] = Identity("anna@office.example")
     line = "AUTH PLAIN " + b64("anna@office.example\0anna\0sesame")
     assert (await client.say(line)).startswith("235 ")
+
+
+async def test_a_login_that_is_over_sends_no_more(open_door: OpenDoor) -> None:
+    """Who was frozen meanwhile is cut off at the next message, with all that came with it."""
+    running, client = await over_tls(open_door)
+    await client.say(GOOD)
+    await client.begin()
+    running.intake.answers["reconfirm"] = LoginOver("anna")
+    assert (await client.say("DATA", "a: b\r\n\r\n.")).startswith("250 ")
+    client.send(b"MAIL FROM:<anna@office.example>\r\nRCPT TO:<b@partner.example>\r\nDATA\r\n")
+    assert (await client.answer()).startswith("421 4.7.0 ")
+    assert await client.answer() == ""
+    assert len(running.intake.messages) == 1
+
+
+async def test_what_a_login_may_do_changes_within_its_connection(open_door: OpenDoor) -> None:
+    """The next message is judged by what the account may do by now."""
+    running, client = await over_tls(open_door)
+    await client.say(GOOD)
+    running.intake.answers["reconfirm"] = Identity("anna", ("sales@office.example",))
+    await client.begin()
+    await client.say("DATA", "a: b\r\n\r\n.")
+    identity = running.intake.messages[0].session.identity
+    assert identity is not None
+    assert identity.senders == ("sales@office.example",)
+
+
+@pytest.mark.parametrize("error", [AuthUnavailable("ldap", "down"), RuntimeError("secret")])
+async def test_a_login_that_can_t_be_looked_at_waits(open_door: OpenDoor, error: Exception) -> None:
+    """No mail is taken of somebody who may have been shut out; nor is anybody cut off for that."""
+    running, client = await over_tls(open_door)
+    await client.say(GOOD)
+    running.intake.answers["reconfirm"] = error
+    reply = await client.say("MAIL FROM:<anna@office.example>")
+    assert reply.startswith("45")
+    assert "secret" not in reply
+    running.intake.answers.clear()
+    assert (await client.say("MAIL FROM:<anna@office.example>")).startswith("250 ")

@@ -8,10 +8,10 @@ from structlog.testing import capture_logs
 from filterrelay.chain.chain import Chain
 from filterrelay.chain.loader import PluginSet
 from filterrelay.intake.relaying import NO_RELAYING
-from filterrelay.intake.stages import AuthUnavailable
+from filterrelay.intake.stages import AuthUnavailable, LoginOver
 from filterrelay.mail.message import Message
 from filterrelay.mail.reply import Reply
-from filterrelay.mail.session import Credentials
+from filterrelay.mail.session import Credentials, Identity
 from filterrelay.mail.verdict import Defer, Quarantine
 from filterrelay.plugin.testing import a_session, an_envelope
 from filterrelay.spool.store import State
@@ -60,6 +60,22 @@ async def test_a_login_that_nobody_can_check_is_said_to_be_so() -> None:
     bench.intake._chain = Chain(PluginSet(authenticators=(step,)), 10)
     with pytest.raises(AuthUnavailable):
         await bench.intake.authenticate(a_session(), Credentials("PLAIN", "a", "b"))
+
+
+@pytest.mark.parametrize("by_now", [None, Identity("alice", frozen=True)])
+async def test_a_login_that_is_over_is_a_refusal(by_now: Identity | None) -> None:
+    """Counted and logged with the sender that was tried, for who looks into a stolen password."""
+    bench = Bench()
+    step = bench._step(says(by_now, "reconfirm"))
+    bench.intake._chain = Chain(PluginSet(authenticators=(step,)), 10)
+    session = a_session(identity=Identity("alice", source=step.name))
+    with pytest.raises(LoginOver), capture_logs() as logs:
+        await bench.intake.reconfirm(session, an_envelope())
+    assert [(line["event"], line["login"], line["sender"], line["reply"][:9]) for line in logs] == [
+        ("refused", "alice", "alice@office.example", "421 4.7.0")
+    ]
+    labels = {"listener": "smtp", "hook": "on_sender", "by": "policy"}
+    assert bench.metrics.registry.get_sample_value("filterrelay_refusals_total", labels) == 1
 
 
 async def test_a_verdict_on_the_client_counts_for_its_messages() -> None:

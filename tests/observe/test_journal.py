@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pytest_mock import MockerFixture
 from structlog.testing import capture_logs
 
 from filterrelay.observe.journal import Journal, is_the_output, rendered
@@ -166,6 +167,26 @@ def test_a_journal_that_is_gone_or_slow_stops_nothing(tmp_path: Path) -> None:
         ]
     reader.close()
     journal.close()
+
+
+def test_the_count_of_lost_lines_is_not_lost(reader: Reader, mocker: MockerFixture) -> None:
+    """Where the line that tells it isn't taken, the next one does."""
+    told = mocker.patch("filterrelay.observe.journal.log")
+    gone = Journal("/nowhere")
+    entry = rendered(None, "info", {"event": "x"})
+    for _ in range(3):
+        gone.msg(entry)
+
+    def not_taken(event: str, lines: int) -> None:
+        gone._address = "/nowhere"
+        gone.msg(entry)
+
+    told.warning.side_effect = not_taken
+    for _ in range(2):
+        gone._address = str(reader.path)
+        gone.msg(entry)
+    assert [call.kwargs["lines"] for call in told.warning.call_args_list] == [3, 4]
+    gone.close()
 
 
 def test_the_journal_is_known_by_its_stream(tmp_path: Path) -> None:

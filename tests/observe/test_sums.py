@@ -12,6 +12,7 @@ import pytest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from filterrelay.observe.metrics import UNKNOWN
 from filterrelay.observe.multiprocess import fold
 from filterrelay.observe.sums import Sums
 
@@ -116,3 +117,16 @@ def test_a_mode_that_is_not_known_is_no_wrong_sum(tmp_path: Path) -> None:
         kept.close()
     with pytest.raises(KeyError):
         Sums().of(tmp_path.glob("*.db"))
+
+
+def test_what_a_process_no_longer_knows_hides_nothing(tmp_path: Path) -> None:
+    """The one that knows tells it, though it said so before; what nobody knows isn't told."""
+    known = mmap_key("up", "up", ["plugin"], ["clamav"], "")
+    gone = mmap_key("up", "up", ["plugin"], ["old"], "")
+    for process, values, at in (("w0", (UNKNOWN, UNKNOWN), 2.0), ("w1", (1.0,), 1.0)):
+        numbers = MmapedDict(str(tmp_path / f"gauge_livemostrecent_{process}.db"))
+        for key, value in zip((known, gone), values, strict=False):
+            numbers.write_value(key, value, at)
+        numbers.close()
+    (family,) = Sums().of(tmp_path.glob("*.db"))
+    assert told(family.samples) == {("up", (("plugin", "clamav"),)): 1.0}

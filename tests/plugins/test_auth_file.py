@@ -7,11 +7,13 @@ import threading
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import Mock
 
 import argon2
 import bcrypt
 import pytest
 from filterrelay_plugins import auth_file
+from structlog.testing import capture_logs
 
 from filterrelay.plugin import Credentials, Identity
 from filterrelay.plugin.testing import FakeClock, running
@@ -68,7 +70,7 @@ async def test_the_right_password_lets_in_with_its_senders(accounts: Accounts) -
     accounts.write({"alice": stored("sesame") + ":senders=sales@office.example,*@shop.example"})
     async with running("auth-file", path=str(accounts.path)) as plugin:
         found = await plugin.authenticate(credentials("alice", "sesame"))
-    assert found == Identity("alice", ("sales@office.example", "*@shop.example"), "auth-file")
+    assert found == Identity("alice", ("sales@office.example", "*@shop.example"))
 
 
 @pytest.mark.parametrize(
@@ -158,6 +160,56 @@ async def test_a_new_password_counts_at_once(accounts: Accounts) -> None:
         accounts.write({"alice": stored("changed")})
         assert await plugin.authenticate(credentials("alice", "sesame")) is None
         assert await plugin.authenticate(credentials("alice", "changed"))
+
+
+@pytest.mark.parametrize(
+    ("line", "after"),
+    [
+        ("{kept}", Identity("alice")),
+        ("{kept}:senders=b@office.example", Identity("alice", ("b@office.example",))),
+        ("{kept}:frozen", Identity("alice", frozen=True)),
+        ("{new}", None),
+        ("", None),
+    ],
+    ids=["as it was", "other senders", "frozen", "a new password", "removed"],
+)
+async def test_who_logged_in_is_what_the_file_says_by_now(
+    accounts: Accounts, line: str, after: Identity | None
+) -> None:
+    """A stolen password is of no more use once the account is frozen, removed or changed."""
+    kept = stored("sesame")
+    accounts.write({"alice": kept, "bob": stored("x")})
+    async with running("auth-file", path=str(accounts.path)) as plugin:
+        identity = await plugin.authenticate(credentials("alice", "sesame"))
+        rest = line.format(kept=kept, new=stored("sesame"))
+        accounts.write({"bob": stored("x")} | ({"alice": rest} if rest else {}))
+        assert await plugin.reconfirm(identity) == after
+
+
+async def test_a_file_that_can_t_be_read_now_is_read_again(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where no file was to spare just then, whoever was frozen isn't let in for good."""
+    accounts.write({"alice": stored("sesame")})
+    async with running("auth-file", path=str(accounts.path)) as plugin:
+        accounts.write({"alice": stored("sesame") + ":frozen"})
+        with monkeypatch.context() as scarce, capture_logs() as logs:
+            scarce.setattr(auth_file, "read_user_file", Mock(side_effect=OSError(24, "no file")))
+            for _ in range(2):
+                assert not (await plugin.authenticate(credentials("alice", "sesame"))).frozen
+        assert [entry["event"] for entry in logs] == ["user_file_not_read"]
+        assert (await plugin.authenticate(credentials("alice", "sesame"))).frozen
+
+
+async def test_nobody_goes_on_with_the_old_file_while_the_new_one_is_read(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that asks second waits for what the first one reads."""
+    accounts.write({"alice": stored("sesame")})
+    async with running("auth-file", path=str(accounts.path)) as plugin:
+        identity = await plugin.authenticate(credentials("alice", "sesame"))
+        accounts.write({"alice": stored("sesame") + ":frozen"})
+        assert set(await asyncio.gather(*(plugin.reconfirm(identity) for _ in range(3)))) == {None}
 
 
 async def test_a_broken_file_leaves_the_accounts_as_they_were(accounts: Accounts) -> None:

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from filterrelay.mail.address import AddressPattern
-from filterrelay.settings import Delivery, Limits, Listener, Settings
+from filterrelay.settings import Delivery, Limits, Settings
 
 MINIMAL: dict[str, Any] = {"listener": [{"kind": "milter", "address": "unix:/run/milter"}]}
 
@@ -36,29 +35,6 @@ def test_a_duration_without_unit_is_refused() -> None:
         Delivery.model_validate({"retry": 15})
 
 
-def test_settings_are_frozen() -> None:
-    """Nothing that runs can change what the file says."""
-    settings = Settings.model_validate(MINIMAL)
-    with pytest.raises(ValidationError, match="frozen"):
-        settings.hostname = "other.example"  # type: ignore[misc]  # the point of the test
-
-
-def test_a_network_may_be_written_with_host_bits() -> None:
-    """`10.1.2.3/16` is the network that host is in."""
-    listener = Listener.model_validate(
-        {"kind": "smtp", "address": "x:1", "trusted_networks": ["10.1.2.3/16"]}
-    )
-    assert [str(network) for network in listener.trusted_networks] == ["10.1.0.0/16"]
-
-
-def test_address_patterns_are_read_as_such() -> None:
-    """`relay_domains` speaks the same language as routes do."""
-    listener = Listener.model_validate(
-        {"kind": "smtp", "address": "x:1", "relay_domains": ["office.example"]}
-    )
-    assert listener.relay_domains == (AddressPattern("office.example"),)
-
-
 @pytest.mark.parametrize(
     ("section", "key"),
     [
@@ -67,8 +43,6 @@ def test_address_patterns_are_read_as_such() -> None:
         ("limits", "chain_timeout"),
         ("limits", "lockout"),
         ("dns", "timeout"),
-        ("delivery", "retry"),
-        ("delivery", "give_up_after"),
         ("quarantine", "keep"),
     ],
 )
@@ -78,18 +52,10 @@ def test_a_time_that_would_stop_all_mail_is_refused(section: str, key: str) -> N
         Settings.model_validate(MINIMAL | {section: {key: "0s"}})
 
 
-@pytest.mark.parametrize(
-    ("section", "values"),
-    [
-        ("filter", {"use": "spf", "timeout": "0s"}),
-        ("upstream", {"name": "x", "hosts": ["y"], "timeout": "0s"}),
-        ("upstream", {"name": "x", "hosts": ["y"], "connect_timeout": "0s"}),
-    ],
-)
-def test_nobody_can_answer_in_no_time(section: str, values: dict[str, Any]) -> None:
-    """A filter or a next hop that may take 0 s never works."""
+def test_nobody_can_answer_in_no_time() -> None:
+    """A filter that may take 0 s never works."""
     with pytest.raises(ValidationError, match='must be at least "100ms"'):
-        Settings.model_validate(MINIMAL | {section: [values]})
+        Settings.model_validate(MINIMAL | {"filter": [{"use": "spf", "timeout": "0s"}]})
 
 
 @pytest.mark.parametrize(

@@ -97,3 +97,14 @@ def test_a_socket_that_takes_no_connections_is_refused() -> None:
         os.dup2(wrong.fileno(), FIRST)
     with pytest.raises(CantListen, match="submission"):
         passed("submission", "1")
+
+
+def test_what_is_no_socket_is_refused() -> None:
+    """A count that is wrong, or a file: the operator hears which."""
+    with pytest.raises(CantListen, match="no socket"):
+        passed("submission", "1")
+    with Path(os.devnull).open() as file:
+        os.dup2(file.fileno(), FIRST)
+        with pytest.raises(CantListen, match="no socket"):
+            passed("submission", "1")
+    os.close(FIRST)

@@ -63,6 +63,33 @@ def test_the_exit_code_says_how_it_ended(
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == code
 
 
+def test_a_log_on_a_full_disk_neither_stops_a_start_nor_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that can't hand on its last words ends all the same, and at its own place."""
+    reading, writing = os.pipe()
+
+    async def main(child: Child) -> None:
+        print("last words")  # to the full disk
+
+    with Path("/dev/full").open("w") as full, Path(os.devnull).open("w") as sink:
+        full.write("first words")
+        monkeypatch.setattr("sys.stdout", full)
+        here = os.getpid()
+        try:
+            pid = fork(a_child(tmp_path, writing), main)
+        except OSError:
+            pid = 0
+        if os.getpid() != here:
+            os._exit(99)  # it came out of fork
+        monkeypatch.undo()
+        os.dup2(sink.fileno(), full.fileno())  # so that it can be closed
+    os.close(reading)
+    os.close(writing)
+    assert pid
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
 class WriterlessSpool(MemorySpool):
     """Its writer is dead, or isn't."""
 

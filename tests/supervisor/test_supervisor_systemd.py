@@ -1,6 +1,7 @@
 """The real program under a service manager: what it says at each turn, and sockets it is given."""
 
 import os
+import re
 import signal
 import socket
 import time
@@ -15,9 +16,11 @@ from filterrelay.supervisor.activation import PassedSockets
 from filterrelay.supervisor.board import Board, Standing
 from filterrelay.supervisor.generation import Generation
 from filterrelay.supervisor.notify import ServiceManager
-from filterrelay.supervisor.supervisor import Supervisor
+from filterrelay.supervisor.supervisor import CLEAN_WITHIN, Supervisor
 
 from .conftest import Relay, greeted, wait_until
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 class Ear:
@@ -105,6 +108,14 @@ def test_no_sign_of_life_comes_while_no_worker_is_there(relay: Relay, systemd: E
     systemd.heard.clear()
     time.sleep(1.5)
     assert systemd.listen() == []
+
+
+def test_freeing_the_mail_of_the_only_worker_is_no_reason_for_a_new_start() -> None:
+    """The sign of life stays out no longer than systemd waits, with time to start a worker."""
+    unit = (ROOT / "deploy/systemd/filterrelay.service").read_text()
+    found = re.search(r"^WatchdogSec=(\d+)s$", unit, re.MULTILINE)
+    assert found is not None
+    assert int(found[1]) / 2 + CLEAN_WITHIN + 10 < int(found[1])
 
 
 NEVER_READY = """

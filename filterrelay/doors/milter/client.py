@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from filterrelay.doors.policy import DoorPolicy
 from filterrelay.doors.proxy_protocol import plain_address
+from filterrelay.mail.printable import printable
 from filterrelay.mail.session import Identity, Session, Tls
 from filterrelay.wire.milter import Connect, Family, Helo, Macros, Mail
 
@@ -89,9 +90,4 @@ def text(octets: bytes) -> str:
 
 def shown(octets: bytes) -> str:
     """The text, with a question mark for what can't be shown, such as a line's end."""
-    return printable(text(octets))
-
-
-def printable(said: str) -> str:
-    """The text with a question mark for each character that can't be shown."""
-    return said if said.isprintable() else "".join(c if c.isprintable() else "?" for c in said)
+    return printable(text(octets), "?")

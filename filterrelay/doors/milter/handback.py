@@ -6,7 +6,7 @@ import structlog
 
 from filterrelay.chain.run import Judgement
 from filterrelay.doors.milter.changes import Told, changes
-from filterrelay.doors.milter.client import printable
+from filterrelay.mail.printable import printable
 from filterrelay.mail.reply import TRY_LATER, Reply
 from filterrelay.mail.verdict import Quarantine
 from filterrelay.wire import milter
@@ -34,7 +34,7 @@ class HandBack:
         try:
             head, body = changes(judged, self._told, self._edits)
             if isinstance(judged.verdict, Quarantine):
-                reason = printable(judged.verdict.reason) or "quarantined"
+                reason = printable(judged.verdict.reason, "?") or "quarantined"
                 head += self._edits.quarantine(reason.encode())
         except Unsendable as error:
             log.error("milter_cannot_edit", reason=str(error))

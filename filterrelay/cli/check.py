@@ -1,6 +1,7 @@
 """`filterrelay check`: whether the configuration would serve."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,7 @@ def _checks(file: Path) -> "list[Check]":
         checks.append(Check("user", settings.user, "failed", why))
     checks += listening(settings)  # sockets are bound before root is left
     _become_the_relay(settings)
+    checks += _out_of_reach(file, settings)
     return checks + run(examine(settings, SystemClock()))
 
 
@@ -83,6 +85,22 @@ def _become_the_relay(settings: "Settings") -> None:
     if account is not None:
         hand_over(settings, account)
         drop_to(account)
+
+
+def _out_of_reach(file: Path, settings: "Settings") -> "Iterator[Check]":
+    """What root has read for the relay, and can't when systemd starts it as the relay's user."""
+    from filterrelay.cli.examination import Check
+    from filterrelay.settings.file import load
+    from filterrelay.settings.problems import SettingsError
+
+    try:
+        load(file, os.environ)
+    except SettingsError as error:
+        for one in error.problems:
+            text = f"{one.key}: {one.text}" if one.key else one.text
+            where = f"{one.file}:{one.line}" if one.line else str(one.file)
+            why = f"{text}; a unit with User={settings.user} would not start"
+            yield Check("file", where, "warning", why)
 
 
 def _report_problems(error: "SettingsError", *, as_json: bool) -> None:

@@ -184,3 +184,19 @@ def test_it_looks_with_the_eyes_of_the_user_that_serves(
     monkeypatch.setattr(f"{privileges}.drop_to", became.append)
     check(tmp_path, CONFIGURATION.replace(getpass.getuser(), "postmaster", 1))
     assert became == [account]
+
+
+def test_what_root_alone_can_read_is_told(
+    tmp_path: Path, configuration: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root serves with it; under systemd, where all of it is the relay's user, nothing starts."""
+    secret = tmp_path / "provider.password"
+    secret.write_text("geheim")
+    with_login = configuration.replace(
+        'tls = "none"', 'tls = "none"\nusername = "office"\npassword_file = "provider.password"'
+    )
+    monkeypatch.setattr("filterrelay.cli.check._become_the_relay", lambda _: secret.unlink())
+    told = json.loads(check(tmp_path, with_login, "--json").output)
+    (warning,) = (one["text"] for one in told["checks"] if one["text"].endswith("would not start"))
+    assert warning.startswith("upstream[0].password_file: ")
+    assert f"a unit with User={getpass.getuser()}" in warning

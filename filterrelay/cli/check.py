@@ -54,7 +54,8 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             }
         )
     else:
-        _show(checks, *_verdict(would_serve=would_serve, stuck=stuck))
+        root_only = any(one.part == "user" for one in checks)
+        _show(checks, *_verdict(would_serve=would_serve, root_only=root_only, stuck=stuck))
     raise typer.Exit(Exit.DONE if would_serve else Exit.BAD)
 
 
@@ -97,10 +98,7 @@ def _out_of_reach(file: Path, settings: "Settings") -> "Iterator[Check]":
         load(file, os.environ)
     except SettingsError as error:
         for one in error.problems:
-            text = f"{one.key}: {one.text}" if one.key else one.text
-            where = f"{one.file}:{one.line}" if one.line else str(one.file)
-            why = f"{text}; a unit with User={settings.user} would not start"
-            yield Check("file", where, "warning", why)
+            yield Check("user", settings.user, "warning", str(one))
 
 
 def _report_problems(error: "SettingsError", *, as_json: bool) -> None:
@@ -128,10 +126,12 @@ def _show(checks: "list[Check]", verdict: str, style: str) -> None:
     console().print(Text(verdict, style=f"bold {style}"))
 
 
-def _verdict(*, would_serve: bool, stuck: Sequence[str]) -> tuple[str, str]:
+def _verdict(*, would_serve: bool, root_only: bool, stuck: Sequence[str]) -> tuple[str, str]:
     """The last line, and its colour. stuck: the upstreams that take no mail now."""
     if not would_serve:
         return "It would not serve.", "red"
+    if root_only:
+        return "It would serve if root starts it, but not under systemd as its own user.", "yellow"
     if stuck:
         names = ", ".join(stuck)
         return f"It would serve, but can't deliver now: {names}. Mail would wait.", "yellow"

@@ -196,7 +196,11 @@ def test_what_root_alone_can_read_is_told(
         'tls = "none"', 'tls = "none"\nusername = "office"\npassword_file = "provider.password"'
     )
     monkeypatch.setattr("filterrelay.cli.check._become_the_relay", lambda _: secret.unlink())
+    said = check(tmp_path, with_login)
+    assert said.exit_code == 0
+    assert "if root starts it, but not under systemd" in said.output
+    secret.write_text("geheim")
     told = json.loads(check(tmp_path, with_login, "--json").output)
-    (warning,) = (one["text"] for one in told["checks"] if one["text"].endswith("would not start"))
-    assert warning.startswith("upstream[0].password_file: ")
-    assert f"a unit with User={getpass.getuser()}" in warning
+    (found,) = (one for one in told["checks"] if one["part"] == "user")
+    assert (found["state"], found["name"]) == ("warning", getpass.getuser())
+    assert f"upstream[0].password_file: {secret} can't be read" in found["text"]

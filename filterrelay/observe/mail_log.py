@@ -139,11 +139,6 @@ class MailLog:
         return event
 
 
-def mail_log(where: str) -> MailLog:
-    """The one that the configuration names. where: a path, or `syslog`."""
-    return MailLog(where, SystemLog() if where == SYSLOG else LogFile(Path(where)))
-
-
 def why_unwritable(where: str) -> str:
     """What keeps this process from writing there, or empty; no file is made for it."""
     path = Path(where)
@@ -159,6 +154,11 @@ def why_unwritable(where: str) -> str:
     except OSError as error:
         return why_unreadable(error)
     return ""
+
+
+def mail_log(where: str) -> MailLog:
+    """The one that the configuration names. where: a path, or `syslog`."""
+    return MailLog(where, SystemLog() if where == SYSLOG else LogFile(Path(where)))
 
 
 def _now() -> str:

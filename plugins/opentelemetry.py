@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import logging
+import re
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -9,7 +11,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field
 
 from filterrelay.plugin import (
     Address,
@@ -44,7 +46,14 @@ except ModuleNotFoundError as missing:
         f"{missing}: pip install 'filterrelay[opentelemetry]'", name=missing.name
     ) from missing
 
-Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+(/\S*)?$")]
+
+def _checked_url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]+(/\S*)?", text):
+        raise ValueError("should be a web address, as http://127.0.0.1:4318/v1/traces")
+    return text
+
+
+Url = Annotated[str, AfterValidator(_checked_url)]
 
 _QUEUE = 4096  # spans that wait for the collector; beyond, they are dropped
 _BATCH = 512
@@ -226,10 +235,24 @@ class OpenTelemetry:
 
     async def probe(self) -> str:
         """Whether the collector takes a batch, be it an empty one."""
-        result = await self._services.in_thread(self._exporter.export, ())
+        result = await self._services.in_thread(self._offer_nothing)
         if result is not SpanExportResult.SUCCESS:
             raise ConnectionError(f"{self._options.endpoint} takes no traces")
         return f"{self._options.endpoint} takes traces"
+
+    def _offer_nothing(self) -> SpanExportResult:
+        """What becomes of an empty batch. The library's log of it says no more than that."""
+        this = threading.get_ident()
+
+        def of_another_thread(record: logging.LogRecord) -> bool:
+            return record.thread != this
+
+        log = logging.getLogger(OTLPSpanExporter.__module__)
+        log.addFilter(of_another_thread)
+        try:
+            return self._exporter.export(())
+        finally:
+            log.removeFilter(of_another_thread)
 
 
 class _Ids(RandomIdGenerator):

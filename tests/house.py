@@ -56,6 +56,7 @@ TESTS_OF_NO_FILE = {
     "test_metrics_page.py": "docs/metrics.md",
     "test_logs_page.py": "docs/logs.md",
     "test_deploy.py": "deploy/",
+    "test_pages.py": "the pages for users",
     "grafana/boards/test_boards.py": "all dashboards",
     "grafana/boards/test_types.py": "all dashboards, against Grafana's types",
     "grafana/test_provisioning.py": "grafana/provisioning/",

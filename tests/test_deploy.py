@@ -1,7 +1,6 @@
-"""deploy/: the unit that systemd runs, and links; more of it is used in tests/acceptance."""
+"""deploy/: the unit that systemd runs; more of it is used in tests/acceptance."""
 
 import configparser
-import re
 import shutil
 import subprocess
 import sys
@@ -93,15 +92,3 @@ def test_slow_clients_before_the_queue_leave_connections_for_others() -> None:
     text = (POSTFIX / "proxy" / "filterrelay.toml").read_text()
     (upstream,) = tomllib.loads(text)["upstream"]
     assert Upstream(**upstream).connections >= 100
-
-
-def test_the_page_of_postfix_links_to_what_is_there() -> None:
-    """Files and headings."""
-    for target in re.findall(r"\]\(([^)]+)\)", PAGE):
-        file, _, heading = target.partition("#")
-        assert (ROOT / "docs" / file).exists(), target
-        titles = [
-            re.sub(r"[^a-z -]", "", title.lower()).replace(" ", "-")
-            for title in re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
-        ]
-        assert file or heading in titles, target

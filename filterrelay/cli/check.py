@@ -1,6 +1,7 @@
 """`filterrelay check`: whether the configuration would serve."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,8 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             }
         )
     else:
-        _show(checks, *_verdict(would_serve=would_serve, stuck=stuck))
+        root_only = any(one.part == "user" for one in checks)
+        _show(checks, *_verdict(would_serve=would_serve, root_only=root_only, stuck=stuck))
     raise typer.Exit(Exit.DONE if would_serve else Exit.BAD)
 
 
@@ -72,6 +74,7 @@ def _checks(file: Path) -> "list[Check]":
         checks.append(Check("user", settings.user, "failed", why))
     checks += listening(settings)  # sockets are bound before root is left
     _become_the_relay(settings)
+    checks += _out_of_reach(file, settings)
     return checks + run(examine(settings, SystemClock()))
 
 
@@ -83,6 +86,19 @@ def _become_the_relay(settings: "Settings") -> None:
     if account is not None:
         hand_over(settings, account)
         drop_to(account)
+
+
+def _out_of_reach(file: Path, settings: "Settings") -> "Iterator[Check]":
+    """What root has read for the relay, and can't when systemd starts it as the relay's user."""
+    from filterrelay.cli.examination import Check
+    from filterrelay.settings.file import load
+    from filterrelay.settings.problems import SettingsError
+
+    try:
+        load(file, os.environ)
+    except SettingsError as error:
+        for one in error.problems:
+            yield Check("user", settings.user, "warning", str(one))
 
 
 def _report_problems(error: "SettingsError", *, as_json: bool) -> None:
@@ -110,10 +126,12 @@ def _show(checks: "list[Check]", verdict: str, style: str) -> None:
     console().print(Text(verdict, style=f"bold {style}"))
 
 
-def _verdict(*, would_serve: bool, stuck: Sequence[str]) -> tuple[str, str]:
+def _verdict(*, would_serve: bool, root_only: bool, stuck: Sequence[str]) -> tuple[str, str]:
     """The last line, and its colour. stuck: the upstreams that take no mail now."""
     if not would_serve:
         return "It would not serve.", "red"
+    if root_only:
+        return "It would serve if root starts it, but not under systemd as its own user.", "yellow"
     if stuck:
         names = ", ".join(stuck)
         return f"It would serve, but can't deliver now: {names}. Mail would wait.", "yellow"

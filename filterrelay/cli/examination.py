@@ -24,6 +24,7 @@ from filterrelay.delivery.hops import Hops, dialing_of, direct_upstreams
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import parse_endpoint
 from filterrelay.observe.clock import Clock
+from filterrelay.observe.mail_log import why_unwritable
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.resolver import DnsResolver
 from filterrelay.plugin.services import DnsError, Resolver, SecureResolver
@@ -56,7 +57,7 @@ class Check:
 
 async def examine(settings: Settings, clock: Clock) -> list[Check]:
     """Everything that serving depends on, looked at as serving would use it."""
-    checks = list(certificate(settings, clock))
+    checks = [*mail_log(settings), *certificate(settings, clock)]
     checks.append(await spool(settings, clock))
     resolver = DnsResolver(
         settings.dns.servers, settings.dns.timeout, clock, validating=settings.dns.validating
@@ -90,6 +91,16 @@ def account(settings: Settings) -> Iterable[Check]:
     except KeyError:
         why = "there is no such user, whom the relay becomes when root starts it"
         yield Check("user", settings.user, "warning", why)
+
+
+def mail_log(settings: Settings) -> Iterable[Check]:
+    """Whether the mail log can be written; mail doesn't wait for that."""
+    where = settings.log.mail_log
+    if where and (why := why_unwritable(where)):
+        why = f"can't be written: {why}; its lines would be lost"
+        yield Check("mail log", where, "warning", why)
+    elif where:
+        yield Check("mail log", where, "ok", "can be written")
 
 
 def certificate(settings: Settings, clock: Clock) -> Iterable[Check]:
@@ -127,6 +138,7 @@ async def plugins(settings: Settings, clock: Clock, resolver: Resolver) -> list[
     threads: dict[str, PluginThreads] = {}
     services = services_for(settings, clock, resolver, threads)
     lenient = {use.name for use in settings.filter if _does_without(use)}
+    lenient |= {use.name for use in settings.observer}
     try:
         return await asyncio.gather(
             *(_plugin(step, services, step.name in lenient) for step in loaded)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from filterrelay.errors import why_unreadable
 from filterrelay.mail.printable import printable
 from filterrelay.observe.summary import Said, summary
 
@@ -19,6 +20,7 @@ LOOK_EVERY = 1.0  # seconds between looks whether the file was moved away
 _NAME = "filterrelay"
 _PRIORITY = 2 << 3 | 6  # facility mail, severity info: RFC 5424 section 6.2.1
 _DEVICE = "/dev/log"
+_APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
 log = structlog.get_logger(__name__)
 
@@ -65,8 +67,7 @@ class LogFile:
             if self._is_there():
                 return
             self.close()
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
-        self._descriptor = os.open(self._path, flags, 0o640)
+        self._descriptor = os.open(self._path, _APPENDING | os.O_CREAT, 0o640)
         self._torn = False
 
     def _is_there(self) -> bool:
@@ -96,6 +97,10 @@ class SystemLog:
         for process, words in lines:
             line = f"{begin}{_line(process, end, words)}"
             self._socket.sendto(line.encode("utf-8", "backslashreplace"), self._device)
+
+    def connect(self) -> None:
+        """Finds out whether anybody hears. Raises OSError."""
+        self._socket.connect(self._device)
 
     def close(self) -> None:
         """Sends nothing more."""
@@ -133,6 +138,23 @@ class MailLog:
                 lost, self._lost = self._lost, 0
                 log.warning("mail_log_written_again", path=self._where, lines=lost)
         return event
+
+
+def why_unwritable(where: str) -> str:
+    """What keeps this process from writing there, or empty; no file is made for it."""
+    path = Path(where)
+    try:
+        if where == SYSLOG:
+            with contextlib.closing(SystemLog()) as target:
+                target.connect()
+        elif os.access(path, os.F_OK):
+            os.close(os.open(path, _APPENDING))
+        elif not os.access(path.parent, os.W_OK | os.X_OK):
+            path.parent.stat()
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    except OSError as error:
+        return why_unreadable(error)
+    return ""
 
 
 def mail_log(where: str) -> MailLog:

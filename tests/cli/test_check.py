@@ -184,3 +184,23 @@ def test_it_looks_with_the_eyes_of_the_user_that_serves(
     monkeypatch.setattr(f"{privileges}.drop_to", became.append)
     check(tmp_path, CONFIGURATION.replace(getpass.getuser(), "postmaster", 1))
     assert became == [account]
+
+
+def test_what_root_alone_can_read_is_told(
+    tmp_path: Path, configuration: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root serves with it; under systemd, where all of it is the relay's user, nothing starts."""
+    secret = tmp_path / "provider.password"
+    secret.write_text("geheim")
+    with_login = configuration.replace(
+        'tls = "none"', 'tls = "none"\nusername = "office"\npassword_file = "provider.password"'
+    )
+    monkeypatch.setattr("filterrelay.cli.check._become_the_relay", lambda _: secret.unlink())
+    said = check(tmp_path, with_login)
+    assert said.exit_code == 0
+    assert "if root starts it, but not under systemd" in said.output
+    secret.write_text("geheim")
+    told = json.loads(check(tmp_path, with_login, "--json").output)
+    (found,) = (one for one in told["checks"] if one["part"] == "user")
+    assert (found["state"], found["name"]) == ("warning", getpass.getuser())
+    assert f"upstream[0].password_file: {secret} can't be read" in found["text"]

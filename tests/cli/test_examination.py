@@ -103,6 +103,17 @@ def test_a_user_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert (check.state, check.name) == ("warning", "no-such-user")
 
 
+def test_a_mail_log_that_would_be_lost_is_told(tmp_path: Path) -> None:
+    """Before the first line is; without one there is nothing to say."""
+    assert not list(examination.mail_log(configured(tmp_path)))
+    settings = configured(tmp_path, '[log]\nmail_log = "logs/mail.log"\n')
+    (check,) = examination.mail_log(settings)
+    assert (check.state, check.name) == ("warning", str(tmp_path / "logs" / "mail.log"))
+    assert "can't be written: No such file or directory" in check.text
+    (tmp_path / "logs").mkdir()
+    assert [one.state for one in examination.mail_log(settings)] == ["ok"]
+
+
 async def test_the_spool_is_opened(tmp_path: Path) -> None:
     """And counted."""
     check = await examination.spool(configured(tmp_path), FakeClock())
@@ -164,6 +175,17 @@ async def test_a_daemon_that_is_down_fails_unless_mail_flows_without(
     (check,) = await plugin_checks(settings)
     assert check.state == state
     assert "No such file or directory" in check.text
+
+
+async def test_an_observer_without_its_daemon_stops_nothing(tmp_path: Path) -> None:
+    """Mail flows unobserved, so the relay would serve."""
+    settings = configured(
+        tmp_path,
+        '[[observer]]\nuse = "opentelemetry"\noptions.timeout = "0.2s"\n'
+        'options.endpoint = "http://127.0.0.1:1/"\n',
+    )
+    (check,) = await plugin_checks(settings)
+    assert (check.state, check.text) == ("warning", "http://127.0.0.1:1/ takes no traces")
 
 
 async def test_a_daemon_that_says_nothing_is_waited_for_in_vain(

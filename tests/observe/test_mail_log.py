@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from filterrelay.observe import mail_log as module
-from filterrelay.observe.mail_log import LogFile, SystemLog, mail_log
+from filterrelay.observe.mail_log import LogFile, SystemLog, mail_log, why_unwritable
 
 REMOVED = {"event": "removed", "message_id": "06FZZZZZZZZZZZZZZ"}
 LINE = re.compile(r"[A-Z][a-z]{2} [ 1-3]\d \d\d:\d\d:\d\d \S+ filterrelay/qmgr\[(\d+)\]: (.*)")
@@ -156,3 +156,31 @@ def test_the_systems_log_gets_them_as_mail(tmp_path: Path) -> None:
         with pytest.raises(BlockingIOError):
             log.write([("qmgr", "X: removed")] * 5000)
     log.close()
+
+
+def test_what_keeps_it_from_writing_is_known_before(tmp_path: Path) -> None:
+    """And finding out leaves no file behind."""
+    file = tmp_path / "mail.log"
+    assert why_unwritable(str(tmp_path / "folder" / "mail.log")) == "No such file or directory"
+    assert why_unwritable(str(tmp_path)) == "Is a directory"
+    assert why_unwritable(str(file)) == ""
+    assert not file.exists()
+    file.write_text("one\n")
+    assert why_unwritable(str(file)) == ""
+    assert file.read_text() == "one\n"
+
+
+def test_a_folder_of_somebody_else_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the user who would have to be let in, who isn't root."""
+    monkeypatch.setattr(os, "access", lambda at, mode: Path(at).exists() and not mode & os.W_OK)
+    assert f"can't write to {tmp_path}" in why_unwritable(str(tmp_path / "mail.log"))
+
+
+def test_a_system_without_a_log_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a container is, mostly."""
+    device = tmp_path / "log"
+    monkeypatch.setattr(module, "SystemLog", lambda: SystemLog(str(device)))
+    assert why_unwritable("syslog") == "No such file or directory"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as reader:
+        reader.bind(str(device))
+        assert why_unwritable("syslog") == ""

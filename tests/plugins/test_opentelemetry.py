@@ -232,10 +232,23 @@ async def test_a_collector_that_hangs_holds_up_no_end(
                 await plugin.on_attempt(attempt=an_attempt(message_id=f"M{number}"))
 
 
+async def test_what_a_probe_finds_is_said_once(
+    clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the plugin: the library's words of each try are kept back."""
+    url = f"http://127.0.0.1:{free_port()}/v1/traces"
+    async with running(OpenTelemetry, endpoint=url, clock=clock, timeout="0.2s") as plugin:
+        with pytest.raises(ConnectionError, match="takes no traces"):
+            await plugin.probe()
+        assert not caplog.records
+        await plugin.on_attempt(attempt=an_attempt())
+    assert caplog.records
+
+
 @pytest.mark.parametrize("url", ["127.0.0.1:4318", "ftp://collector.example", "http://"])
 async def test_an_endpoint_is_a_web_address(url: str) -> None:
-    """Anything else is refused at start."""
-    with pytest.raises(Exception, match="endpoint"):
+    """Anything else is refused at start, in words."""
+    with pytest.raises(Exception, match=r"endpoint: should be a web address"):
         async with running(OpenTelemetry, endpoint=url):
             pass
 

@@ -1,6 +1,8 @@
 """Overview: is mail flowing, and if not, whose?"""
 
-from grafana.boards.overview import OVERVIEW
+from pathlib import Path
+
+from grafana.boards.overview import ALLOWED, OVERVIEW
 
 from .written import panels
 
@@ -30,3 +32,10 @@ def test_whose_mail_comes_next() -> None:
     """Alerts, senders and destinations, without scrolling."""
     second = [panel for panel in panels(OVERVIEW) if 5 < panel["gridPos"]["y"] < 14]
     assert [panel["type"] for panel in second] == ["table"] * 3
+
+
+def test_the_budgets_are_spent_as_the_alerts_count() -> None:
+    """A burn rate of 1 is what the rules divide by, too."""
+    rules = (Path(__file__).parents[3] / "grafana" / "alerts" / "slo.yaml").read_text()
+    assert f"> 14.4 * {ALLOWED}" in rules
+    assert f"/ {ALLOWED}\n" in rules

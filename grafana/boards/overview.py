@@ -40,8 +40,9 @@ FLOWING = Row(
         ),
         tiles(
             "Mail leaves by",
-            "What became of recipients tried in 15 minutes. PUTS OFF or HOST DOWN: all mail for"
-            " that upstream waits and is tried again; see the dashboard Delivery.",
+            "What became of recipients tried in 15 minutes. PUTS OFF, HOST DOWN or HANGS (no"
+            " attempt has ended for 3 minutes): mail for that upstream waits and is tried again;"
+            " see the dashboard Delivery.",
             unwell("15m"),
             *UPSTREAM_WORDS,
             runbook="upstream-failing",

@@ -53,6 +53,18 @@ TESTED: dict[str, tuple[str, dict[str, float | str], dict[str, float]]] = {
         },
         {'{upstream="well"}': 0, '{upstream="half"}': 0.5, '{upstream="down"}': 2},
     ),
+    "upstreams that take connections and end nothing": (
+        states.unwell("15m").expr,
+        {
+            'filterrelay_upstream_connections{A,upstream="hangs",state="busy"}': 4,
+            'filterrelay_deliveries_total{A,upstream="hangs",result="delivered"}': "9x30",
+            'filterrelay_upstream_connections{A,upstream="busy",state="busy"}': 4,
+            'filterrelay_deliveries_total{A,upstream="busy",result="delivered"}': "0+1x30",
+            'filterrelay_upstream_connections{A,upstream="idle",state="busy"}': 0,
+            'filterrelay_upstream_hosts_down{A,upstream="idle"}': 1,
+        },
+        {'{upstream="hangs"}': 3, '{upstream="busy"}': 0, '{upstream="idle"}': 2},
+    ),
     "alerts by how long they are active": (
         next(panel for panel in panels(OVERVIEW) if panel["title"] == ALERT)["targets"][0]["expr"],
         {

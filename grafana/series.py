@@ -41,7 +41,8 @@ MISSED = {
     for each in OBJECTIVES
     for window in BURN_WINDOWS
 }
-RECORDED = (*BUDGETS.values(), *MISSED.values())  # by alerts/slo.yaml, over all machines
+RULES = _recorded("acceptance", "errors:rate5m", "Slow answers; there as soon as the rules are.")
+RECORDED = (RULES, *BUDGETS.values(), *MISSED.values())  # by alerts/slo.yaml, over all machines
 
 JOB = "filterrelay"
 TARGET = ("job", "instance")  # labels that Prometheus gives to every series

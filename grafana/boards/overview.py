@@ -12,6 +12,7 @@ from grafana.series import (
     BURN_WINDOWS,
     MISSED,
     OBJECTIVES,
+    RULES,
     SECONDS,
     M,
 )
@@ -69,12 +70,16 @@ FLOWING = Row(
         ).span(5),
         tiles(
             "Alerts",
-            "How many alerts are firing. The table below names them, and leads to what to do.",
+            "How many alerts are firing. The table below names them, and leads to what to do. NO"
+            " RULES: Prometheus has not loaded those of grafana/alerts, so nobody would be called.",
             formula(
-                "alerts", "count({alerts}) or vector(0)", alerts=select(ALERTS, alertstate="firing")
+                "alerts",
+                "count({alerts}) or 0 * count({rules})",
+                alerts=select(ALERTS, alertstate="firing"),
+                rules=select(RULES),
             ),
             look.value(0, "NONE", look.GREEN),
-            look.nothing("NO DATA", look.RED),
+            look.nothing("NO RULES", look.RED),
             levels=[(1, look.RED)],
         ),
     ),

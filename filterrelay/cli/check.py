@@ -53,7 +53,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             }
         )
     else:
-        _show(checks, *_verdict(would_serve=would_serve, stuck=stuck))
+        _show(checks, *_verdict([one for one in checks if one.state == "failed"], stuck))
     raise typer.Exit(Exit.DONE if would_serve else Exit.BAD)
 
 
@@ -110,9 +110,12 @@ def _show(checks: "list[Check]", verdict: str, style: str) -> None:
     console().print(Text(verdict, style=f"bold {style}"))
 
 
-def _verdict(*, would_serve: bool, stuck: Sequence[str]) -> tuple[str, str]:
+def _verdict(failed: "Sequence[Check]", stuck: Sequence[str]) -> tuple[str, str]:
     """The last line, and its colour. stuck: the upstreams that take no mail now."""
-    if not would_serve:
+    if failed and all(one.starts for one in failed):
+        names = ", ".join(one.name for one in failed)
+        return f"It would start, but put off or set aside mail that needs {names}.", "red"
+    if failed:
         return "It would not serve.", "red"
     if stuck:
         names = ", ".join(stuck)

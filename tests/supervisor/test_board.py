@@ -1,11 +1,11 @@
 """The bytes that all processes share."""
 
 import os
+import time
 
 import pytest
 
-from filterrelay.supervisor import board as module
-from filterrelay.supervisor.board import Board, Standing
+from filterrelay.supervisor.board import SILENT_AFTER, Board, Standing
 
 
 def test_the_parent_sees_what_a_child_marks() -> None:
@@ -24,10 +24,10 @@ def test_the_parent_sees_what_a_child_marks() -> None:
 def test_who_says_nothing_for_long_counts_as_silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that hangs was ready when it was last heard; one that never came is absent."""
     now = 1000.0
-    monkeypatch.setattr(module.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     board = Board(2)
     board.mark(1, Standing.READY)
-    now += module.SILENT_AFTER
+    now += SILENT_AFTER
     assert board.standing(1) is Standing.READY
     now += 1
     assert [board.standing(0), board.standing(1)] == [Standing.ABSENT, Standing.SILENT]

@@ -2,12 +2,13 @@
 
 import os
 import signal
+import time
 
 import pytest
 
 from filterrelay.doors.admission import Admission
 from filterrelay.settings import Settings
-from filterrelay.supervisor import board, vigil
+from filterrelay.supervisor import vigil
 from filterrelay.supervisor.board import Board, Standing
 from filterrelay.supervisor.children import TELL
 from filterrelay.supervisor.generation import CONTROL, Generation
@@ -20,7 +21,7 @@ class Watched:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr(board.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
         settings = Settings.model_validate(
             {"listener": [{"kind": "smtp", "address": "127.0.0.1:0"}]}
         )

@@ -10,7 +10,7 @@ GREEN, AMBER, RED, PURPLE, BLUE, GREY = "green", "orange", "red", "purple", "blu
 COLOURS: Mapping[str, str] = {
     **dict.fromkeys(("pass", "delivered", "accepted", "ok", "2xx", "success", "ready"), GREEN),
     **dict.fromkeys(("defer", "deferred", "4xx", "delay", "timeout", "too_many"), AMBER),
-    **dict.fromkeys(("unavailable", "locked", "ailing", "plain", "unverified"), AMBER),
+    **dict.fromkeys(("unavailable", "locked", "ailing", "silent", "plain", "unverified"), AMBER),
     **dict.fromkeys(("reject", "refused", "bounced", "5xx", "failure", "bad"), RED),
     **dict.fromkeys(("error", "failed", "broken", "absent"), RED),
     **dict.fromkeys(("quarantine", "quarantined"), PURPLE),

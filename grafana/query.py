@@ -22,6 +22,7 @@ from .series import (
     EXEMPLARS,
     JOB,
     RATIO,
+    RECORDED,
     SECONDS,
     TARGET,
     VARIABLES,
@@ -102,6 +103,8 @@ def select(metric: Metric, part: str = "", /, **wanted: str | Iterable[str]) -> 
     series = of(metric)
     if metric in (ALERTS, ALERTS_SINCE):
         matchers = ['alertname=~"Filterrelay.*"']
+    elif metric in RECORDED:
+        matchers = [f'job="{JOB}"']
     else:
         matchers = [f'job="{JOB}"', f'instance=~"{VARIABLES["instance"]}"']
         for label in series.labels:

@@ -23,6 +23,27 @@ ALERTS_SINCE = Series(
 )
 PROMETHEUS = (UP, ALERTS, ALERTS_SINCE)  # series that it makes itself
 
+
+def _recorded(objective: str, what: str, documentation: str) -> Series:
+    return Series(f"job:filterrelay_slo_{objective}_{what}", "gauge", (), documentation)
+
+
+OBJECTIVES = ("acceptance", "delivery")
+BURN_WINDOWS = ("1h", "6h", "3d")
+BUDGETS = {
+    each: _recorded(each, "budget:ratio30d", "What is left of the objective's budget of 30 days.")
+    for each in OBJECTIVES
+}
+MISSED = {
+    (each, window): _recorded(
+        each, f"errors:ratio_rate{window}", "The part that missed the objective."
+    )
+    for each in OBJECTIVES
+    for window in BURN_WINDOWS
+}
+RULES = _recorded("acceptance", "errors:rate5m", "Slow answers; there as soon as the rules are.")
+RECORDED = (RULES, *BUDGETS.values(), *MISSED.values())  # by alerts/slo.yaml, over all machines
+
 JOB = "filterrelay"
 TARGET = ("job", "instance")  # labels that Prometheus gives to every series
 VARIABLES = {label: f"${label}" for label in ("instance", "listener", "plugin", "upstream")}
@@ -73,6 +94,7 @@ _UNITS: Mapping[Metric, str] = {
     M.attempt_failures: "transactions",
     M.deliveries: "recipients",
     metrics.TOP_WAITING: "messages",
+    **dict.fromkeys(RECORDED, RATIO),
 }
 
 

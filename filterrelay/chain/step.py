@@ -17,7 +17,7 @@ from filterrelay.mail.outcome import StepRecord
 from filterrelay.mail.reply import Reply
 from filterrelay.mail.verdict import Defer, Discard, Pass, Quarantine, Reject, Verdict, name_of
 from filterrelay.observe.clock import Clock
-from filterrelay.observe.metrics import BREAKER_STATES, STEP_RESULTS, Metrics
+from filterrelay.observe.metrics import BREAKER_STATES, FAILURES, STEP_RESULTS, Metrics
 from filterrelay.plugin.discovery import Plugin
 
 CANT_CHECK = Reply(451, "4.7.1", "The message can't be checked now, please try again later")
@@ -65,7 +65,11 @@ class Step:
             result: metrics.plugin_verdicts.labels(plugin.name, self._mode, result)
             for result in STEP_RESULTS
         }
-        self._failures = metrics.plugin_failures
+        decides = "pass" if policy.on_error == "accept" else policy.on_error
+        self._failures = {
+            kind: metrics.plugin_failures.labels(plugin.name, self._mode, kind, decides)
+            for kind in FAILURES
+        }
         self._state = metrics.breaker.labels(plugin.name)
         # One a hook: what an observer's daemon does says nothing of the one that judges mail.
         self._breakers = {
@@ -207,7 +211,7 @@ class Step:
         verdict = self._on_error(failure)
         kind = name_of(verdict)
         self._count(hook, seconds, failure.kind)
-        self._failures.labels(self.plugin.name, self._mode, failure.kind, kind).inc()
+        self._failures[failure.kind].inc()
         log.warning(
             "plugin_unanswered",
             plugin=self.name,

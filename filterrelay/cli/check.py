@@ -54,8 +54,9 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             }
         )
     else:
+        failed = [one for one in checks if one.state == "failed"]
         root_only = any(one.part == "user" for one in checks)
-        _show(checks, *_verdict(would_serve=would_serve, root_only=root_only, stuck=stuck))
+        _show(checks, *_verdict(failed, stuck, root_only=root_only))
     raise typer.Exit(Exit.DONE if would_serve else Exit.BAD)
 
 
@@ -126,9 +127,14 @@ def _show(checks: "list[Check]", verdict: str, style: str) -> None:
     console().print(Text(verdict, style=f"bold {style}"))
 
 
-def _verdict(*, would_serve: bool, root_only: bool, stuck: Sequence[str]) -> tuple[str, str]:
+def _verdict(
+    failed: "Sequence[Check]", stuck: Sequence[str], *, root_only: bool
+) -> tuple[str, str]:
     """The last line, and its colour. stuck: the upstreams that take no mail now."""
-    if not would_serve:
+    if failed and all(one.starts for one in failed):
+        names = ", ".join(one.name for one in failed)
+        return f"It would start, but put off or set aside mail that needs {names}.", "red"
+    if failed:
         return "It would not serve.", "red"
     if root_only:
         return "It would serve if root starts it, but not under systemd as its own user.", "yellow"

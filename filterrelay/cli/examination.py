@@ -45,7 +45,8 @@ _SOON = timedelta(days=14)  # before a certificate's end an operator should hear
 class Check:
     """One thing looked at. part: as `plugin`; name: which one; text: what was found.
 
-    waits: the upstream whose mail would have to wait because of it, or empty.
+    waits: the upstream whose mail would have to wait because of it, or empty. starts: whether
+    the relay starts although this has failed.
     """
 
     part: str
@@ -53,6 +54,7 @@ class Check:
     state: State
     text: str
     waits: str = ""
+    starts: bool = False
 
 
 async def examine(settings: Settings, clock: Clock) -> list[Check]:
@@ -155,17 +157,18 @@ def _does_without(use: Filter) -> bool:
 
 async def _plugin(step: Step, services: Callable[[Step], Any], lenient: bool) -> Check:
     on_failure: State = "failed"
+    starts = False
     text = f"{step.plugin.use} is ready"
     try:
         async with _started(step, services):
             if probe := getattr(step.plugin.instance, "probe", None):
-                on_failure = "warning" if lenient else "failed"
+                on_failure, starts = "warning" if lenient else "failed", True
                 async with asyncio.timeout(PATIENCE):
                     text = await probe()
     except Warning as warning:
         return Check("plugin", step.name, "warning", str(warning))
     except Exception as error:  # noqa: BLE001  # a stranger's plugin may fail in any way
-        return Check("plugin", step.name, on_failure, _said(error))
+        return Check("plugin", step.name, on_failure, _said(error), starts=starts)
     return Check("plugin", step.name, "ok", text)
 
 

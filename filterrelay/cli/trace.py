@@ -33,7 +33,7 @@ app = command()
 
 SinceOption = Annotated[
     str,
-    typer.Option("--since", metavar="TIME", help="Received since: 2h ago, or 2026-01-31T09:00Z."),
+    typer.Option("--since", metavar="TIME", help="Received since: 2h (ago), or 2026-01-31T09:00Z."),
 ]
 UntilOption = Annotated[
     str, typer.Option("--until", metavar="TIME", help="Received until then, written as --since.")
@@ -133,7 +133,7 @@ def _moment(text: str, now: datetime, option: str) -> datetime:
         said = datetime.fromisoformat(text)
         return said if said.tzinfo else said.replace(tzinfo=UTC)
     try:
-        ago: datetime = now - parse_duration(text)
+        ago: datetime = now - parse_duration(text.removesuffix("ago").strip())
     except (ValueError, OverflowError):
         raise typer.BadParameter(
             f"{text!r} is no time; write 30m, 4h or 2d for so long ago, or 2026-01-31T09:00Z",

@@ -19,6 +19,7 @@ from filterrelay.delivery.upstream import Upstream, UpstreamLike
 from filterrelay.errors import FilterRelayError
 from filterrelay.mail.endpoint import Endpoint, parse_endpoint
 from filterrelay.mail.hop import Hop
+from filterrelay.observe.beginnings import begin_upstreams
 from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.metrics import Metrics
 from filterrelay.plugin.services import SecureResolver
@@ -101,6 +102,8 @@ class Hops:
         self._configured = direct_upstreams(configured) | {each.name: each for each in configured}
         self._hostname = hostname
         self._metrics = metrics
+        used = [*(each.name for each in configured), *(rule.upstream for rule in routes)]
+        begin_upstreams(metrics, {name for name in used if name in self._configured})
         self._slots = Slots(most_slots())
         self._destinations = {each.name: each for each in destinations}
         self._rates = {

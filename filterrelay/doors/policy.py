@@ -13,6 +13,7 @@ from filterrelay.intake.transaction import Onward
 from filterrelay.mail.envelope import Envelope, Recipient
 from filterrelay.mail.reply import Reply
 from filterrelay.mail.session import Credentials, Identity, Session
+from filterrelay.observe.beginnings import begin_listener
 from filterrelay.observe.budget import MemoryBudget, Reservation
 from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import COMMANDS, CONNECTION_RESULTS, LOGIN_RESULTS, Metrics
@@ -162,6 +163,7 @@ class Counters:
     """The listener's series, looked up once."""
 
     def __init__(self, metrics: Metrics, listener: str) -> None:
+        begin_listener(metrics, listener)
         self.commands = {
             name.upper(): metrics.commands.labels(listener, name)
             for name in COMMANDS

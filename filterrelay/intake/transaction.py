@@ -315,11 +315,11 @@ class Intake(Stages):
             log.exception("outcome_not_told")
 
     def _count(self, outcome: Outcome, message: Message) -> None:
-        session, verdict = outcome.session, name_of(outcome.verdict)
+        session, verdict = outcome.session, _verdict_heard(outcome)
         messages, octets, recipients = self._counters(session.listener, verdict)
         messages.inc()
         octets.inc(outcome.size)
-        if _is_to_be_delivered(outcome):
+        if _is_for_delivery(outcome):
             recipients.inc(len(outcome.envelope.recipients))
         self._metrics.notes.message(session.login, verdict, outcome.at)
         log.info("message", **logged(outcome, message))
@@ -367,10 +367,21 @@ def _naming(message: Message, reply: Reply) -> Reply:
     return replace(reply, text=f"{reply.text} [{message.id}]")
 
 
-def _is_to_be_delivered(outcome: Outcome) -> bool:
-    """Whether it has been taken for its recipients; by a milter, its mail server does that."""
+def _verdict_heard(outcome: Outcome) -> str:
+    """What its client was told: of what a proxy listener passes on, its next hop's word."""
+    if not isinstance(outcome.verdict, Pass):
+        return name_of(outcome.verdict)
+    return {4: "defer", 5: "reject"}.get(outcome.reply.code // 100, "pass")
+
+
+def _is_for_delivery(outcome: Outcome) -> bool:
+    """Whether its recipients' deliveries come to an end; a milter's are its mail server's.
+
+    What a proxy listener's next hop refuses for good has had its delivery, and it counts
+    among the bounced; what it puts off is still its client's.
+    """
     passed = isinstance(outcome.verdict, Pass) and outcome.session.door != "milter"
-    return passed and outcome.reply.code // 100 == 2  # a next hop may have refused it
+    return passed and outcome.reply.code // 100 != 4
 
 
 def _for_somebody(judged: Judgement) -> Judgement:

@@ -338,6 +338,8 @@ leases_recovered info: messages
     The mail of a dead process is taken over.
 worker_ailing error: reason
     A worker can't write to the spool.
+worker_silent error: process
+    A worker hangs; standard error has where. 90 seconds later it is ended, and another one starts.
 spool_ailing error: trouble reason
     The spool or its disk has a trouble.
 notes_not_read warning: path reason

@@ -40,7 +40,7 @@ BREAKER_STATES = {"closed": 0, "half-open": 1, "open": 2}
 REPORT_KINDS = ("delay", "failure", "success", "tls")
 PROCESSES = ("worker", "control")
 RELOAD_RESULTS = ("done", "refused")
-STANDINGS = ("ready", "ailing", "absent")
+STANDINGS = ("ready", "ailing", "silent", "absent")
 LOGIN_OUTCOMES = ("accepted", "refused")
 OTHER = "other"  # all names that a top list doesn't tell
 UNKNOWN = math.nan  # of a gauge that isn't told at all for now
@@ -138,13 +138,13 @@ class Metrics:
         )
         self.messages = Counter(
             "filterrelay_messages_total",
-            "Messages whose end was received, by listener and verdict.",
+            "Messages whose end was received, by listener and the verdict that the client heard.",
             ["listener", "verdict"],
             registry=where,
         )
         self.recipients = Counter(
             "filterrelay_recipients_total",
-            "Recipients that mail was accepted for, to be delivered.",
+            "Recipients of mail to be delivered, and of what a proxy's next hop refused for good.",
             ["listener"],
             registry=where,
         )

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import faulthandler
 import gc
 import os
 import signal
@@ -46,6 +47,8 @@ from filterrelay.supervisor.privileges import Account, drop_to
 
 PROBING = 0  # the slot of the worker that asks plugins how they are, for all
 RETIRE = signal.SIGUSR1  # what a child hears when its successors are ready
+TELL = signal.SIGUSR2  # a child that hangs writes to standard error where its threads are
+STDERR = 2
 SESSIONS_PART = 0.8  # of a drain's time at most; deliveries go on meanwhile, and have the rest
 
 FAILED = 1  # exit codes
@@ -100,6 +103,7 @@ def fork(child: Child, main: Callable[[Child], Coroutine[Any, Any, None]]) -> in
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        faulthandler.register(TELL, STDERR)
         configure(log_options(child.settings))
         gc.set_threshold(*GC_THRESHOLDS)
         _give_memory_back()

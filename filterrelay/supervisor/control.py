@@ -42,7 +42,8 @@ class Health:
         if ailing := self._board.count(Standing.AILING):
             found.append(f"{ailing} of {self._board.slots} workers can't store mail")
         elif not self._board.count(Standing.READY):
-            found.append("no worker is ready")
+            silent = self._board.count(Standing.SILENT)
+            found.append("all workers hang" if silent else "no worker is ready")
         return found
 
 

@@ -39,6 +39,7 @@ from filterrelay.supervisor.parent import Parent
 from filterrelay.supervisor.privileges import NoSuchUser, account_of, hand_over
 from filterrelay.supervisor.same import listened_on, require_same
 from filterrelay.supervisor.sockets import listen
+from filterrelay.supervisor.vigil import Vigil
 
 SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 GENERATIONS = 4  # at once; before there is another one, the oldest must end
@@ -79,6 +80,7 @@ class Supervisor:
         self._clean_at = 0.0  # when it is wanted next; the first one opens the spool
         self._reload_wanted = False
         self._gone: list[str] = []  # processes whose counts are yet to be folded
+        self._vigil = Vigil()
 
     def _living(self) -> list[Generation]:
         return [*self._former, *filter(None, (self._present, self._coming))]
@@ -120,6 +122,7 @@ class Supervisor:
                 case signal.SIGHUP:
                     self._reload_wanted = True
             self._reap()
+            self._vigil.look(self._living())
             self._clean_up()
             self._fill_slots()
             self._welcome()

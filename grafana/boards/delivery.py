@@ -24,8 +24,8 @@ LEAVING = Row(
         tiles(
             "Upstreams now",
             "What became of recipients tried in 15 minutes. PUTS OFF: `filterrelay queue summary`"
-            " has the upstream's words. HOST DOWN: it can't be reached; mail waits and goes when"
-            " it is back.",
+            " has the upstream's words. HOST DOWN, or HANGS when it takes connections and says"
+            " nothing: mail waits and goes when it is back.",
             UPSTREAMS,
             *UPSTREAM_WORDS,
             runbook="upstream-failing",

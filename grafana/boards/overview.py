@@ -5,7 +5,17 @@ from grafana import links, look
 from grafana.board import Board, Row
 from grafana.panels import listing, tiles, trend
 from grafana.query import formula, increase, quantiles, rate, select, total
-from grafana.series import ALERTS, ALERTS_SINCE, SECONDS, M
+from grafana.series import (
+    ALERTS,
+    ALERTS_SINCE,
+    BUDGETS,
+    BURN_WINDOWS,
+    MISSED,
+    OBJECTIVES,
+    RULES,
+    SECONDS,
+    M,
+)
 
 from .states import (
     EXEMPLAR,
@@ -41,8 +51,8 @@ FLOWING = Row(
         tiles(
             "Mail leaves by",
             "Upstreams that put off a tenth of the recipients tried in 15 minutes, and how many"
-            " don't. PUTS OFF or HOST DOWN: its mail waits and is tried again; see the dashboard"
-            " Delivery.",
+            " don't. PUTS OFF, HOST DOWN or HANGS (no attempt has ended for 3 minutes): its mail"
+            " waits and is tried again; see the dashboard Delivery.",
             UPSTREAMS_IN_TROUBLE,
             *UPSTREAM_WORDS,
             sound=UPSTREAMS_OK,
@@ -72,12 +82,16 @@ FLOWING = Row(
         ).span(6),
         tiles(
             "Alerts",
-            "How many alerts are firing. The table below names them, and leads to what to do.",
+            "How many alerts are firing. The table below names them, and leads to what to do. NO"
+            " RULES: Prometheus has not loaded those of grafana/alerts, so nobody would be called.",
             formula(
-                "alerts", "count({alerts}) or vector(0)", alerts=select(ALERTS, alertstate="firing")
+                "alerts",
+                "count({alerts}) or 0 * count({rules})",
+                alerts=select(ALERTS, alertstate="firing"),
+                rules=select(RULES),
             ),
             look.value(0, "NONE", look.GREEN),
-            look.nothing("NO DATA", look.RED),
+            look.nothing("NO RULES", look.RED),
             levels=[(1, look.RED)],
         ).span(3),
     ),
@@ -208,9 +222,55 @@ TRENDS = Row(
         ),
     ),
 )
+LEFT = [(0.0, look.AMBER), (0.25, look.GREEN)]  # of a budget
+ALLOWED = 0.01  # what an objective of 99 % leaves, as in alerts/slo.yaml
+AGREED = {
+    "acceptance": "99 % of messages are answered within 5 s",
+    "delivery": "99 % of recipients have their mail within 5 minutes",
+}
+PROMISED = Row(
+    "Objectives",
+    (
+        *(
+            tiles(
+                f"Budget of {objective}",
+                f"What is left of what 30 days may miss, over all machines: {AGREED[objective]}."
+                " Below 0: the objective is missed; mend what spends it before all else.",
+                total(BUDGETS[objective]),
+                look.nothing("NO RULES"),
+                levels=LEFT,
+                first=look.RED,
+                decimals=0,
+                runbook=f"slo-{objective}",
+            )
+            .height(7)
+            .span(3)
+            for objective in OBJECTIVES
+        ),
+        *(
+            trend(
+                f"Burn rate of {objective}",
+                "How many times faster than the budget lasts it is spent, over three windows. 1"
+                " lasts the month; 6 over 6 hours, or 14 over one, wakes somebody. A fall to 0:"
+                " the trouble is over.",
+                *(
+                    formula(
+                        "times",
+                        f"{{missed}} / {ALLOWED}",
+                        missed=select(MISSED[objective, window]),
+                    ).named(window)
+                    for window in BURN_WINDOWS
+                ),
+                levels=[(1, look.AMBER), (6, look.RED)],
+                runbook=f"slo-{objective}",
+            ).span(9)
+            for objective in OBJECTIVES
+        ),
+    ),
+)
 OVERVIEW = Board(
     "overview",
     "Overview",
     "Is mail flowing, and if not, whose?",
-    (FLOWING, WHOSE, TRENDS),
+    (FLOWING, WHOSE, PROMISED, TRENDS),
 )

@@ -54,14 +54,21 @@ FILTERS_OK = sound(FILTERS, "> 0", "filters")
 
 
 def _put_off(window: str) -> Query:
-    """How much of what was tried was put off, by upstream; 2 where a host is left alone."""
+    """How much of what was tried was put off, by upstream; 2 where a host is left alone.
+
+    3 where connections have been at work for three minutes and no attempt has ended.
+    """
     tried = increase(M.deliveries, "upstream", window=window)
     put_off = increase(M.deliveries, "upstream", result="deferred", window=window)
     down = highest(M.hosts_down, "upstream")
     return formula(
         WORD,
-        "(({down} > 0) * 0 + 2 or {share})",
+        "((sum by (upstream) (min_over_time({busy}[3m])) > 0"
+        " unless sum by (upstream) (increase({tried}[3m])) > 0) * 0 + 3"
+        " or ({down} > 0) * 0 + 2 or {share})",
         "upstream",
+        busy=select(M.pool, state="busy"),
+        tried=select(M.deliveries),
         down=down.expr,
         share=put_off.share_of(tried).expr,
     )
@@ -72,6 +79,7 @@ UPSTREAM_WORDS = (
     look.between(0.1, 0.5, "SOME WAITS", look.AMBER),
     look.between(0.5, 1, "PUTS OFF", look.RED),
     look.value(2, "HOST DOWN", look.RED),
+    look.value(3, "HANGS", look.RED),
     look.nothing("NO MAIL"),
 )
 UPSTREAMS = _put_off("15m")

@@ -282,6 +282,19 @@ async def test_what_a_failing_plugin_in_shadow_mode_would_have_done_is_told() ->
     assert counted == 1
 
 
+@pytest.mark.parametrize(
+    ("on_error", "verdict"), [("accept", "pass"), ("defer", "defer"), ("quarantine", "quarantine")]
+)
+def test_failures_begin_at_nothing(on_error: Any, verdict: str) -> None:
+    """So that the first one is an increase, for whoever is to be woken by it."""
+    metrics = Metrics(CollectorRegistry())
+    step(answering(None), policy=Policy(on_error=on_error), metrics=metrics)
+    for failure in ("error", "timeout", "skipped"):
+        labels = {"plugin": "first", "mode": "enforce", "failure": failure, "verdict": verdict}
+        value = metrics.registry.get_sample_value("filterrelay_plugin_failures_total", labels)
+        assert value == 0
+
+
 def breaker_state(metrics: Metrics) -> float | None:
     """What the dashboards see of the breakers of a plugin called `first`."""
     return metrics.registry.get_sample_value(

@@ -121,11 +121,21 @@ def test_a_smart_host_that_is_down_keeps_nobody_from_serving(tmp_path: Path) -> 
 
 
 def test_a_failed_check_would_not_serve(tmp_path: Path) -> None:
-    """Exit code 1: here the filter's daemon is down."""
+    """Exit code 1: here no key can be read."""
+    key = '{ domain = "office.example", selector = "s1", key = "none.pem" }'
+    said = check(
+        tmp_path, f'{CONFIGURATION}[[signer]]\nuse = "dkim-sign"\noptions.keys = [{key}]\n'
+    )
+    assert said.exit_code == 1
+    assert "It would not serve." in said.output
+
+
+def test_a_daemon_that_is_down_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    """Exit code 1 for what can't be judged; but whoever has to restart the relay may do so."""
     text = CONFIGURATION + f'[[filter]]\nuse = "clamav"\noptions.socket = "unix:{tmp_path}/none"\n'
     said = check(tmp_path, text)
     assert said.exit_code == 1
-    assert "It would not serve." in said.output
+    assert "It would start, but put off or set aside mail that needs clamav." in said.output
 
 
 def test_what_serve_would_refuse_would_not_serve(tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def test_an_unknown_id_is_said(filterrelay: Run) -> None:
         (("--since", "2026-01-02T03:30:00Z"), [OTHER]),
         (("--since", "2026-01-02", "--until", "2026-01-02T05:30:00+02:00"), [ID]),
         (("--since", "2h"), []),
+        (("--since", "2h ago"), []),
     ],
 )
 def test_messages_are_found_without_their_ids(

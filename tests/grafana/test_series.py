@@ -8,6 +8,8 @@ from filterrelay.spool.values import State
 from grafana import series
 from grafana.series import M, Metric
 
+from . import rules
+
 
 def test_a_words_list_depends_on_its_series() -> None:
     """`result` and `verdict` are words of several."""
@@ -55,3 +57,8 @@ def test_a_unit_follows_from_the_name(metric: Metric, unit: str) -> None:
 def test_single_messages_are_known_for_histograms_alone() -> None:
     """A counter has no exemplars here."""
     assert all(isinstance(metric, Histogram) for metric in series.EXEMPLARS)
+
+
+def test_what_is_recorded_is_so_by_the_rules() -> None:
+    """A panel on a name that no rule writes would be empty for ever."""
+    assert {one.name for one in series.RECORDED} <= rules.RECORDED.keys()

@@ -251,7 +251,8 @@ async def test_recipients_of_what_is_not_sent_on_are_not_counted(verdict: Verdic
 
 
 @pytest.mark.parametrize(
-    ("door", "code", "count"), [("proxy", 250, 1), ("proxy", 451, 0), ("milter", 250, 0)]
+    ("door", "code", "count"),
+    [("proxy", 250, 1), ("proxy", 451, 0), ("proxy", 550, 1), ("milter", 250, 0)],
 )
 async def test_recipients_of_what_is_passed_on_count_where_we_do_that(
     door: str, code: int, count: int
@@ -260,6 +261,17 @@ async def test_recipients_of_what_is_passed_on_count_where_we_do_that(
     bench, onward = Bench(), Hands(reply=Reply(code, "", "said by the next hop"))
     await bench.send(session=replace(USER, door=door), onward=onward)
     assert (expected(bench), len(onward.passed)) == (count, 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"), [(250, "pass"), (451, "defer"), (554, "reject"), (550, "reject")]
+)
+async def test_a_message_counts_as_its_client_heard_of_it(code: int, verdict: str) -> None:
+    """A proxy's next hop that puts all mail off is seen where filters that do so are."""
+    bench, onward = Bench(), Hands(reply=Reply(code, "", "said by the next hop"))
+    await bench.send(session=replace(USER, door="proxy"), onward=onward)
+    labels = {"listener": "smtp", "verdict": verdict}
+    assert bench.metrics.registry.get_sample_value("filterrelay_messages_total", labels) == 1
 
 
 async def test_released_mail_is_signed_and_due_and_not_caught_again() -> None:

@@ -224,3 +224,16 @@ def test_a_worker_that_cannot_store_mail_makes_it_not_ready() -> None:
     assert health.troubles() == []
     board.mark(2, Standing.AILING)
     assert health.troubles() == ["1 of 3 workers can't store mail"]
+
+
+def test_workers_that_all_hang_make_it_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that hangs leaves new clients to the others."""
+    board, now = Board(2), time.monotonic()
+    health = Health(board)
+    health.spool_trouble = ""
+    board.mark(0, Standing.READY)
+    board.mark(1, Standing.READY)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 60)
+    assert health.troubles() == ["all workers hang"]
+    board.mark(0, Standing.READY)
+    assert health.troubles() == []

@@ -188,6 +188,24 @@ def test_an_address_in_use_ends_the_start_with_a_sentence(relay: Relay) -> None:
     assert relay.process.returncode == 1
 
 
+QUICK_VIGIL = """
+from filterrelay.supervisor import board, children, vigil
+children.LOOK_EVERY, board.SILENT_AFTER, vigil.ENDED_AFTER = 0.1, 1.0, 1.0
+"""
+
+
+def test_a_worker_that_hangs_is_ended_and_another_one_serves(relay: Relay) -> None:
+    """It would hold its clients for ever, and the only worker serve nobody."""
+    relay.start(QUICK_VIGIL)
+    hanging = relay.children()[0]
+    os.kill(hanging, signal.SIGSTOP)
+    wait_until(lambda: "process_died" in relay.log())
+    assert "worker_silent" in relay.log()
+    wait_until(lambda: len(relay.children()) == 2)
+    assert hanging not in relay.children()
+    assert relay.greeting().startswith(b"220 ")
+
+
 def test_processes_that_keep_dying_do_not_keep_it_from_stopping(relay: Relay) -> None:
     """SIGTERM is heard however often something crashes."""
     relay.start()

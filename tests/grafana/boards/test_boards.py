@@ -13,14 +13,14 @@ from filterrelay.cli.main import app
 from grafana.board import Board
 from grafana.boards import BOARDS, FOLDER
 from grafana.links import PAGES
-from grafana.series import EXEMPLARS, PROMETHEUS, TARGET, M, of, words
+from grafana.series import EXEMPLARS, PROMETHEUS, RECORDED, TARGET, M, of, words
 
 from .written import SUFFIXES, expressions, groupings, joined, panels, parsed, selectors, written
 
 ROOT = Path(__file__).parent.parent.parent.parent
 RUNBOOK = ROOT / "docs" / "runbook"
 ALERTS = ROOT / "grafana" / "alerts"
-SERIES = {one.name: one for one in (*M.series(), *PROMETHEUS)}
+SERIES = {one.name: one for one in (*M.series(), *PROMETHEUS, *RECORDED)}
 EACH = pytest.mark.parametrize("board", BOARDS, ids=lambda board: board.name)
 
 
@@ -183,10 +183,10 @@ def test_it_asks_for_what_it_uses_and_uses_what_it_asks_for(board: Board) -> Non
 
 @EACH
 def test_every_series_is_narrowed_to_the_chosen_instances(board: Board) -> None:
-    """But for alerts, which may be about several."""
+    """But for alerts and objectives, which are about several."""
     for where, expression in expressions(board):
         for selector in selectors(parsed(expression)):
-            if not (selector.name or "").startswith("ALERTS"):
+            if not (selector.name or "").startswith(("ALERTS", "job:")):
                 matched = {matcher.name for matcher in selector.matchers.matchers}
                 chosen = {"instance", "listener", "plugin", "upstream"}
                 asked = chosen & set(SERIES[series_of(selector.name or "")].labels)

@@ -1,8 +1,9 @@
 """Overview: is mail flowing, and if not, whose?"""
 
 import re
+from pathlib import Path
 
-from grafana.boards.overview import OVERVIEW
+from grafana.boards.overview import ALLOWED, OVERVIEW
 
 from .written import panels
 
@@ -41,3 +42,10 @@ def test_tiles_show_who_is_unwell_and_how_many_are_well() -> None:
         unwell, well = (target["expr"] for target in panel["targets"])
         assert re.search(r"[>=]+ [0-9.]+\)+$", unwell), panel["title"]
         assert well.startswith(("count(", "max(")), panel["title"]
+
+
+def test_the_budgets_are_spent_as_the_alerts_count() -> None:
+    """A burn rate of 1 is what the rules divide by, too."""
+    rules = (Path(__file__).parents[3] / "grafana" / "alerts" / "slo.yaml").read_text()
+    assert f"> 14.4 * {ALLOWED}" in rules
+    assert f"/ {ALLOWED}\n" in rules

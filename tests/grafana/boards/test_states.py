@@ -71,6 +71,18 @@ TESTED: dict[str, tuple[str, dict[str, float | str], dict[str, float]]] = {
         },
         {'{upstream="well"}': 0, '{upstream="half"}': 0.5, '{upstream="down"}': 2},
     ),
+    "upstreams that take connections and end nothing": (
+        states.UPSTREAMS.expr,
+        {
+            'filterrelay_upstream_connections{A,upstream="hangs",state="busy"}': 4,
+            'filterrelay_deliveries_total{A,upstream="hangs",result="delivered"}': "9x30",
+            'filterrelay_upstream_connections{A,upstream="busy",state="busy"}': 4,
+            'filterrelay_deliveries_total{A,upstream="busy",result="delivered"}': "0+1x30",
+            'filterrelay_upstream_connections{A,upstream="idle",state="busy"}': 0,
+            'filterrelay_upstream_hosts_down{A,upstream="idle"}': 1,
+        },
+        {'{upstream="hangs"}': 3, '{upstream="busy"}': 0, '{upstream="idle"}': 2},
+    ),
     "filters in trouble alone": (
         states.FILTERS_IN_TROUBLE.expr,
         BREAKERS,

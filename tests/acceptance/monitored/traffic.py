@@ -65,7 +65,8 @@ class Traffic:
         self._numbers = itertools.count(1)
 
     def prepare(self) -> None:
-        """Has the smart host refuse one mailbox, and put off the mail for two others."""
+        """Has next hops refuse one mailbox, and the smart host put off the mail for two others."""
+        self._office.behind.answers[GONE.encode()] = b"550 5.1.1 No such mailbox"
         self._office.home.answers.update(
             {
                 GONE.encode(): b"550 5.1.1 No such mailbox",
@@ -138,6 +139,9 @@ class Traffic:
         async with greeted(self._ports["guarded"], client=CLIENT) as client:
             await client.ask(b"MAIL FROM:<eve@elsewhere.example>")
             await self._refused(client, b"RCPT TO:<user@partner.example>", "on_recipient")
+        async with greeted(self._ports["proxy"]) as client:  # by the next hop behind it
+            await client.ask(b"MAIL FROM:<eve@elsewhere.example>")
+            await self._refused(client, f"RCPT TO:<{GONE}>".encode(), "on_recipient")
 
     async def abused(self) -> None:
         """Wrong passwords until the door locks, too many connections, nonsense, and hanging up."""

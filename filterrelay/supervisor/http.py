@@ -67,19 +67,17 @@ class _Clients:
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self._there: dict[asyncio.Task[None], None] = {}
+        self._there: dict[asyncio.Task[None], asyncio.Timeout] = {}
 
     async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection; it is good for one request (RFC 9112 section 9.6)."""
         task = asyncio.current_task()
         assert task is not None
         if len(self._there) >= CONNECTIONS:
-            longest = next(iter(self._there))
-            del self._there[longest]
-            longest.cancel()
-        self._there[task] = None
+            self._drop(next(iter(self._there)))
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE) as patience:
+                self._there[task] = patience
                 writer.write(await self._answer(reader))
                 writer.close()
                 await writer.wait_closed()
@@ -89,12 +87,20 @@ class _Clients:
             writer.transport.abort()
             self._there.pop(task, None)
 
+    def _drop(self, task: asyncio.Task[None]) -> None:
+        """Ends one's time; cancelled, its stream would tell the log of a fault."""
+        patience = self._there.pop(task, None)
+        if patience is not None and not patience.expired():
+            patience.reschedule(asyncio.get_running_loop().time())
+
     async def leave(self) -> None:
         """Returns when all have had their answers; drops those who take long."""
         if self._there:
             _, slow = await asyncio.wait(self._there, timeout=FAREWELL)
             for task in slow:
-                task.cancel()
+                self._drop(task)
+            if slow:
+                await asyncio.wait(slow)
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         """The octets to send. Raises EOFError when nobody asks."""

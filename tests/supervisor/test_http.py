@@ -117,9 +117,9 @@ async def test_who_does_not_read_is_dropped(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_any_number_of_idle_clients_keeps_nobody_out(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The one that has waited longest makes room."""
+    """The one that has waited longest makes room, and the log doesn't fill."""
     monkeypatch.setattr(http, "CONNECTIONS", 8)
     async with asyncio.timeout(10), running() as address, AsyncExitStack() as clients:
         idle = [await clients.enter_async_context(connected(address)) for _ in range(20)]
@@ -127,9 +127,12 @@ async def test_any_number_of_idle_clients_keeps_nobody_out(
         assert await received(idle[0][0]) == 0
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(received(idle[-1][0]), 0.1)
+    assert not caplog.records
 
 
-async def test_at_the_end_who_has_asked_is_answered_still(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_at_the_end_who_has_asked_is_answered_still(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     """And who hasn't is not waited for."""
     monkeypatch.setattr(http, "FAREWELL", 0.5)
     async with asyncio.timeout(10), AsyncExitStack() as clients:
@@ -138,3 +141,4 @@ async def test_at_the_end_who_has_asked_is_answered_still(monkeypatch: pytest.Mo
             asking = asyncio.create_task(asked(address, "GET /slow HTTP/1.0\n\n"))
             await asyncio.sleep(0.1)
         assert (await asking)[0] == 200
+    assert not caplog.records

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import mmap
 import resource
 import time
 from pathlib import Path
@@ -42,7 +43,8 @@ def test_open_files_and_memory_are_told_as_they_are() -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(5):
             stack.enter_context(DEVNULL.open())
-        held = b"x" * 64 * 1024**2
+        held = stack.enter_context(mmap.mmap(-1, 64 * 1024**2))  # new pages, not a heap's free ones
+        held.write(b"x" * len(held))
         usage.look()
         assert told(metrics, "open_files") == before + 5
         assert told(metrics, "resident_bytes") - resident > len(held) / 2

@@ -19,7 +19,16 @@ from filterrelay.spool.memory import MemorySpool
 from filterrelay.spool.store import Event, SpoolUnavailable
 from filterrelay.supervisor import children
 from filterrelay.supervisor.board import Board, Standing
-from filterrelay.supervisor.children import BROKEN, FAILED, TELL, Child, drain, fork, watch_spool
+from filterrelay.supervisor.children import (
+    BROKEN,
+    FAILED,
+    STDERR,
+    TELL,
+    Child,
+    drain,
+    fork,
+    watch_spool,
+)
 
 from .conftest import until
 
@@ -92,28 +101,29 @@ def test_a_log_on_a_full_disk_neither_stops_a_start_nor_an_end(
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
-def test_a_child_that_hangs_says_where(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_child_that_hangs_says_where(tmp_path: Path) -> None:
     """Its stack is on standard error, though its event loop does nothing any more."""
     reading, writing = os.pipe()
+    errors = tmp_path / "errors"
+    errors.touch()
 
     async def hang_here(child: Child) -> None:
+        os.dup2(os.open(errors, os.O_WRONLY | os.O_APPEND), STDERR)
         child.say_ready()
         time.sleep(60)  # noqa: ASYNC251  # that is the fault
 
     pid = fork(a_child(tmp_path, writing), hang_here)
     assert os.read(reading, 1) == b"1"
     os.kill(pid, TELL)
-    told = ""
     for _ in range(500):
-        told += capfd.readouterr().err
-        if "hang_here" in told:
+        if "hang_here" in errors.read_text():
             break
         time.sleep(0.01)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     os.close(reading)
     os.close(writing)
-    assert "hang_here" in told
+    assert "hang_here" in errors.read_text()
 
 
 class WriterlessSpool(MemorySpool):

@@ -244,7 +244,7 @@ PROMISED = Row(
                 runbook=f"slo-{objective}",
             )
             .height(7)
-            .span(3)
+            .span(4)
             for objective in OBJECTIVES
         ),
         *(
@@ -263,7 +263,7 @@ PROMISED = Row(
                 ),
                 levels=[(1, look.AMBER), (6, look.RED)],
                 runbook=f"slo-{objective}",
-            ).span(9)
+            ).span(8)
             for objective in OBJECTIVES
         ),
     ),

@@ -41,7 +41,7 @@ def _without_broken_signatures(message: Message, made: Sequence[Edit]) -> Messag
 
 def _signer(raw: bytes) -> tuple[str, str]:
     try:
-        seen = parse_signature(raw).seen
+        said = parse_signature(raw).said
     except Unacceptable as unacceptable:
-        seen = unacceptable.judgement
-    return seen.domain, seen.selector
+        return unacceptable.judgement.domain, unacceptable.judgement.selector
+    return said.domain, said.selector

@@ -4,9 +4,10 @@ The result is, octet for octet, what dkimpy would write with the same key at the
 same time, made in a fraction of its time.
 """
 
-import base64
-from collections.abc import Iterable, Iterator
+from binascii import b2a_base64
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dkim import DKIM
 
@@ -19,6 +20,7 @@ MAX_NAMES = 200  # more fields than that come from nobody who means well
 
 _LINE = 71  # octets of a folded line, as dkimpy folds
 _FIRST_LINE = 72 - len(FIELD)
+_ANY_HASH = "=" * 44  # as long as each SHA-256 is in base64
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +49,31 @@ def signature_values(
 
     names: the h= tag, in lower case; From must be among them. at: seconds since 1970.
     """
-    listed = list(names)
+    listed = tuple(names)
     fields = signed_fields(mail, listed, "relaxed")
-    body_hash = base64.b64encode(digest_of_body(mail, "relaxed")).decode()
+    body_hash = _base64(digest_of_body(mail, "relaxed"))
     for signer in signers:
-        tags = (
-            f"v=1; a={signer.key.algorithm}; c=relaxed/relaxed; d={signer.domain}; "
-            f"i=@{signer.domain}; q=dns/txt; s={signer.selector}; t={at}; "
-            f"h={' : '.join(listed)}; bh={body_hash};"
-        )
-        unsigned = f"{FIELD.lower()}:{tags} b=".encode()
-        signature = base64.b64encode(signer.key.sign(fields + unsigned)).decode()
-        yield "\r\n ".join([*_folded(tags), *_cut(f"b={signature}")])
+        tags, folded = _beginning(signer.domain, signer.selector, signer.key.algorithm, listed, at)
+        unsigned = f"{FIELD.lower()}:{tags}{body_hash}; b=".encode()
+        signature = _base64(signer.key.sign(fields + unsigned))
+        yield "\r\n ".join([f"{folded}{body_hash};", *_cut(f"b={signature}")])
+
+
+@lru_cache(maxsize=64)  # it is the same for much mail of one second
+def _beginning(
+    domain: str, selector: str, algorithm: str, names: Sequence[str], at: int
+) -> tuple[str, str]:
+    """The tags up to the body's hash, in one line and folded as they are with any hash."""
+    tags = (
+        f"v=1; a={algorithm}; c=relaxed/relaxed; d={domain}; "
+        f"i=@{domain}; q=dns/txt; s={selector}; t={at}; "
+        f"h={' : '.join(names)}; bh="
+    )
+    return tags, "\r\n ".join(_folded(f"{tags}{_ANY_HASH};")).removesuffix(f"{_ANY_HASH};")
+
+
+def _base64(octets: bytes) -> str:
+    return b2a_base64(octets, newline=False).decode()
 
 
 def _folded(tags: str) -> Iterator[str]:

@@ -29,12 +29,13 @@ MAX_FIELD = 16 * 1024  # octets of one DKIM-Signature; real ones stay below 2 Ki
 ALGORITHMS = {"rsa-sha256": "rsa", "ed25519-sha256": "ed25519"}
 SLOW_CLOCK = 300  # seconds that a signature may be past its x=
 
-_MANDATORY = (b"v", b"a", b"b", b"bh", b"d", b"h", b"s")  # RFC 6376 section 3.5
+_MANDATORY = frozenset((b"v", b"a", b"b", b"bh", b"d", b"h", b"s"))  # RFC 6376 section 3.5
 _NAME = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63})*\Z")  # with RFC 8616's letters beyond ASCII
 _BLANKS = " \t\r\n"
 _SIGNATURE = re.compile(rb"(?:\A[^:]*:|;)\s*b\s*=([^;]*)")
 _TAG_NAME = re.compile(rb"[a-zA-Z]\w*")
 _NUMBER = re.compile(rb"\d{1,12}\Z")
+_UNKNOWN_FORMS: tuple[Result, str] = "neutral", "the canonicalization is unknown"
 _FORMS: dict[bytes, Canonical] = {b"simple": "simple", b"relaxed": "relaxed"}
 
 
@@ -65,40 +66,52 @@ class Unacceptable(FilterRelayError):
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What a signature's tags say but for b= and bh=, which are another message's each time.
+
+    names: the h= tag in lower case. expires: seconds since 1970, or None. refusal: why it
+    isn't worth a look-up (RFC 6376 section 6.1.1), or None.
+    """
+
+    domain: str
+    selector: str
+    algorithm: str
+    identity: str
+    names: tuple[str, ...]
+    forms: tuple[Canonical, Canonical]
+    expires: int | None
+    refusal: tuple[Result, str] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Signature:
     """A DKIM-Signature field that makes sense (RFC 6376 section 3.5).
 
-    field: the field without the signature itself, as it is signed. names: the h=
-    tag in lower case. expires: seconds since 1970, or None.
+    digits: how its b= begins. field: the field without the signature itself, as it is signed.
     """
 
-    seen: Judgement
+    said: Said
+    digits: str
     field: bytes
     signature: bytes
     body_hash: bytes
-    names: tuple[str, ...]
-    header_form: Canonical
-    body_form: Canonical
-    expires: int | None
 
     @property
     def key_name(self) -> str:
         """The name under which DNS has the key."""
-        return record_name(self.seen.selector, self.seen.domain)
+        return record_name(self.said.selector, self.said.domain)
 
     def judged(self, result: Result, reason: str = "", *, testing: bool = False) -> Judgement:
         """The judgement with everything that the signature says of itself."""
-        seen = self.seen
-        return Judgement(
-            result,
-            reason,
-            seen.domain,
-            seen.selector,
-            seen.algorithm,
-            seen.identity,
-            seen.digits,
-            testing,
-        )
+        return _judgement(self.said, self.digits, result, reason, testing=testing)
+
+
+def _judgement(
+    said: Said, digits: str, result: Result, reason: str = "", *, testing: bool = False
+) -> Judgement:
+    return Judgement(
+        result, reason, said.domain, said.selector, said.algorithm, said.identity, digits, testing
+    )
 
 
 def parse_signature(raw: bytes) -> Signature:
@@ -108,27 +121,20 @@ def parse_signature(raw: bytes) -> Signature:
     tags = _tags(raw.partition(b":")[2])
     if tags is None:
         raise Unacceptable(Judgement("neutral", "the signature is no tag list"))
-    seen, names = _seen(tags), _names(tags.get(b"h", b""))
-    if refusal := _refusal(tags, seen, names):
-        result, reason = refusal
-        raise Unacceptable(replace(seen, result=result, reason=reason))
+    missing = None if tags.keys() >= _MANDATORY else _missing(tags)
+    signature, body_hash = tags.pop(b"b", b""), tags.pop(b"bh", b"")
+    signature = b"".join(signature.split())
+    digits = signature[:8].decode("ascii", "replace")
+    said = _said(tuple(tags.items()))
+    if refusal := missing or said.refusal:
+        raise Unacceptable(_judgement(said, digits, *refusal))
     try:
-        signature, body_hash = _base64(tags[b"b"]), _base64(tags[b"bh"])
+        octets, digest = _base64(signature), _base64(b"".join(body_hash.split()))
     except (binascii.Error, ValueError):
-        raise Unacceptable(replace(seen, reason="b= or bh= is not base64")) from None
-    forms = _forms(tags.get(b"c", b"simple"))
-    assert forms
-    header_form, body_form = forms
-    return Signature(
-        seen=seen,
-        field=canonical_field(_without_signature(raw), header_form).removesuffix(b"\r\n"),
-        signature=signature,
-        body_hash=body_hash,
-        names=names,
-        header_form=header_form,
-        body_form=body_form,
-        expires=int(tags[b"x"]) if b"x" in tags else None,
-    )
+        broken = _judgement(said, digits, "neutral", "b= or bh= is not base64")
+        raise Unacceptable(broken) from None
+    field = canonical_field(_without_signature(raw), said.forms[0]).removesuffix(b"\r\n")
+    return Signature(said, digits, field, octets, digest)
 
 
 def _tags(value: bytes) -> dict[bytes, bytes] | None:
@@ -147,62 +153,65 @@ def _tags(value: bytes) -> dict[bytes, bytes] | None:
     return tags
 
 
-def _seen(tags: Mapping[bytes, bytes]) -> Judgement:
+def _missing(tags: Mapping[bytes, bytes]) -> tuple[Result, str]:
+    missing = min(_MANDATORY - tags.keys())
+    return "neutral", f"the signature has no {missing.decode()}="
+
+
+@lru_cache(maxsize=64)  # what one signer signs in one second is alike but for b= and bh=
+def _said(pairs: tuple[tuple[bytes, bytes], ...]) -> Said:
+    tags = dict(pairs)
+
     def text(tag: bytes, most: int) -> str:
         return tags.get(tag, b"").decode("utf-8", "replace")[:most]
 
-    digits = b"".join(tags.get(b"b", b"").split())[:8].decode("ascii", "replace")
-    return Judgement(
-        "neutral",
+    forms, until = _forms(tags.get(b"c", b"simple")), tags.get(b"x", b"")
+    said = Said(
         domain=text(b"d", 253).lower(),
         selector=text(b"s", 253),
         algorithm=text(b"a", 40),
         identity=text(b"i", 320),
-        digits=digits,
+        names=_names(tags.get(b"h", b"")),
+        forms=forms or ("simple", "simple"),
+        expires=int(until) if _NUMBER.match(until) else None,
+        refusal=None,
     )
+    refusal = _refusal(tags, said) if forms else _UNKNOWN_FORMS
+    return said if refusal is None else replace(said, refusal=refusal)
 
 
-def _refusal(
-    tags: Mapping[bytes, bytes], seen: Judgement, names: Sequence[str]
-) -> tuple[Result, str] | None:
+def _refusal(tags: Mapping[bytes, bytes], said: Said) -> tuple[Result, str] | None:
     """Why the signature isn't worth a look-up, or None (RFC 6376 section 6.1.1)."""
-    missing = [tag.decode() for tag in _MANDATORY if tag not in tags]
-    if missing:
-        return "neutral", f"the signature has no {missing[0]}="
-    if tags[b"v"] != b"1":
+    if tags.get(b"v") != b"1":
         return "neutral", "the signature is of another version"
-    if seen.algorithm == "rsa-sha1":
+    if said.algorithm == "rsa-sha1":
         return "policy", "rsa-sha1 proves nothing any more (RFC 8301)"
-    if seen.algorithm not in ALGORITHMS:
+    if said.algorithm not in ALGORITHMS:
         return "neutral", "the algorithm is unknown"
-    if not _NAME.match(seen.domain) or "." not in seen.domain or not _NAME.match(seen.selector):
+    if not _NAME.match(said.domain) or "." not in said.domain or not _NAME.match(said.selector):
         return "neutral", "d= or s= is no domain name"
-    if not _forms(tags.get(b"c", b"simple")):
-        return "neutral", "the canonicalization is unknown"
     if b"dns/txt" not in tags.get(b"q", b"dns/txt"):
         return "neutral", "the key is not in DNS"
     if not all(_NUMBER.match(tags[tag]) for tag in (b"t", b"x", b"l") if tag in tags):
         return "neutral", "t=, x= or l= is no number"
-    return _objection(tags, seen, names)
+    return _objection(tags, said)
 
 
-def _objection(
-    tags: Mapping[bytes, bytes], seen: Judgement, names: Sequence[str]
-) -> tuple[Result, str] | None:
+def _objection(tags: Mapping[bytes, bytes], said: Said) -> tuple[Result, str] | None:
     """What speaks against a signature of correct form, or None."""
     if b"l" in tags:
         return "policy", "l= leaves a part of the body unsigned"
-    if "from" not in names:
+    if "from" not in said.names:
         return "permerror", "From is not signed"
-    if b"i" in tags and not f".{_identity_domain(seen)}".endswith(f".{seen.domain}"):
+    if b"i" in tags and not f".{_identity_domain(said)}".endswith(f".{said.domain}"):
         return "permerror", "i= is not within d="
     if b"x" in tags and b"t" in tags and int(tags[b"x"]) < int(tags[b"t"]):
         return "permerror", "x= is before t="
     return None
 
 
-def _identity_domain(seen: Judgement) -> str:
-    return seen.identity.rpartition("@")[2].lower()
+def _identity_domain(said: Said) -> str:
+    return said.identity.rpartition("@")[2].lower()
 
 
 @lru_cache(maxsize=64)
@@ -218,7 +227,7 @@ def _names(value: bytes) -> tuple[str, ...]:
 
 
 def _base64(value: bytes) -> bytes:
-    return base64.b64decode(b"".join(value.split()), validate=True)
+    return base64.b64decode(value, validate=True)
 
 
 def _without_signature(raw: bytes) -> bytes:
@@ -241,23 +250,24 @@ class Verification:
         if refusal := self._refusal(signature, key):
             result, reason = refusal
             return signature.judged(result, reason, testing=testing)
-        signed = signed_fields(self._mail, signature.names, signature.header_form)
+        header_form, body_form = signature.said.forms
+        signed = signed_fields(self._mail, signature.said.names, header_form)
         if not key.verifies(signature.signature, signed + signature.field):
             return signature.judged("fail", "the header doesn't match", testing=testing)
-        if digest_of_body(self._mail, signature.body_form) != signature.body_hash:
+        if digest_of_body(self._mail, body_form) != signature.body_hash:
             return signature.judged("fail", "the body was changed", testing=testing)
         return signature.judged("pass", testing=testing)
 
     def _refusal(self, signature: Signature, key: PublicKey) -> tuple[Result, str] | None:
-        seen = signature.seen
-        if signature.expires is not None and signature.expires + SLOW_CLOCK < self._now:
+        said = signature.said
+        if said.expires is not None and said.expires + SLOW_CLOCK < self._now:
             return "fail", "the signature has expired"
-        if ALGORITHMS[seen.algorithm] != key.kind:
+        if ALGORITHMS[said.algorithm] != key.kind:
             return "permerror", "the key is of another kind than the signature"
         if key.weakness:
             return "policy", key.weakness
-        if key.strict and seen.identity and _identity_domain(seen) != seen.domain:
+        if key.strict and said.identity and _identity_domain(said) != said.domain:
             return "permerror", "the key is not for subdomains"
-        if signature.names.count("from") < len(self._mail.by_name.get("from", ())):
+        if said.names.count("from") < len(self._mail.by_name.get("from", ())):
             return "permerror", "a From field is not signed"
         return None

@@ -248,6 +248,17 @@ def test_the_signature_may_stand_anywhere_and_be_folded_anywhere() -> None:
     assert parse_signature(moved + head.partition(b":")[2] + b"\r\n").signature
 
 
+def test_what_one_signature_says_is_never_taken_for_anothers() -> None:
+    """Of a second with the same tags, since what they say is remembered."""
+    message = _signed()
+    assert _judged(message).result == "pass"
+    broken = _replaced(message, b"bh=", b"bh=AAAA")
+    assert _judged(broken).result == "fail"
+    missing = _replaced(message, b" b=", b" z=")
+    assert _judged(missing).reason == "the signature has no b="
+    assert _judged(message).result == "pass"
+
+
 def test_text_beyond_ascii_in_a_signature_is_no_accident() -> None:
     """A domain may have such letters (RFC 8616); nonsense in other tags is only noted."""
     message = _replaced(_signed(), b"d=office.example", "d=büro.example".encode())

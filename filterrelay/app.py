@@ -234,8 +234,7 @@ def _core(
         )
         return any(hops.lacks_eight_bit(way.hop) for way in ways)
 
-    budget = MemoryBudget(settings.limits.in_flight_memory // processes, metrics.memory)
-    metrics.memory_limit.set(budget.total)
+    budget = MemoryBudget(settings.limits.in_flight_memory // processes)
     hops = Hops(
         settings.upstream,
         settings.route,

@@ -5,8 +5,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from prometheus_client import Gauge
-
 
 class Reservation:
     """A part of the budget. It may grow while a message arrives, and is released once."""
@@ -51,14 +49,14 @@ class MemoryBudget:
     and those that grow while they arrive can't all wait for each other: whichever holds
     most may go on. Who waits is served in order; what fits needn't wait behind it.
 
-    relief: asked to have octets given back when somebody would have to wait.
+    used, total: octets, now and at most. relief: asked to have octets given back when
+    somebody would have to wait.
     """
 
-    def __init__(self, octets: int, gauge: Gauge | None = None) -> None:
+    def __init__(self, octets: int) -> None:
         self.used = 0
         self.relief: Callable[[int], None] | None = None
         self.total = octets
-        self._gauge = gauge
         self._waiting: deque[_Waiting] = deque()
         self._beyond: Reservation | None = None  # the one that doesn't count
 
@@ -119,5 +117,3 @@ class MemoryBudget:
     def _set(self, reservation: Reservation, octets: int) -> None:
         self.used += octets - reservation.octets
         reservation.octets = octets
-        if self._gauge is not None:
-            self._gauge.set(self.used)

@@ -7,12 +7,13 @@ import fcntl
 import math
 import os
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 from prometheus_client import values
 from prometheus_client.multiprocess import mark_process_dead
 
-from filterrelay.observe.figures import Figures, KeptFigures
+from filterrelay.observe.figures import Figure, Figures, ProcessFigures
 from filterrelay.observe.metrics import Metrics, no_notes
 from filterrelay.observe.notes import half_written, notes_file, save
 from filterrelay.observe.top import ROOM
@@ -28,9 +29,8 @@ def worker_metrics(directory: Path, process: str, *, names: bool = True) -> Metr
     process: a name that no other living process has; it goes on where a dead one of that
     name stopped. names: whether its top lists may have any.
     """
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)
-    values.MmapedDict = KeptFigures  # type: ignore[attr-defined,assignment]  # where it looks
-    values.ValueClass = values.MultiProcessValue(lambda: process)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # as it knows that there are several
+    values.ValueClass = partial(Figure, ProcessFigures(directory, process))
     notes = no_notes(ROOM if names else 0)
     notes.learn_from(notes_file(directory, process))
     return Metrics(notes=notes)

@@ -7,11 +7,13 @@ import resource
 import time
 from pathlib import Path
 
+from filterrelay.observe.budget import MemoryBudget
 from filterrelay.observe.clock import Clock
 from filterrelay.observe.metrics import Metrics
 
 USAGE_EVERY = 5.0  # seconds between looks at what it takes
 LAG_EVERY = 1.0  # seconds between looks at the loop
+HELD_EVERY = 1.0  # seconds between looks at the messages in memory
 
 _STATM, _FILES = Path("/proc/self/statm"), "/proc/self/fd"  # proc(5)
 _PAGE = resource.getpagesize()
@@ -63,3 +65,11 @@ async def watch_loop(metrics: Metrics, clock: Clock) -> None:
         due = clock.monotonic() + LAG_EVERY
         await asyncio.sleep(LAG_EVERY)
         metrics.loop_lag.observe(max(0.0, clock.monotonic() - due))
+
+
+async def watch_memory(metrics: Metrics, budget: MemoryBudget) -> None:
+    """Says now and then what is held of messages: told of each one, it would cost more."""
+    metrics.memory_limit.set(budget.total)
+    while True:
+        metrics.memory.set(budget.used)
+        await asyncio.sleep(HELD_EVERY)

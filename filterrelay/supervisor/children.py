@@ -35,7 +35,7 @@ from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.log import configure
 from filterrelay.observe.multiprocess import worker_metrics
 from filterrelay.observe.notes import kept, notes_file
-from filterrelay.observe.process import watch_loop, watch_usage
+from filterrelay.observe.process import watch_loop, watch_memory, watch_usage
 from filterrelay.settings import Settings
 from filterrelay.settings.log import log_options
 from filterrelay.spool.store import Spool
@@ -180,6 +180,7 @@ async def work(child: Child) -> None:
         beside(watch_spool(core.spool, child.board, child.slot))
         beside(watch_usage(metrics, "worker"))
         beside(watch_loop(metrics, clock))
+        beside(watch_memory(metrics, core.budget))
         if child.slot == PROBING:
             beside(until(orders.retire, watch_plugins(core.chain.plugins, metrics)))
         try:

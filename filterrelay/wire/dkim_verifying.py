@@ -8,7 +8,7 @@ one that this verifier doesn't accept, `fail` for one that doesn't match.
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal

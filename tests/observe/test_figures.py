@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from filterrelay.observe import figures
-from filterrelay.observe.figures import FIRST, Figures, KeptFigures
+from filterrelay.observe.figures import FIRST, Figure, Figures, KeptFigures, ProcessFigures
 from filterrelay.observe.multiprocess import fold
 
 KEYS = [
@@ -50,6 +50,34 @@ def test_a_file_has_no_holes(tmp_path: Path, kind: type[Figures]) -> None:
         assert file.stat().st_blocks * 512 >= file.stat().st_size
     assert in_file(file) == dict.fromkeys(KEYS, 1.0)
     numbers.close()
+
+
+def test_a_figure_counts_on_where_its_process_stopped(tmp_path: Path) -> None:
+    """Under the same name, whatever else has come into the file meanwhile."""
+    told = ("counter", "mail", "mail_total", ("listener",), ("office",), "Mail.")
+    files = ProcessFigures(tmp_path, "w0")
+    figure = Figure(files, *told)
+    figure.inc(2)
+    for key in KEYS:
+        files.of("counter").write_value(key, 1.0, 0.0)
+    figure.inc(0.5)
+    files.of("counter").close()
+    files = ProcessFigures(tmp_path, "w0")
+    again = Figure(files, *told)
+    again.inc(1)
+    assert again.get() == 3.5
+    files.of("counter").close()
+    told_of = in_file(tmp_path / "counter_w0.db")
+    assert [value for key, value in told_of.items() if "mail_total" in key] == [3.5]
+
+
+def test_gauges_have_a_file_for_each_way_to_sum_them(tmp_path: Path) -> None:
+    """By which a scrape knows what to make of them."""
+    files = ProcessFigures(tmp_path, "w0")
+    for mode in ("livesum", "max"):
+        Figure(files, "gauge", "held", "held", (), (), "Held.", multiprocess_mode=mode).set(7)
+        assert set(in_file(tmp_path / f"gauge_{mode}_w0.db").values()) == {7.0}
+        files.of(f"gauge_{mode}").close()
 
 
 def test_no_link_is_followed(tmp_path: Path) -> None:

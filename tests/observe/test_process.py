@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from filterrelay.observe import process
+from filterrelay.observe.budget import MemoryBudget
 from filterrelay.observe.clock import SystemClock
 from filterrelay.observe.metrics import Metrics
-from filterrelay.observe.process import Usage, watch_loop, watch_usage
+from filterrelay.observe.process import Usage, watch_loop, watch_memory, watch_usage
 
 DEVNULL = Path("/dev/null")
 
@@ -114,3 +115,21 @@ async def test_a_loop_that_is_held_up_is_known_to_be_late(monkeypatch: pytest.Mo
     assert late is not None
     assert 0.25 < late - prompt < 0.5
     assert (value("filterrelay_loop_lag_seconds_count") or 0) > 3
+
+
+async def test_what_is_held_of_messages_is_told_as_it_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And how much may be."""
+    monkeypatch.setattr(process, "HELD_EVERY", 0.01)
+    metrics, budget = Metrics(), MemoryBudget(100)
+    watching = asyncio.create_task(watch_memory(metrics, budget))
+    held = budget.reservation()
+    for octets in (70, 0):
+        held.try_grow(octets)
+        held.shrink(octets)
+        async with asyncio.timeout(5):
+            while metrics.registry.get_sample_value("filterrelay_in_flight_bytes") != octets:  # noqa: ASYNC110  # a gauge sets no event
+                await asyncio.sleep(0.01)
+    assert metrics.registry.get_sample_value("filterrelay_in_flight_limit_bytes") == 100
+    watching.cancel()

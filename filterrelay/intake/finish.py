@@ -1,7 +1,7 @@
 """A message as it leaves: completed, with its trace fields, and signed last of all."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from filterrelay.chain.chain import Chain
 from filterrelay.chain.run import Judgement
@@ -57,7 +57,10 @@ class Finish:
             message = await in_seven_bits(message)  # now, so that it is signed only once
         message, signed, records = await self.chain.sign(session, judged.envelope, message)
         made = (*judged.edits, *edits, *signed)
-        return replace(judged, message=message, edits=made, steps=(*judged.steps, *records))
+        steps = (*judged.steps, *records)
+        return Judgement(
+            judged.verdict, judged.by, judged.envelope, message, judged.findings, made, steps
+        )
 
     def _needs_conversion(self, session: Session, envelope: Envelope, message: Message) -> bool:
         if self.lacks_eight_bit is None or message.raw.isascii():

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from io import IncrementalNewlineDecoder
+from typing import NamedTuple
 
 from filterrelay.mail.mime import Part, parse_parts
 
@@ -25,8 +26,7 @@ def is_clean(text: bytes | bytearray) -> bool:
     return ends.newlines in (None, "\r\n") and b"\0" not in text
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """One header field as it stands in the message.
 
     raw: the whole field, folding and final CRLF included. name: as written, empty for

@@ -98,7 +98,7 @@ class MilterSession(MilterConnection):
         self._answer(event, TRY_LATER)
 
     def _answer(self, event: Event, refused: Reply | None = None) -> None:
-        if self.mta.awaits_reply(event):
+        if type(event) in self.mta.replied:
             self.write(CONTINUE if refused is None else refusal(refused))
 
     def _count(self, verb: str) -> None:
@@ -225,14 +225,15 @@ class MilterSession(MilterConnection):
         content = self._content or self._begun()
         if not content.add_field(event.field):
             return self._make_room(event)
-        self._answer(event)
+        if Header in self.mta.replied:
+            self.write(CONTINUE)
         return None
 
     def _take_body(self, event: Body) -> Work | None:
         content = self._begun()
         if not content.add_body(event.octets):
             return self._make_room(event)
-        if content.fault is not None and self._skips and self.mta.awaits_reply(event):
+        if content.fault is not None and self._skips and Body in self.mta.replied:
             self.write(SKIP)  # the rest would not be kept
         else:
             self._answer(event)

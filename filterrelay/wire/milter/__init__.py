@@ -21,7 +21,7 @@ Conversation is made for the connection, what comes is fed to it, and events com
             case Quit() | Broken():
                 close()
             case _:
-                if conversation.awaits_reply(event):
+                if type(event) in conversation.replied:
                     send(CONTINUE)
 
 Whatever the MTA sends, feed raises nothing: what is no milter protocol becomes one Broken

@@ -110,23 +110,26 @@ class Conversation:
     most: octets of one packet that carries a field or body, above CHUNK; others have CHUNK
     at most. What is held between two calls is one packet and the macros, CHUNK octets a stage.
     How many fields and how much body a message has is for the caller to bound.
-    edits: what may be sent at EndOfMessage, once Negotiated has come.
+    edits: what may be sent at EndOfMessage, once Negotiated has come. replied: the kinds of
+    event that the MTA awaits a reply to, if only CONTINUE; one that doesn't offer to do
+    without gets it where the filter wished not to reply.
     """
 
     __slots__ = (
         "_adds_blank",
+        "_furthest",
         "_held",
         "_known",
         "_latest",
         "_most",
         "_needed",
         "_raw",
-        "_replied",
         "_told",
         "_way",
         "_ways",
         "_wishes",
         "edits",
+        "replied",
         "state",
     )
 
@@ -139,19 +142,13 @@ class Conversation:
         self._told: dict[int, Macros] = {}  # macros by command
         self._latest: tuple[bytes | None, Macros] = None, _NO_MACROS  # as they came, and read
         self._known: Macros | None = _NO_MACROS  # all of them; None: to be put together
+        self._furthest = -1  # of the stages that macros were told at
         self._ways = ways(NO_STEPS)
         self._way: Ways = self._ways[State.NEW]
-        self._replied: frozenset[type] = frozenset()
+        self.replied: frozenset[type] = frozenset()
         self._adds_blank = False
         self.state = State.NEW
         self.edits = Edits(NO_ACTIONS, NO_STEPS)
-
-    def awaits_reply(self, event: Event) -> bool:
-        """Whether the MTA waits for a reply to the event, if only CONTINUE.
-
-        An MTA that doesn't offer to do without gets one where the filter wished not to reply.
-        """
-        return type(event) in self._replied
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that these octets complete; the same ones however the octets are cut."""
@@ -188,9 +185,12 @@ class Conversation:
             position = end
             if command == _HEADER and self.state is State.HEADERS:
                 events.append(commands.header(payload, self._adds_blank))
-            elif command != _MACRO or payload != learned:
+            elif command != _MACRO:
                 self._take(command, payload, events)
-                learned = payload if command == _MACRO else None
+                learned = None
+            elif payload != learned:
+                self._learn(payload)
+                learned = payload
         self._needed = _HEAD.size
         return position
 
@@ -199,13 +199,15 @@ class Conversation:
         if not 0 < length <= most:
             raise commands.Malformed(f"packet of {length} octets")
 
-    def _take(self, command: int, payload: bytes, events: list[Event]) -> None:
+    def _target(self, command: int) -> State:
         target = self._way.get(command)
         if target is None:
             raise commands.Malformed(f"command {command:#x} in state {self.state.value}")
-        if command == _MACRO:
-            self._learn(payload)
-        elif command == _HEADER:
+        return target
+
+    def _take(self, command: int, payload: bytes, events: list[Event]) -> None:
+        target = self._target(command)
+        if command == _HEADER:
             events.append(commands.header(payload, self._adds_blank))
         elif command == _BODY:
             events.append(Body(payload))
@@ -248,11 +250,12 @@ class Conversation:
         self.edits = Edits(actions, steps)
         self._adds_blank = Step.LEADING_SPACE not in steps
         self._ways = ways(steps & _LEFT_OUT)
-        self._replied = frozenset(kind for kind, quiet in _QUIET.items() if not quiet & steps)
+        self.replied = frozenset(kind for kind, quiet in _QUIET.items() if not quiet & steps)
         return Negotiated(version, actions, steps, negotiation(version, actions, steps, symbols))
 
     def _learn(self, payload: bytes) -> None:
         """Keeps macros; Postfix repeats the same ones before each field."""
+        self._target(_MACRO)
         command = payload[0] if payload else 0
         if self._raw.get(command) == payload:
             return
@@ -266,6 +269,7 @@ class Conversation:
             self._raw[command] = payload
             self._told[command] = told
             self._known = None
+            self._furthest = max(self._furthest, _ORDER[command])
 
     def _macros(self) -> Macros:
         if self._known is None:
@@ -277,6 +281,9 @@ class Conversation:
 
     def _forget_from(self, number: int) -> None:
         """Forgets the macros of this stage in the order and of the later ones."""
+        if number > self._furthest:
+            return
+        self._furthest = number - 1
         for command in [one for one in self._told if _ORDER[one] >= number]:
             del self._told[command], self._raw[command]
             self._known = None

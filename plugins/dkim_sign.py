@@ -173,7 +173,7 @@ class DkimSign:
         names = names_to_sign(message, self._oversign)
         values = signature_values(message, signers, names, at)
         edits = tuple(AddHeader(FIELD, value) for value in values)
-        _check(edit_message(message.without_body(), edits), signers, at)
+        _check(edit_message(message, edits), signers, at)
         return edits
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 import structlog
 
 from filterrelay.chain.answers import WrongAnswer, as_verdict
+from filterrelay.chain.begun import Begun
 from filterrelay.chain.breaker import Breaker
 from filterrelay.mail.edits import describe, edit_envelope, edit_message
 from filterrelay.mail.envelope import Envelope
@@ -168,14 +169,17 @@ class Step:
         given = {name: arguments[name] for name in bound.parameters}
         task = current_task()
         assert task is not None
-        before, limit = task.cancelling(), timeout(self.policy.timeout)
+        before, limit = task.cancelling(), None
         try:
-            async with limit:
-                answer = await bound.call(**given)
+            begun = Begun(bound.call(**given))
+            if begun.waits:
+                limit = timeout(self.policy.timeout)
+                async with limit:
+                    await begun
         except (Exception, CancelledError) as error:  # the seam: a plugin may raise anything
             if task.cancelling() == before:
                 breaker.failed()
-                if limit.expired():
+                if limit is not None and limit.expired():
                     raise _Unanswered(
                         "timeout", f"no answer in {self.policy.timeout:g} s"
                     ) from None
@@ -184,7 +188,7 @@ class Step:
         else:
             if task.cancelling() == before:
                 breaker.succeeded()
-                return answer
+                return begun.answer
         breaker.abandoned()
         raise CancelledError  # we are stopped, whatever the plugin made of it
 

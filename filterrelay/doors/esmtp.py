@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -93,12 +93,14 @@ def _recipient(address: Address, parameters: dict[str, str], *, utf8: bool) -> R
     return Recipient(address, _notify(parameters), _orcpt(parameters, utf8=utf8))
 
 
-def taken_mail(path: str, words: Iterable[str]) -> Envelope:
+def taken_mail(path: str, words: Sequence[str]) -> Envelope:
     """The envelope that a mail server has begun for its client; path: without brackets.
 
     What it took isn't refused here: parameters that we can't read are left out.
     """
     sender = taken_address(path) if path else None
+    if not words:
+        return Envelope(sender)
 
     def envelope(parameters: dict[str, str]) -> Envelope:
         return _envelope(sender, parameters, _ANYTHING)
@@ -106,9 +108,11 @@ def taken_mail(path: str, words: Iterable[str]) -> Envelope:
     return envelope(_readable(words, _MAIL_AND_REQUIRETLS, envelope))
 
 
-def taken_rcpt(path: str, words: Iterable[str]) -> Recipient:
+def taken_rcpt(path: str, words: Sequence[str]) -> Recipient:
     """The recipient that a mail server has taken from its client; see taken_mail."""
     address = taken_address(path)
+    if not words:
+        return Recipient(address)
 
     def recipient(parameters: dict[str, str]) -> Recipient:
         return _recipient(address, parameters, utf8=True)

@@ -157,6 +157,8 @@ def edit_message(message: Message, edits: Sequence[Edit]) -> Message:
 
     Only what an edit touches changes: all other bytes stay exactly as they came.
     """
+    if not edits:
+        return message
     if not message.has_section and any(isinstance(edit, AddHeader) for edit in edits):
         message = Message(message.id, b"\r\n" + message.raw)
     if all(isinstance(edit, AddHeader) and edit.at_top for edit in edits):

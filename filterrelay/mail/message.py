@@ -3,14 +3,15 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from io import IncrementalNewlineDecoder
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from filterrelay.mail.mime import Part, parse_parts
 
 _FIELD_END = re.compile(rb"\r\n(?![ \t])")
 _BLANKS = (b" ", b"\t")
+_SHORT = 64  # octets of a field's name that is worth remembering
 # A field (RFC 5322 section 2.2, with section 4.5's blanks), an mbox's first line, or the end.
 _BEGINNING = re.compile(rb"[!-9;-~]+[ \t]*:|>?From |\r\n")
 
@@ -61,6 +62,22 @@ class Message:
         """A message from a file, with CRLF line ends whatever it had."""
         alike = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return cls(name, alike.replace(b"\n", b"\r\n"))
+
+    if not TYPE_CHECKING:  # or any attribute would be taken for one that there is
+
+        def __getattr__(self, name: str) -> bytes:
+            """`raw` of a message that was put together from pieces, once somebody asks for it.
+
+            Signed by one plugin after the other, a message needs no copy of its body each time.
+            """
+            if name != "raw":
+                raise AttributeError(f"a message has no {name!r}", name=name, obj=self)
+            known = self.__dict__
+            pieces = known.get("pieces")  # which another thread may put together meanwhile
+            if pieces is not None:
+                known["raw"] = b"".join(pieces)
+                known.pop("pieces", None)
+            return known["raw"]
 
     def __len__(self) -> int:
         return len(self.raw)
@@ -115,9 +132,15 @@ class Message:
 
         Only for a message that has a header section, be it an empty one.
         """
-        longer = Message(self.id, b"".join([*fields, self.raw]))
         known = self.__dict__
-        longer.__dict__["digests"] = self.digests
+        longer = object.__new__(Message)
+        longer.__dict__.update(
+            id=self.id,
+            pieces=[*fields, *(known.get("pieces") or [self.raw])],
+            header_end=self.header_end + sum(map(len, fields)),
+            has_section=True,
+            digests=self.digests,
+        )
         if "section" in known:
             added = [Header(raw.partition(b":")[0].decode("latin-1"), raw) for raw in fields]
             longer.__dict__["section"] = (*added, *self.section)
@@ -131,13 +154,7 @@ class Message:
             longer.__dict__["parts"] = self.parts
         return longer
 
-    def without_body(self) -> "Message":
-        """The header section alone, for who only wants to know of the body what is known."""
-        head = Message(self.id, self.raw[: self.header_end] + b"\r\n")
-        head.__dict__.update(section=self.section, by_name=self.by_name, digests=self.digests)
-        return head
-
-    @property
+    @cached_property
     def has_section(self) -> bool:
         """Whether it begins with a header section, be it an empty one.
 
@@ -157,8 +174,19 @@ def _split(section: bytes) -> Iterator[Header]:
     if not pieces[-1]:
         pieces.pop()
     for piece in pieces:
-        name, colon, _ = piece.partition(b":")
-        name = name.rstrip(b" \t") if colon else b""
-        if name.startswith(_BLANKS) or b"\r\n" in name:
-            name = b""
-        yield Header(name.decode("latin-1"), piece + b"\r\n")
+        octets, colon, _ = piece.partition(b":")
+        name = ""
+        if colon:
+            name = _short_name(octets) if len(octets) <= _SHORT else _name(octets)
+        yield Header(name, piece + b"\r\n")
+
+
+def _name(octets: bytes) -> str:
+    """A field's name as it stands before the colon; empty for what is none."""
+    octets = octets.rstrip(b" \t")
+    if octets.startswith(_BLANKS) or b"\r\n" in octets:
+        return ""
+    return octets.decode("latin-1")
+
+
+_short_name = lru_cache(maxsize=512)(_name)  # most mail has the same few dozen

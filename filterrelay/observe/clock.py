@@ -24,6 +24,4 @@ class SystemClock:
         """The wall clock's time in UTC."""
         return datetime.now(UTC)
 
-    def monotonic(self) -> float:
-        """Seconds that never go back, for durations."""
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)

@@ -1,6 +1,7 @@
 """A message keeps its bytes, and its views are right."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from email import message_from_bytes
 from pathlib import Path
 
@@ -114,3 +115,39 @@ def test_real_messages_have_the_headers_that_the_standard_library_finds() -> Non
         assert [h.name for h in ours.headers] == theirs.keys(), file.name
         checked += 1
     assert checked > 20
+
+
+RAWS = [b"", b"\r\n", b"\r\nbody", b"A: 1\r\n", b"A: 1\r\n\r\n", b"A: 1\r\nB: 2\r\n 3\r\n\r\nbody"]
+
+
+@pytest.mark.parametrize("raw", RAWS)
+@pytest.mark.parametrize("parsed", [True, False])
+def test_fields_put_on_top_make_the_message_that_their_bytes_make(raw: bytes, parsed: bool) -> None:
+    """Of whatever was parsed before, twice over, and before its bytes are asked for."""
+    fields = [b"Received: here\r\n", b"A: 0\r\n folded\r\n"]
+    message = Message("ID", raw)
+    if parsed:
+        assert message.by_name is not None
+    longer = message.with_fields_on_top(fields[1:]).with_fields_on_top(fields[:1])
+    whole = Message("ID", b"".join(fields) + raw)
+    assert (longer.header_end, longer.has_section) == (whole.header_end, whole.has_section)
+    assert (longer.section, longer.by_name) == (whole.section, whole.by_name)
+    assert longer.get("a") == "0 folded"
+    assert longer == whole
+    assert (longer.raw, longer.body, len(longer)) == (whole.raw, whole.body, len(whole))
+
+
+def test_threads_that_ask_for_the_bytes_at_once_get_the_same() -> None:
+    """Plugins look at a message in threads of their own."""
+    message = Message("ID", b"A: 1\r\n\r\n" + b"x" * 1_000_000)
+    for _ in range(20):
+        longer = message.with_fields_on_top([b"B: 2\r\n"])
+        with ThreadPoolExecutor(8) as threads:
+            raws = list(threads.map(lambda _, one=longer: one.raw, range(8)))
+        assert set(raws) == {b"B: 2\r\n" + message.raw}
+
+
+def test_a_message_has_no_other_attributes() -> None:
+    """A slip of the pen is told as for any value."""
+    with pytest.raises(AttributeError, match="sender"):
+        print(Message("ID", b"").sender)  # type: ignore[attr-defined]  # that is the point

@@ -181,7 +181,7 @@ class MilterSession(MilterConnection):
         self._count("MAIL")
         self._forget_message()
         self.client = sending(event, self.client)
-        self._envelope = taken_mail(shown(event.address), map(text, event.parameters))
+        self._envelope = taken_mail(shown(event.address), [text(each) for each in event.parameters])
         if "on_sender" in self._judged:
             return self._judge_sender(event)
         self._answer(event)
@@ -194,7 +194,7 @@ class MilterSession(MilterConnection):
 
     def _take_rcpt(self, event: Rcpt) -> Work | None:
         self._count("RCPT")
-        recipient = taken_rcpt(shown(event.address), map(text, event.parameters))
+        recipient = taken_rcpt(shown(event.address), [text(each) for each in event.parameters])
         if len(self._recipients) >= MOST_RECIPIENTS:
             self._refused = TOO_MANY_RECIPIENTS
             self._answer(event, TOO_MANY_RECIPIENTS)

@@ -68,15 +68,13 @@ def signed_fields(mail: Mail, names: Iterable[str], form: Canonical) -> bytes:
     for a field that must not be added.
     """
     known, left = mail.by_name, dict[str, int]()
-    canonical = relaxed_field if form == "relaxed" else bytes
     taken = []
     for name in names:
-        fields = known.get(name, ())
-        place = left.get(name, len(fields)) - 1
-        if place >= 0:
-            left[name] = place
-            taken.append(canonical(fields[place].raw))
-    return b"".join(taken)
+        if fields := known.get(name):
+            place = left[name] = left.get(name, len(fields)) - 1
+            if place >= 0:
+                taken.append(fields[place].raw)
+    return b"".join(map(relaxed_field, taken) if form == "relaxed" else taken)
 
 
 def relaxed_field(raw: bytes) -> bytes:

@@ -29,6 +29,7 @@ ALGORITHMS = {"rsa-sha256": "rsa", "ed25519-sha256": "ed25519"}
 SLOW_CLOCK = 300  # seconds that a signature may be past its x=
 
 _MANDATORY = frozenset((b"v", b"a", b"b", b"bh", b"d", b"h", b"s"))  # RFC 6376 section 3.5
+_KNOWN = _MANDATORY | {b"c", b"i", b"l", b"q", b"t", b"x", b"z"}
 _NAME = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63})*\Z")  # with RFC 8616's letters beyond ASCII
 _BLANKS = " \t\r\n"
 _SIGNATURE = re.compile(rb"(?:\A[^:]*:|;)\s*b\s*=([^;]*)")
@@ -147,7 +148,8 @@ def _tags(value: bytes) -> dict[bytes, bytes] | None:
     for tag in [*parts, last] if last else parts:
         name, equals, text = tag.partition(b"=")
         name = name.strip()
-        if not equals or name in tags or not _TAG_NAME.match(name):
+        known = name in _KNOWN or _TAG_NAME.match(name)
+        if not equals or name in tags or not known:
             return None
         tags[name] = text.strip()
     return tags

@@ -50,8 +50,8 @@ class MilterContent:
         await self._arrival.make_room(self._arrival.content.octets)
 
     async def complete(self, rest: bytes) -> None:
-        """Takes the last piece."""
-        if not self.add_body(rest):
+        """Takes the last piece, which most often is empty."""
+        if (rest or self._in_header) and not self.add_body(rest):
             await self.make_room()
         self._chunks.finish()
 

@@ -167,17 +167,17 @@ class Step:
             raise _Unanswered("skipped", "left alone after repeated failures")
         bound = self.plugin.hooks[hook]
         given = {name: arguments[name] for name in bound.parameters}
-        task = current_task()
-        assert task is not None
-        before, limit = task.cancelling(), None
+        task, before, limit = None, 0, None
         try:
             begun = Begun(bound.call(**given))
-            if begun.waits:
-                limit = timeout(self.policy.timeout)
+            if begun.waits:  # else nobody can have stopped us
+                task = current_task()
+                assert task is not None
+                before, limit = task.cancelling(), timeout(self.policy.timeout)
                 async with limit:
                     await begun
         except (Exception, CancelledError) as error:  # the seam: a plugin may raise anything
-            if task.cancelling() == before:
+            if task is None or task.cancelling() == before:
                 breaker.failed()
                 if limit is not None and limit.expired():
                     raise _Unanswered(
@@ -186,7 +186,7 @@ class Step:
                 log.exception("plugin_failed", plugin=self.name, hook=hook)
                 raise _Unanswered("error", f"{type(error).__name__}: {error}") from None
         else:
-            if task.cancelling() == before:
+            if task is None or task.cancelling() == before:
                 breaker.succeeded()
                 return begun.answer
         breaker.abandoned()

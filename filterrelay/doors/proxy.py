@@ -135,7 +135,7 @@ class ProxySession(SmtpSession):
             self._passages.refused("on_recipient", self.origin, reply, sender, str(step))
             if mail is not None:
                 left = tuple(each for each in mail.recipients if each is not step)
-                self.mail = replace(mail, recipients=left)
+                self.mail = mail.to(left)
 
     def end_transaction(self) -> None:
         """Forgets the envelope, here and at the next hop."""

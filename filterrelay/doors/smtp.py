@@ -1,7 +1,5 @@
 """The SMTP door's session: MAIL, RCPT, DATA and BDAT, down to the intake."""
 
-from dataclasses import replace
-
 from aiosmtpd.smtp import syntax
 
 from filterrelay.doors import replies
@@ -98,7 +96,7 @@ class SmtpSession(Forwarding):
             self._group_refused = True
             self.reply(refused)
             return
-        self.mail = replace(envelope, recipients=(*envelope.recipients, recipient))
+        self.mail = envelope.to((*envelope.recipients, recipient))
         self._take_recipient(recipient)
 
     def _take_recipient(self, recipient: Recipient) -> None:

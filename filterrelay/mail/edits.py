@@ -249,10 +249,10 @@ def edit_envelope(envelope: Envelope, edits: Iterable[Edit]) -> Envelope:
         match edit:
             case AddRecipient(recipient):
                 if all(r.address.key != recipient.address.key for r in envelope.recipients):
-                    envelope = replace(envelope, recipients=(*envelope.recipients, recipient))
+                    envelope = envelope.to((*envelope.recipients, recipient))
             case RemoveRecipient(address):
                 kept = tuple(r for r in envelope.recipients if r.address.key != address.key)
-                envelope = replace(envelope, recipients=kept)
+                envelope = envelope.to(kept)
             case ChangeSender(sender):
                 envelope = replace(envelope, sender=sender)
             case AddHeader() | ChangeHeader() | RemoveHeader() | ReplaceBody():

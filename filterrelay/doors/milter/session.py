@@ -63,6 +63,7 @@ class MilterSession(MilterConnection):
         self._holds = reception.policy.listener.quarantine == "hold"
         self._takes_progress = False  # at every step
         self._skips = False
+        self._bound = ""  # the SMTP session that log lines of the task name
         self._content: MilterContent | None = None
         self._forget_message()
 
@@ -214,7 +215,7 @@ class MilterSession(MilterConnection):
 
     def _whole(self) -> Envelope:
         """The envelope with the recipients that were taken so far."""
-        return replace(self._envelope, recipients=tuple([each for each, _ in self._recipients]))
+        return self._envelope.to(each for each, _ in self._recipients)
 
     def _begun(self) -> MilterContent:
         if self._content is None:
@@ -249,7 +250,9 @@ class MilterSession(MilterConnection):
         clock = self.reception.clock
         begun = clock.monotonic()
         client = named(event.macros, self.client)
-        bind_contextvars(session=client.id)
+        if client.id != self._bound:
+            bind_contextvars(session=client.id)
+            self._bound = client.id
         try:
             with self.keeping_waiting:
                 head, body = await self._outcome(event, client)

@@ -171,14 +171,15 @@ class Conversation:
 
     def _take_packets(self, data: bytes, events: list[Event]) -> int:
         """Takes all packets that are complete; where the first one that isn't begins."""
-        position, last = 0, len(data) - _HEAD.size
+        position, size = 0, len(data)
+        last = size - _HEAD.size
         learned: bytes | None = None  # the latest macros, which Postfix repeats before each field
         while position <= last and self.state is not State.CLOSED:
             length, command = _HEAD.unpack_from(data, position)
             if not 0 < length <= CHUNK:
                 self._check_length(length, command)
             end = position + 4 + length
-            if end > len(data):
+            if end > size:
                 self._needed = end - position
                 return position
             payload = data[position + 5 : end]

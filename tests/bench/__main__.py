@@ -9,7 +9,6 @@ import platform
 import shutil
 import signal
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -188,15 +187,9 @@ def _machine() -> dict[str, Any]:
     return {
         "cpus": os.cpu_count(),
         "kernel": platform.release(),
-        "python": f"{platform.python_version()}, {_build()}",
+        "python": f"{platform.python_version()} of {sys.base_prefix}",
         "load_before": os.getloadavg()[0],
     }
-
-
-def _build() -> str:
-    """How the interpreter was built: without these, filterrelay takes a tenth more CPU."""
-    optimised = "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
-    return "optimised" if optimised else "built without optimisations"
 
 
 @contextlib.contextmanager

@@ -22,7 +22,6 @@ dns {{ nameserver = ["127.0.0.1:{dns}"]; }}
 """,
     "logging.inc": """\
 type = "console";
-level = "notice";
 """,
     "worker-proxy.inc": """\
 bind_socket = "{socket} mode=0666";

@@ -23,7 +23,7 @@ from tests.bench.targets import Target, compared, cpu, rate
 from tests.bench.works import BIG, KEPT, Work
 
 NAME = "milters"
-WORKS = (replace(KEPT, messages=600), replace(BIG, messages=300))
+WORKS = (replace(KEPT, messages=1000), replace(BIG, messages=600))
 TITLES = {name: milter.title for name, milter in MILTERS.items()}
 _COMPARED = (
     ("CPU", OpenDkim, cpu, 1.0, True),

@@ -1,4 +1,7 @@
-"""filterrelay as a milter that signs, and nothing else."""
+"""filterrelay as a milter that signs, and nothing else.
+
+With one worker, as docs/postfix.md advises for that.
+"""
 
 import getpass
 
@@ -10,7 +13,7 @@ from tests.bench.relays.filterrelay import find_filterrelay
 _CONFIG = """\
 hostname = "{hostname}"
 state_dir = "{directory}/state"
-workers = 2
+workers = 1
 user = "{user}"
 
 [[listener]]

@@ -41,4 +41,6 @@ class Begun:
                 self._wait = step(told)
             except StopIteration as ended:
                 self._end(ended)
+            finally:
+                told = None  # or an exception and this frame would hold each other, and a message
         return self.answer

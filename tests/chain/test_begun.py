@@ -1,6 +1,9 @@
 """A call that is begun at once is like one that is awaited."""
 
 import asyncio
+import gc
+import weakref
+from contextlib import suppress
 
 import pytest
 
@@ -93,3 +96,26 @@ async def test_a_time_limit_holds_for_what_waits() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await begun
+
+
+async def test_a_call_that_was_stopped_holds_nothing() -> None:
+    """Its message, which may be large, is gone without the garbage collector."""
+
+    class Mail:
+        pass
+
+    async def call(mail: Mail) -> None:
+        await asyncio.sleep(60)
+
+    mail = Mail()
+    left = weakref.ref(mail)
+    gc.disable()
+    try:
+        with suppress(TimeoutError):  # pytest.raises would itself hold it
+            async with asyncio.timeout(0.01):
+                await Begun(call(mail))
+        del mail
+        await asyncio.sleep(0)  # till then the loop itself holds what it threw in
+        assert left() is None
+    finally:
+        gc.enable()

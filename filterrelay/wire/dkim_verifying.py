@@ -32,10 +32,10 @@ _MANDATORY = frozenset((b"v", b"a", b"b", b"bh", b"d", b"h", b"s"))  # RFC 6376 
 _KNOWN = _MANDATORY | {b"c", b"i", b"l", b"q", b"t", b"x", b"z"}
 _NAME = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63})*\Z")  # with RFC 8616's letters beyond ASCII
 _BLANKS = " \t\r\n"
+_SHORT = 2 * 1024  # octets of a field worth remembering; strangers' longer ones would take memory
 _SIGNATURE = re.compile(rb"(?:\A[^:]*:|;)\s*b\s*=([^;]*)")
 _TAG_NAME = re.compile(rb"[a-zA-Z]\w*")
 _NUMBER = re.compile(rb"\d{1,12}\Z")
-_UNKNOWN_FORMS: tuple[Result, str] = "neutral", "the canonicalization is unknown"
 _FORMS: dict[bytes, Canonical] = {b"simple": "simple", b"relaxed": "relaxed"}
 
 
@@ -125,7 +125,8 @@ def parse_signature(raw: bytes) -> Signature:
     signature, body_hash = tags.pop(b"b", b""), tags.pop(b"bh", b"")
     signature = b"".join(signature.split())
     digits = signature[:8].decode("ascii", "replace")
-    said = _said(tuple(tags.items()))
+    pairs = tuple(tags.items())
+    said = _said_short(pairs) if len(raw) <= _SHORT else _said(pairs)
     if refusal := missing or said.refusal:
         raise Unacceptable(_judgement(said, digits, *refusal))
     try:
@@ -160,26 +161,29 @@ def _missing(tags: Mapping[bytes, bytes]) -> tuple[Result, str]:
     return "neutral", f"the signature has no {missing.decode()}="
 
 
-@lru_cache(maxsize=64)  # what one signer signs in one second is alike but for b= and bh=
 def _said(pairs: tuple[tuple[bytes, bytes], ...]) -> Said:
     tags = dict(pairs)
 
     def text(tag: bytes, most: int) -> str:
         return tags.get(tag, b"").decode("utf-8", "replace")[:most]
 
-    forms, until = _forms(tags.get(b"c", b"simple")), tags.get(b"x", b"")
+    until = tags.get(b"x", b"")
     said = Said(
         domain=text(b"d", 253).lower(),
         selector=text(b"s", 253),
         algorithm=text(b"a", 40),
         identity=text(b"i", 320),
         names=_names(tags.get(b"h", b"")),
-        forms=forms or ("simple", "simple"),
+        forms=_forms(tags.get(b"c", b"simple")) or ("simple", "simple"),
         expires=int(until) if _NUMBER.match(until) else None,
         refusal=None,
     )
-    refusal = _refusal(tags, said) if forms else _UNKNOWN_FORMS
+    refusal = _refusal(tags, said)
     return said if refusal is None else replace(said, refusal=refusal)
+
+
+# What one signer signs in one second is alike but for b= and bh=.
+_said_short = lru_cache(maxsize=64)(_said)
 
 
 def _refusal(tags: Mapping[bytes, bytes], said: Said) -> tuple[Result, str] | None:
@@ -192,6 +196,8 @@ def _refusal(tags: Mapping[bytes, bytes], said: Said) -> tuple[Result, str] | No
         return "neutral", "the algorithm is unknown"
     if not _NAME.match(said.domain) or "." not in said.domain or not _NAME.match(said.selector):
         return "neutral", "d= or s= is no domain name"
+    if not _forms(tags.get(b"c", b"simple")):
+        return "neutral", "the canonicalization is unknown"
     if b"dns/txt" not in tags.get(b"q", b"dns/txt"):
         return "neutral", "the key is not in DNS"
     if not all(_NUMBER.match(tags[tag]) for tag in (b"t", b"x", b"l") if tag in tags):

@@ -2,6 +2,7 @@
 
 import base64
 import time
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -146,6 +147,7 @@ def test_an_added_subject_breaks_an_oversigned_one() -> None:
         (b"a=ed25519-sha256", b"a=rsa-sha1", "policy", "rsa-sha1"),
         (b"a=ed25519-sha256", b"a=rsa-md5", "neutral", "algorithm"),
         (b"c=relaxed/relaxed", b"c=nofws", "neutral", "canonicalization"),
+        (b"a=ed25519-sha256; c=relaxed", b"a=rsa-sha1; c=nofws", "policy", "rsa-sha1"),
         (b"d=office.example", b"d=office example", "neutral", "no domain name"),
         (b"d=office.example", b"d=example", "neutral", "no domain name"),
         (b"s=s1", b"s=s1/../x", "neutral", "no domain name"),
@@ -257,6 +259,22 @@ def test_what_one_signature_says_is_never_taken_for_anothers() -> None:
     missing = _replaced(message, b" b=", b" z=")
     assert _judged(missing).reason == "the signature has no b="
     assert _judged(message).result == "pass"
+
+
+@pytest.mark.parametrize(
+    "tags", [b"h=" + b"aa:" * 5000, b"".join(b"x%x=;" % number for number in range(2500))]
+)
+def test_long_signatures_take_no_memory_once_they_are_judged(tags: bytes) -> None:
+    """Whoever sends many of them, each another one: nothing that they say is remembered."""
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            with pytest.raises(Unacceptable):
+                parse_signature(b"DKIM-Signature: s=%d; %b\r\n" % (number, tags))
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 1024**2
 
 
 def test_text_beyond_ascii_in_a_signature_is_no_accident() -> None:

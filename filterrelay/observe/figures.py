@@ -153,6 +153,12 @@ class Figure:
         """What it is."""
         return self._value
 
+    def set_exemplar(self, exemplar: object) -> None:
+        """Drops it: the files have no place for one."""
+
+    def get_exemplar(self) -> None:
+        """None, which is asked for whenever the process looks at its own series."""
+
 
 def _reserve(descriptor: int, octets: int) -> None:
     """Makes a file that long without holes. Raises OSError."""

@@ -96,6 +96,19 @@ def test_who_never_looked_at_the_disk_says_nothing_of_it(tmp_path: Path) -> None
     assert "filterrelay_spool_free_bytes 700.0" in exposed(tmp_path)
 
 
+OWN = """
+from prometheus_client import Counter, generate_latest
+Counter("scans", "Of a plugin.", registry=metrics.registry).inc(2, {"trace_id": "1"})
+assert "scans_total 2.0" in generate_latest(metrics.registry).decode()
+"""
+
+
+def test_a_plugin_may_count_and_look_with_prometheus_client(tmp_path: Path) -> None:
+    """What a library of its own counts, with exemplars or without, is none of its failures."""
+    act(tmp_path, "w0", OWN)
+    assert "scans_total 2.0" in exposed(tmp_path)
+
+
 NOTING = """
 import sys
 from datetime import datetime, UTC

@@ -175,12 +175,12 @@ async def work(child: Child) -> None:
         doors = await open_doors(core, child.sockets, admission, child.tls)
         child.board.mark(child.slot, Standing.READY)
         child.say_ready()
-        beside = Background()
+        beside, to_the_end = Background(), Background()
         beside(retire(core, doors, orders))
         beside(watch_spool(core.spool, child.board, child.slot))
-        beside(watch_usage(metrics, "worker"))
-        beside(watch_loop(metrics, clock))
-        beside(watch_memory(metrics, core.budget))
+        to_the_end(watch_usage(metrics, "worker"))
+        to_the_end(watch_loop(metrics, clock))
+        to_the_end(watch_memory(metrics, core.budget))
         if child.slot == PROBING:
             beside(until(orders.retire, watch_plugins(core.chain.plugins, metrics)))
         try:
@@ -189,6 +189,7 @@ async def work(child: Child) -> None:
             await beside.finish(timeout=0)
             child.board.mark(child.slot, Standing.ABSENT)
             await drain(core, doors, orders.grace)
+            await to_the_end.finish(timeout=0)
 
 
 async def until(over: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:

@@ -178,6 +178,26 @@ def test_sessions_that_never_end_are_cut_within_the_grace(relay: Relay) -> None:
         assert "killed_overdue" not in relay.log()
 
 
+HOLDING = """
+import asyncio
+from filterrelay.observe import process
+from filterrelay.supervisor import children
+process.HELD_EVERY = 0.05
+async def drain(core, doors, grace):
+    core.budget.reservation().try_grow(5)
+    await asyncio.sleep(0.5)
+    print("held while it drained:", core.metrics.memory._value.get(), flush=True)
+children.drain = drain
+"""
+
+
+def test_a_worker_that_drains_still_tells_what_it_holds(relay: Relay) -> None:
+    """After a reload its last messages count beside its successor's, and may take a while."""
+    relay.start(HOLDING)
+    assert relay.stop() == 0
+    assert "held while it drained: 5" in relay.log()
+
+
 def test_an_address_in_use_ends_the_start_with_a_sentence(relay: Relay) -> None:
     """Exit code 1, the address named, no traceback."""
     with socket.create_server(("127.0.0.1", relay.smtp)), pytest.raises(AssertionError):

@@ -170,7 +170,9 @@ class Step:
         task, before, limit = None, 0, None
         try:
             begun = Begun(bound.call(**given))
-            if begun.waits:  # else nobody can have stopped us
+            # Up to its first wait the loop stands still: no time limit could end the call, and
+            # nobody else can have stopped us. So the limit counts from there.
+            if begun.waits:
                 task = current_task()
                 assert task is not None
                 before, limit = task.cancelling(), timeout(self.policy.timeout)

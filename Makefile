@@ -20,8 +20,8 @@ help:
 	@echo "make pictures  docs/pictures anew, from three minutes of watched mail"
 	@echo "make clean   remove what the other targets made"
 
-$(BIN)/filterrelay: pyproject.toml
-	@sh .ci/venv "$(PYTHON)" "$(VENV)" demo
+$(sort $(BIN)/filterrelay $(BENCH_VENV)/bin/filterrelay): pyproject.toml
+	@sh .ci/venv "$(if $(filter $(BIN)/%,$@),$(PYTHON),$(BENCH_PYTHON))" "$(@:/bin/filterrelay=)" demo
 
 demo: $(BIN)/filterrelay
 	@$(BIN)/filterrelay demo
@@ -34,8 +34,7 @@ peers:
 
 # options go in BENCH, such as make bench BENCH="--quick --relays postfix,filterrelay";
 # with BENCH=--deep a queue of a million messages is filled and drained instead (45 minutes)
-bench: peers
-	@sh .ci/venv "$(BENCH_PYTHON)" "$(BENCH_VENV)" demo
+bench: $(BENCH_VENV)/bin/filterrelay peers
 	$(BENCH_VENV)/bin/python -m tests.bench $(BENCH)
 
 pictures: $(BIN)/filterrelay peers

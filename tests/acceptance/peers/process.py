@@ -17,7 +17,11 @@ from typing import TypeVar
 T = TypeVar("T")
 
 LOOPBACK = "127.0.0.1"
-_PORTS = range(20_000, 32_000)  # below what the system gives to outgoing connections
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+# Below what the system gives to outgoing connections; each of the processes that run tests has
+# its own, or two would now and then give the same one before anybody listens on it.
+_PORTS = range(20_000 + _WORKER, 32_000, _WORKERS)
 _SBIN = "/usr/local/sbin:/usr/sbin:/sbin"  # where daemons lie; not on every user's PATH
 
 

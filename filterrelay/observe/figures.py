@@ -114,7 +114,7 @@ class ProcessFigures:
 
 
 class Figure:
-    """One number of a process, with what prometheus_client asks of one."""
+    """One number of a process, as prometheus_client makes its values: by these parameters."""
 
     __slots__ = ("_at", "_figures", "_lock", "_value")
 
